@@ -1,0 +1,1 @@
+//! Garbage collection, namespaces, service accounts and time to live, as a client of the API.

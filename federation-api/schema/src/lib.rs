@@ -1,0 +1,13 @@
+//! What a Kubernetes object may hold: the catalogue of built-in kinds, CRD schemas, wire formats, patches and managed
+//! fields.
+//!
+//! PURE: objects are `serde_json::Value`s, and every function is the same for a built-in kind and a custom one because
+//! both are described by the [`model`].
+//!
+//! ```text
+//! catalogue (generated tables) ─┐
+//!                               ├─▶ TypeRef ─▶ protobuf · validate · prune · default · merge · apply · openapi
+//! crd (structural schemas)   ───┘
+//! ```
+
+pub mod model;

@@ -1,0 +1,1 @@
+//! The nouns of Archipel: kinds, names, conditions, validation and review types.

@@ -1,0 +1,1 @@
+//! Index, engine, plan, gate, Placement: the only writer of decisions.

@@ -1,0 +1,1 @@
+//! Decides on which clusters a workload runs, and says why.

@@ -1,0 +1,1 @@
+//! Keeps MemberClusters true: joins, health, served APIs, room.

@@ -1,0 +1,1 @@
+//! What every provider of clusters shares: connections, capacity, prices.

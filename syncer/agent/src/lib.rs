@@ -1,0 +1,1 @@
+//! One pass per member: observe, plan, act, report.

@@ -1,0 +1,1 @@
+//! The harness for tests on real clusters: hub, members, waits.
