@@ -10,5 +10,8 @@
 //!                                                    registry (kinds) · status (HTTP codes)
 //! ```
 
+pub mod authorize;
+pub mod body;
 pub mod hooks;
 pub mod identity;
+pub mod status;
