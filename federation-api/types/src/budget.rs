@@ -1,0 +1,87 @@
+//! How much may change, and the freeze.
+
+use kube_derive::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Bounds removals in a window and holds the freeze (RULES 1.3). `default` is made at first start; all of them hold.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "archipel.dev",
+    version = "v1alpha1",
+    kind = "ChangeBudget",
+    plural = "changebudgets",
+    category = "archipel",
+    status = "ChangeBudgetStatus",
+    derive = "Default",
+    derive = "PartialEq",
+    printcolumn = r#"{"name":"Window","type":"string","jsonPath":".spec.window"}"#,
+    printcolumn = r#"{"name":"Removed","type":"integer","jsonPath":".status.removed"}"#,
+    printcolumn = r#"{"name":"Allowed","type":"integer","jsonPath":".status.allowed"}"#,
+    printcolumn = r#"{"name":"Waiting","type":"integer","jsonPath":".status.waiting"}"#,
+    printcolumn = r#"{"name":"Frozen","type":"boolean","jsonPath":".spec.freeze.all"}"#,
+    crates(kube_core = "::kube_core")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ChangeBudgetSpec {
+    /// `10m`
+    #[serde(default = "ten_minutes")]
+    pub window: String,
+    /// At least so many copies may go in a window.
+    #[serde(default = "twenty")]
+    pub min_removals: u32,
+    /// … or this share of all copies, whichever is more.
+    #[serde(default = "ten")]
+    pub removal_percent: u32,
+    #[serde(default)]
+    pub freeze: Freeze,
+}
+
+fn ten_minutes() -> String {
+    "10m".to_owned()
+}
+
+fn twenty() -> u32 {
+    20
+}
+
+fn ten() -> u32 {
+    10
+}
+
+/// What no write may reach, repair of drift included.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Freeze {
+    #[serde(default)]
+    pub all: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clusters: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub namespaces: Vec<String>,
+}
+
+impl Freeze {
+    /// Whether writes of objects of this namespace into this cluster stop.
+    pub fn holds(&self, cluster: &str, namespace: &str) -> bool {
+        self.all
+            || self.clusters.iter().any(|it| it == cluster)
+            || self.namespaces.iter().any(|it| it == namespace)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ChangeBudgetStatus {
+    /// Copies removed in the present window.
+    #[serde(default)]
+    pub removed: i64,
+    /// How many may go in a window, as of now.
+    #[serde(default)]
+    pub allowed: i64,
+    /// Removals that wait.
+    #[serde(default)]
+    pub waiting: i64,
+    /// RFC 3339; when the present window began.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub window_start: String,
+}

@@ -1,0 +1,198 @@
+//! Member clusters, and sets of them.
+
+use std::collections::BTreeMap;
+
+use kube_derive::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{condition::Condition, selector::LabelSelector};
+
+/// A cluster of the fleet. What is in `spec` the hub is told by its owner and decides by; what a member reports stands
+/// in `status` (RULES 2.2).
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "archipel.dev",
+    version = "v1alpha1",
+    kind = "MemberCluster",
+    plural = "memberclusters",
+    shortname = "amc",
+    category = "archipel",
+    status = "MemberClusterStatus",
+    derive = "Default",
+    derive = "PartialEq",
+    printcolumn = r#"{"name":"Provider","type":"string","jsonPath":".spec.provider"}"#,
+    printcolumn = r#"{"name":"Region","type":"string","jsonPath":".spec.region"}"#,
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Version","type":"string","jsonPath":".status.version"}"#,
+    printcolumn = r#"{"name":"Nodes","type":"integer","jsonPath":".status.nodes"}"#,
+    printcolumn = r#"{"name":"Copies","type":"integer","jsonPath":".status.copies"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason","priority":1}"#,
+    crates(kube_core = "::kube_core")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberClusterSpec {
+    /// `eks`, `gke`, `aks` or `onprem`.
+    pub provider: String,
+    /// The provider's own name of the region.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub region: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub zones: Vec<String>,
+    /// The jurisdiction that data in this cluster is under; a cluster without one satisfies no residency rule.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub jurisdiction: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taints: Vec<Taint>,
+    /// Managed services near this cluster.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<NearService>,
+    #[serde(default)]
+    pub connection: Connection,
+    /// Whether the node pools of the cluster grow and shrink by themselves (RULES 5.2).
+    #[serde(default)]
+    pub autoscaled: bool,
+    /// Whether copies may be placed here; joining by kubeconfig is acceptance (RULES 4.8).
+    #[serde(default)]
+    pub accepted: bool,
+}
+
+/// Keeps what does not tolerate it away.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Taint {
+    pub key: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub value: String,
+    pub effect: TaintEffect,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum TaintEffect {
+    /// New copies need a toleration.
+    #[default]
+    NoSchedule,
+    /// Clusters without the taint are preferred.
+    PreferNoSchedule,
+    /// Copies that do not tolerate it move away.
+    NoExecute,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NearService {
+    /// `aws/dynamodb`, `gcp/bigquery`, or a name of one's own.
+    pub name: String,
+    pub latency_ms: u32,
+}
+
+/// How the hub reaches the cluster: exactly one is set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Connection {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubeconfig: Option<KubeconfigConnection>,
+}
+
+/// A kubeconfig in a Secret of the hub, key `kubeconfig`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KubeconfigConnection {
+    pub secret_ref: SecretRef,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SecretRef {
+    pub namespace: String,
+    pub name: String,
+}
+
+/// What the hub knows of a member from asking it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberClusterStatus {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The UID of the member's `kube-system` namespace: its identity (RULES 4.8).
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub uid: String,
+    /// `v1.36.3`
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub version: String,
+    /// `apps/v1/Deployment`, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub apis: Vec<String>,
+    /// Nodes by shape, sorted by type and zone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shapes: Vec<NodeShape>,
+    #[serde(default)]
+    pub nodes: i64,
+    /// How many copies the hub holds there.
+    #[serde(default)]
+    pub copies: i64,
+    /// RFC 3339; written on a change of condition or each five minutes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub last_seen: String,
+    /// Objects there that carry our mark and have neither template nor tombstone (RULES 4.3).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown_copies: Vec<String>,
+}
+
+/// Nodes of one kind in one zone, and the room on them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NodeShape {
+    /// `node.kubernetes.io/instance-type`
+    #[serde(rename = "type")]
+    pub instance_type: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub zone: String,
+    pub count: i64,
+    /// Of one node, as quantities; `pods` is among them.
+    pub allocatable: BTreeMap<String, String>,
+    /// Nodes grouped by what is free on each: `nodes` says how many are in the group, the rest are quantities.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub free: Vec<FreeNodes>,
+    /// Labels that every node of the shape has, for node selectors.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// `NoSchedule` and `NoExecute` taints of the nodes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taints: Vec<Taint>,
+}
+
+/// So many nodes with so much free on each.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FreeNodes {
+    pub nodes: i64,
+    /// Quantities by resource, `pods` among them.
+    #[serde(flatten)]
+    pub resources: BTreeMap<String, String>,
+}
+
+/// A selection of clusters, and the namespaces that may use it. The set `all` exists from the first start.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "archipel.dev",
+    version = "v1alpha1",
+    kind = "ClusterSet",
+    plural = "clustersets",
+    category = "archipel",
+    derive = "Default",
+    derive = "PartialEq",
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    crates(kube_core = "::kube_core")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterSetSpec {
+    /// Selects by labels; empty selects every cluster, unless `names` are given.
+    #[serde(default, skip_serializing_if = "LabelSelector::is_empty")]
+    pub label_selector: LabelSelector,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+    /// Namespaces of the hub that may place here, `*` as a wildcard; empty: none. Cluster-scoped policies may always.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub namespaces: Vec<String>,
+}

@@ -1,0 +1,85 @@
+//! Our kinds as CustomResourceDefinitions: what the server is given to serve them.
+
+use kube_core::CustomResourceExt;
+use serde_json::Value;
+
+use crate::{
+    budget::ChangeBudget,
+    cluster::{ClusterSet, MemberCluster},
+    overrides::{ClusterOverridePolicy, OverridePolicy},
+    placement::{ClusterPlacement, Placement},
+    policy::{ClusterPlacementPolicy, PlacementPolicy},
+    price::PriceBook,
+    revision::{ClusterRevision, Revision},
+};
+
+/// Every kind of the group `archipel.dev`.
+pub fn all() -> Vec<Value> {
+    let crds = [
+        MemberCluster::crd(),
+        ClusterSet::crd(),
+        PlacementPolicy::crd(),
+        ClusterPlacementPolicy::crd(),
+        OverridePolicy::crd(),
+        ClusterOverridePolicy::crd(),
+        Placement::crd(),
+        ClusterPlacement::crd(),
+        Revision::crd(),
+        ClusterRevision::crd(),
+        ChangeBudget::crd(),
+        PriceBook::crd(),
+    ];
+    crds.iter()
+        .map(|crd| serde_json::to_value(crd).expect("a definition derived from a type is plain data"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_structural_schema_in_our_group() {
+        for crd in all() {
+            let name = crd["metadata"]["name"].as_str().unwrap();
+            assert!(name.ends_with(".archipel.dev"), "{name}");
+            let version = &crd["spec"]["versions"][0];
+            assert_eq!(version["name"], "v1alpha1", "{name}");
+            let schema = &version["schema"]["openAPIV3Schema"];
+            assert_eq!(schema["type"], "object", "{name}");
+            assert!(schema["properties"]["spec"]["properties"].is_object(), "{name}: {schema}");
+            assert!(schema["properties"]["spec"].get("allOf").is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_example_policy_of_the_design_reads_back() {
+        let policy: PlacementPolicy = serde_json::from_value(serde_json::json!({
+            "apiVersion": "archipel.dev/v1alpha1", "kind": "PlacementPolicy",
+            "metadata": {"name": "web-eu", "namespace": "shop"},
+            "spec": {
+                "selectors": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "",
+                               "labelSelector": {"matchLabels": {"tier": "web"}}}],
+                "priority": 10,
+                "affinities": [{"name": "eu", "clusters": {"sets": [], "providers": ["eks", "gke"],
+                    "regions": ["eu-*", "europe-*"], "labelSelector": {}, "names": [], "exclude": [],
+                    "expressions": ["cluster.minor >= 34"]}}],
+                "tolerations": [{"key": "spot", "operator": "Exists"}],
+                "residency": {"jurisdictions": ["EU"]},
+                "spread": [{"topologyKey": "provider", "min": 2, "max": 3},
+                           {"topologyKey": "cluster", "max": 5}],
+                "replicas": {"mode": "Divided", "division": "Cheapest", "minPerCluster": 2},
+                "objectives": {"cost": 100, "latency": 50, "stickiness": 100},
+                "near": [{"service": "aws/dynamodb", "maxLatencyMs": 40}],
+                "budget": {"maxMonthlyUsd": "600"},
+                "failover": {"after": "5m", "purge": "Graceful",
+                             "failback": {"mode": "Automatic", "stableFor": "30m"}},
+                "sync": {"conflict": "Fail", "drift": "Correct", "onDelete": "Delete"},
+                "dependencies": "Follow",
+                "rollout": {"strategyName": "eu-waves"}
+            }
+        }))
+        .unwrap();
+        assert_eq!(policy.spec.objectives.unwrap().latency, 50);
+    }
+}

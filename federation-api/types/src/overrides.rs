@@ -1,0 +1,174 @@
+//! Override policies: per-cluster changes to what is placed.
+
+use std::collections::BTreeMap;
+
+use kube_derive::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    condition::Condition,
+    selector::{ClusterSelector, TemplateSelector},
+};
+
+/// Changes templates on their way into some clusters.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "archipel.dev",
+    version = "v1alpha1",
+    kind = "OverridePolicy",
+    plural = "overridepolicies",
+    shortname = "aov",
+    category = "archipel",
+    namespaced,
+    status = "OverrideStatus",
+    derive = "Default",
+    derive = "PartialEq",
+    printcolumn = r#"{"name":"Priority","type":"integer","jsonPath":".spec.priority"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    crates(kube_core = "::kube_core")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct OverridePolicySpec {
+    #[schemars(length(min = 1))]
+    pub selectors: Vec<TemplateSelector>,
+    /// Lower ones are applied first, so the higher one has the last word.
+    #[serde(default)]
+    pub priority: i32,
+    /// Applied in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<OverrideRule>,
+}
+
+/// The same for templates of every namespace and cluster-scoped ones; applied before the namespaced ones.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "archipel.dev",
+    version = "v1alpha1",
+    kind = "ClusterOverridePolicy",
+    plural = "clusteroverridepolicies",
+    category = "archipel",
+    status = "OverrideStatus",
+    derive = "Default",
+    derive = "PartialEq",
+    printcolumn = r#"{"name":"Priority","type":"integer","jsonPath":".spec.priority"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    crates(kube_core = "::kube_core")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterOverridePolicySpec {
+    #[serde(flatten)]
+    pub overrides: OverridePolicySpec,
+}
+
+/// Changes for the clusters that it selects; the parts are applied in the order in which they stand here.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OverrideRule {
+    /// Empty: every cluster.
+    #[serde(default, skip_serializing_if = "ClusterSelector::is_empty")]
+    pub clusters: ClusterSelector,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub image: Vec<ImageOverride>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<WordsOverride>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<WordsOverride>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<EnvOverride>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<MapOverride>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub annotations: Option<MapOverride>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub json_patch: Vec<JsonPatchOperation>,
+}
+
+/// Parts of an image's name; what is left out stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ImageOverride {
+    /// Empty: every container, init containers among them.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub container: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
+    /// A tag, or a digest (`sha256:…`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+}
+
+/// Words of a command or its arguments: `set` replaces all, else `remove` takes away and `add` appends.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WordsOverride {
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub container: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remove: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub add: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EnvOverride {
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub container: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<EnvValue>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remove: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EnvValue {
+    pub name: String,
+    pub value: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MapOverride {
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub set: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remove: Vec<String>,
+}
+
+/// One operation of RFC 6902.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct JsonPatchOperation {
+    pub op: JsonPatchOp,
+    pub path: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
+    pub value: Option<Value>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum JsonPatchOp {
+    Add,
+    Remove,
+    Replace,
+    Move,
+    Copy,
+    Test,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OverrideStatus {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// Templates that the selectors match.
+    #[serde(default)]
+    pub matched: i64,
+}

@@ -1,0 +1,219 @@
+//! The decision for one template. Written by the hub only: `spec` by the placement controller through the gate,
+//! `status` by the syncer.
+
+use kube_derive::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{condition::Condition, policy::Sync};
+
+/// Where one template runs, in which revision, and which copies are to go.
+///
+/// Nothing reaches a member that does not stand here: a cluster in `clusters` gets a copy, a cluster in `removing`
+/// loses it, and any other cluster is left alone, whatever it holds (RULES 1.1, 1.2).
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "archipel.dev",
+    version = "v1alpha1",
+    kind = "Placement",
+    plural = "placements",
+    shortname = "apl",
+    category = "archipel",
+    namespaced,
+    status = "PlacementStatus",
+    derive = "Default",
+    derive = "PartialEq",
+    printcolumn = r#"{"name":"Template","type":"string","jsonPath":".spec.template.kind"}"#,
+    printcolumn = r#"{"name":"Policy","type":"string","jsonPath":".spec.policyRef.name"}"#,
+    printcolumn = r#"{"name":"Clusters","type":"integer","jsonPath":".status.summary.clusters"}"#,
+    printcolumn = r#"{"name":"Ready","type":"integer","jsonPath":".status.summary.ready"}"#,
+    printcolumn = r#"{"name":"Replicas","type":"integer","jsonPath":".status.summary.replicas"}"#,
+    printcolumn = r#"{"name":"Placed","type":"string","jsonPath":".status.conditions[?(@.type==\"Placed\")].status"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Placed\")].reason","priority":1}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    crates(kube_core = "::kube_core")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct PlacementSpec {
+    pub template: TemplateRef,
+    /// The policy that claims the template; none once it is gone (RULES 1.2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_ref: Option<PolicyRef>,
+    /// The affinity group that was chosen.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub affinity: String,
+    /// Whether the replicas are shared out over the clusters; otherwise each runs all of them.
+    #[serde(default)]
+    pub divided: bool,
+    /// Sorted by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub clusters: Vec<PlacedCluster>,
+    /// Copies that are to go, with the cause that passed the gate; sorted by name. An entry stays until the syncer has
+    /// seen the copy gone: it is the tombstone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub removing: Vec<RemovedCluster>,
+    /// From the claiming policy: what the syncer needs to know of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync: Option<Sync>,
+    /// Rule ids of what was refused and chosen, one per cluster that was looked at: `name=rule`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<String>,
+}
+
+/// The same for a cluster-scoped template.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "archipel.dev",
+    version = "v1alpha1",
+    kind = "ClusterPlacement",
+    plural = "clusterplacements",
+    category = "archipel",
+    status = "PlacementStatus",
+    derive = "Default",
+    derive = "PartialEq",
+    printcolumn = r#"{"name":"Template","type":"string","jsonPath":".spec.template.kind"}"#,
+    printcolumn = r#"{"name":"Policy","type":"string","jsonPath":".spec.policyRef.name"}"#,
+    printcolumn = r#"{"name":"Clusters","type":"integer","jsonPath":".status.summary.clusters"}"#,
+    printcolumn = r#"{"name":"Ready","type":"integer","jsonPath":".status.summary.ready"}"#,
+    printcolumn = r#"{"name":"Placed","type":"string","jsonPath":".status.conditions[?(@.type==\"Placed\")].status"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    crates(kube_core = "::kube_core")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterPlacementSpec {
+    #[serde(flatten)]
+    pub placement: PlacementSpec,
+}
+
+/// The template that was decided on; its namespace is the Placement's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TemplateRef {
+    pub api_version: String,
+    pub kind: String,
+    pub name: String,
+    pub uid: String,
+    pub generation: i64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct PolicyRef {
+    pub kind: String,
+    pub name: String,
+}
+
+/// A cluster that holds a copy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PlacedCluster {
+    pub name: String,
+    /// Replicas there; left out for kinds without replicas.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i64>,
+    /// The Revision that is released to this cluster: `Revision.spec.hash`.
+    pub revision: String,
+}
+
+/// A cluster whose copy is to go.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RemovedCluster {
+    pub name: String,
+    /// A cause of RULES 1.2, see [`crate::reason::cause`].
+    pub cause: String,
+    /// RFC 3339; when the removal passed the gate.
+    pub since: String,
+    /// `Orphan`: our marks go, the object stays.
+    #[serde(default)]
+    pub on_delete: crate::policy::OnDelete,
+}
+
+/// How the copies fare. Above 500 clusters `clusters` lists only those that are not Ready.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlacementStatus {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    #[serde(default)]
+    pub summary: Summary,
+    /// Sorted by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub clusters: Vec<CopyStatus>,
+    /// `clusterName` of every cluster that holds a copy, in the form that other tools read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decisions: Vec<Decision>,
+}
+
+/// Counts over all clusters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    pub clusters: i64,
+    pub ready: i64,
+    #[serde(default)]
+    pub replicas: i64,
+    #[serde(default)]
+    pub ready_replicas: i64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Decision {
+    pub cluster_name: String,
+}
+
+/// How one copy fares.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CopyStatus {
+    pub name: String,
+    pub state: CopyState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_replicas: Option<i64>,
+    /// The revision that the member last accepted.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub revision: String,
+    /// A reason code, see [`crate::reason`].
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// RFC 3339; when the state last changed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub since: String,
+    /// The member has not answered since; the values are its last.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stale: bool,
+}
+
+/// Where a copy is on its way.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum CopyState {
+    /// Not written yet.
+    #[default]
+    Pending,
+    /// Written; not ready yet.
+    Progressing,
+    Ready,
+    /// Written, and the member says that it is not well.
+    Degraded,
+    /// The member refused it.
+    Refused,
+    /// A foreign object stands in its place.
+    Conflict,
+    /// On its way out.
+    Removing,
+    /// The cluster does not answer.
+    Unreachable,
+    /// Held back: freeze, budget, observe-only.
+    Held,
+}

@@ -1,0 +1,426 @@
+//! Placement policies: which templates, where they may run, and how they are spread and divided.
+
+use std::collections::BTreeMap;
+
+use kube_derive::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    condition::Condition,
+    selector::{ClusterSelector, TemplateSelector},
+};
+
+/// What a policy says, in both scopes.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "archipel.dev",
+    version = "v1alpha1",
+    kind = "PlacementPolicy",
+    plural = "placementpolicies",
+    shortname = "apol",
+    category = "archipel",
+    namespaced,
+    status = "PolicyStatus",
+    derive = "Default",
+    derive = "PartialEq",
+    printcolumn = r#"{"name":"Priority","type":"integer","jsonPath":".spec.priority"}"#,
+    printcolumn = r#"{"name":"Matched","type":"integer","jsonPath":".status.matched"}"#,
+    printcolumn = r#"{"name":"Placed","type":"integer","jsonPath":".status.placed"}"#,
+    printcolumn = r#"{"name":"Failing","type":"integer","jsonPath":".status.failing"}"#,
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    crates(kube_core = "::kube_core")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct PlacementPolicySpec {
+    /// Which templates; at least one.
+    #[schemars(length(min = 1))]
+    pub selectors: Vec<TemplateSelector>,
+    /// The higher one claims.
+    #[serde(default)]
+    pub priority: i32,
+    /// Ordered groups of clusters: the first that fits wins. None means every cluster.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub affinities: Vec<Affinity>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tolerations: Vec<Toleration>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub residency: Option<Residency>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spread: Vec<Spread>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<Replicas>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objectives: Option<Objectives>,
+    /// Managed services that the workload wants near.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub near: Vec<Near>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failover: Option<Failover>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync: Option<Sync>,
+    /// `Follow` takes ConfigMaps, Secrets, ServiceAccounts and PVCs along that the template names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dependencies: Option<Dependencies>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutRef>,
+    /// Nothing new is decided while it is true; what runs stays.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspend: bool,
+}
+
+/// A policy for templates of every namespace and for cluster-scoped ones, with limits that hold whoever claims.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "archipel.dev",
+    version = "v1alpha1",
+    kind = "ClusterPlacementPolicy",
+    plural = "clusterplacementpolicies",
+    category = "archipel",
+    status = "PolicyStatus",
+    derive = "Default",
+    derive = "PartialEq",
+    printcolumn = r#"{"name":"Priority","type":"integer","jsonPath":".spec.priority"}"#,
+    printcolumn = r#"{"name":"Matched","type":"integer","jsonPath":".status.matched"}"#,
+    printcolumn = r#"{"name":"Placed","type":"integer","jsonPath":".status.placed"}"#,
+    printcolumn = r#"{"name":"Failing","type":"integer","jsonPath":".status.failing"}"#,
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    crates(kube_core = "::kube_core")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterPlacementPolicySpec {
+    #[serde(flatten)]
+    pub policy: PlacementPolicySpec,
+    /// ANDed into every decision on a matching template, whoever claims it (RULES 2.2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
+    /// Namespaces of the hub whose templates match, `*` as a wildcard; empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub namespaces: Vec<String>,
+    /// Only with `Allow` are templates in `kube-*` namespaces selected (RULES 2.4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_namespaces: Option<SystemNamespaces>,
+    /// The policy only limits: it claims nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub limits_only: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SystemNamespaces {
+    Allow,
+}
+
+/// A named group of clusters.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Affinity {
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    #[serde(default, skip_serializing_if = "ClusterSelector::is_empty")]
+    pub clusters: ClusterSelector,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Toleration {
+    /// Empty with `Exists` tolerates every taint.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub key: String,
+    #[serde(default)]
+    pub operator: TolerationOperator,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub value: String,
+    /// Left out: every effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<crate::cluster::TaintEffect>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum TolerationOperator {
+    #[default]
+    Equal,
+    Exists,
+}
+
+impl Toleration {
+    pub fn tolerates(&self, taint: &crate::cluster::Taint) -> bool {
+        self.effect.is_none_or(|it| it == taint.effect)
+            && match self.operator {
+                TolerationOperator::Exists => self.key.is_empty() || self.key == taint.key,
+                TolerationOperator::Equal => self.key == taint.key && self.value == taint.value,
+            }
+    }
+}
+
+/// Where data may be: hard, and binds what the template needs too.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Residency {
+    pub jurisdictions: Vec<String>,
+}
+
+/// How many domains hold the workload. Counts domains with at least one replica (RULES 3.1).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Spread {
+    /// `cluster`, `zone`, `region`, `provider`, or any label of the clusters.
+    pub topology_key: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<u32>,
+    /// Bounds the difference in replicas between chosen domains.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_skew: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when_unsatisfiable: Option<WhenUnsatisfiable>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum WhenUnsatisfiable {
+    DoNotSchedule,
+    ScheduleAnyway,
+}
+
+/// How replicas are given to clusters. Left out, the kind decides (RULES 3.4).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Replicas {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<ReplicaMode>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub division: Option<Division>,
+    /// For `Weighted`; equal if left out. The highest matching weight of a cluster counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub weights: Vec<Weight>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_per_cluster: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_per_cluster: Option<u32>,
+    /// `Allow` places what fits when there is not room for all (RULES 3.3).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partial: Option<Partial>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ReplicaMode {
+    /// Every chosen cluster runs all replicas.
+    Duplicated,
+    /// The replicas are shared out.
+    Divided,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Division {
+    /// In proportion to `weights`.
+    Weighted,
+    /// In proportion to free room.
+    Room,
+    /// Into as few clusters as possible.
+    Packed,
+    /// Where it costs least.
+    Cheapest,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Weight {
+    pub clusters: ClusterSelector,
+    #[schemars(range(min = 1))]
+    pub weight: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Partial {
+    Allow,
+}
+
+/// Per cent of the converted money (RULES 5.1); what is left out counts with its stated default.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Objectives {
+    #[serde(default = "hundred")]
+    pub cost: u32,
+    #[serde(default = "hundred")]
+    pub latency: u32,
+    #[serde(default = "hundred")]
+    pub stickiness: u32,
+    /// What one millisecond to the wanted services costs per replica and hour, in dollars.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usd_per_ms_per_replica_hour: Option<String>,
+    /// What moving one replica costs, in dollars, spread over 720 hours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usd_per_move: Option<String>,
+}
+
+impl Default for Objectives {
+    fn default() -> Self {
+        Self {
+            cost: 100,
+            latency: 100,
+            stickiness: 100,
+            usd_per_ms_per_replica_hour: None,
+            usd_per_move: None,
+        }
+    }
+}
+
+fn hundred() -> u32 {
+    100
+}
+
+/// A managed service the workload talks to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Near {
+    pub service: String,
+    /// A cluster without the service, or further from it, is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_latency_ms: Option<u32>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Budget {
+    /// Dollars; bounds the allocated estimate (RULES 5.5).
+    pub max_monthly_usd: String,
+}
+
+/// What happens when a cluster is lost (RULES 3.5).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Failover {
+    /// How long a cluster is dark before its replicas are replaced: `5m`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purge: Option<Purge>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failback: Option<Failback>,
+    /// Lets StatefulSets, Jobs and Recreate Deployments fail over without proof that the old copy is dead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfenced: Option<Unfenced>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Purge {
+    /// The old copy goes once the new one is ready.
+    Graceful,
+    /// The old copy is left in place.
+    Never,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Failback {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<FailbackMode>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable_for: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum FailbackMode {
+    Automatic,
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Unfenced {
+    Allow,
+}
+
+/// How the syncer treats the members' objects.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Sync {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conflict: Option<Conflict>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_delete: Option<OnDelete>,
+}
+
+/// What to do with an object that stands where a copy should.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Conflict {
+    /// Report it and leave it.
+    #[default]
+    Fail,
+    /// Take it over.
+    Adopt,
+}
+
+/// What to do with a field of ours that someone changed in a member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Drift {
+    #[default]
+    Correct,
+    /// Report it and leave it.
+    Report,
+}
+
+/// What becomes of a copy that is no longer wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnDelete {
+    #[default]
+    Delete,
+    /// Our marks go, the object stays.
+    Orphan,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Dependencies {
+    Follow,
+    Ignore,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutRef {
+    pub strategy_name: String,
+}
+
+/// What every matching cluster policy adds to a decision (RULES 2.2): all that is stated restricts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Limits {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clusters: Option<ClusterSelector>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jurisdictions: Vec<String>,
+    /// Keys of taints that may be tolerated; left out: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tolerations: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_clusters: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_replicas: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_monthly_usd: Option<String>,
+}
+
+/// How a policy fares (RULES 2.6).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyStatus {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// Templates that the selectors match.
+    #[serde(default)]
+    pub matched: i64,
+    /// Of these, claimed by this policy and placed.
+    #[serde(default)]
+    pub placed: i64,
+    #[serde(default)]
+    pub pending: i64,
+    #[serde(default)]
+    pub failing: i64,
+    /// Templates that match and that another policy claims, by that policy.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub shadowed: BTreeMap<String, i64>,
+}

@@ -1,0 +1,89 @@
+//! The closed set of reason codes: conditions, events, metrics and reports all use these. Renaming one changes the API.
+
+/// Causes of a removal (RULES 1.2).
+pub mod cause {
+    pub const TEMPLATE_DELETED: &str = "TemplateDeleted";
+    pub const POLICY_CHANGED: &str = "PolicyChanged";
+    pub const CLUSTER_CHANGED: &str = "ClusterChanged";
+    pub const SCALED_DOWN: &str = "ScaledDown";
+    pub const FAILOVER: &str = "Failover";
+    pub const CLUSTER_LEAVING: &str = "ClusterLeaving";
+}
+
+/// Types of conditions.
+pub mod condition {
+    pub const READY: &str = "Ready";
+    pub const PLACED: &str = "Placed";
+    pub const SYNCED: &str = "Synced";
+    pub const ACCEPTED: &str = "Accepted";
+    pub const SYNC_PAUSED: &str = "SyncPaused";
+    /// Of a Deployment's own status.
+    pub const AVAILABLE: &str = "Available";
+    pub const PROGRESSING: &str = "Progressing";
+}
+
+/// Reasons of `Placed` and of a policy's `Ready`.
+pub mod placed {
+    pub const PLACED: &str = "Placed";
+    pub const NO_CLUSTER_FITS: &str = "NoClusterFits";
+    pub const NOT_ENOUGH_ROOM: &str = "NotEnoughRoom";
+    pub const POLICY_GONE: &str = "PolicyGone";
+    pub const SUSPENDED: &str = "Suspended";
+    pub const FROZEN: &str = "Frozen";
+    pub const BUDGET: &str = "ChangeBudgetSpent";
+    pub const OVER_COST: &str = "OverCostBudget";
+    pub const FLEET_DARK: &str = "FleetDark";
+    pub const INVALID: &str = "Invalid";
+}
+
+/// Rule ids of a decision per cluster: why it was refused, or that it was chosen.
+pub mod rule {
+    pub const CHOSEN: &str = "Chosen";
+    pub const NOT_NEEDED: &str = "NotNeeded";
+    pub const NOT_ACCEPTED: &str = "NotAccepted";
+    pub const NOT_READY: &str = "NotReady";
+    pub const LEAVING: &str = "Leaving";
+    pub const AFFINITY: &str = "Affinity";
+    pub const EXCLUDED: &str = "Excluded";
+    pub const EXPRESSION: &str = "Expression";
+    pub const CLUSTER_SET: &str = "ClusterSet";
+    pub const TAINT: &str = "Taint";
+    pub const API_NOT_SERVED: &str = "ApiNotServed";
+    pub const RESIDENCY: &str = "Residency";
+    pub const LIMIT: &str = "Limit";
+    pub const NEAR: &str = "Near";
+    pub const SPREAD: &str = "Spread";
+    pub const ROOM: &str = "Room";
+    pub const PRICE_UNKNOWN: &str = "PriceUnknown";
+    pub const DEARER: &str = "Dearer";
+}
+
+/// Reasons of a copy's state.
+pub mod copy {
+    pub const APPLIED: &str = "Applied";
+    pub const REFUSED: &str = "RefusedByCluster";
+    pub const UNREACHABLE: &str = "ClusterUnreachable";
+    pub const FOREIGN: &str = "ForeignObject";
+    pub const KIND_MISSING: &str = "KindMissing";
+    pub const TERMINATING: &str = "Terminating";
+    pub const DRIFT: &str = "Drift";
+    pub const FIGHTING: &str = "Fighting";
+    pub const FIELDS_NOT_KEPT: &str = "FieldsNotKept";
+    pub const FROZEN: &str = "Frozen";
+    pub const OBSERVE_ONLY: &str = "ObserveOnly";
+    pub const RENDER_FAILED: &str = "RenderFailed";
+    pub const UNKNOWN_COPY: &str = "UnknownCopy";
+    pub const RENDERER_CHANGED: &str = "RendererChanged";
+}
+
+/// Reasons of a MemberCluster's `Ready`.
+pub mod cluster {
+    pub const READY: &str = "Ready";
+    pub const UNREACHABLE: &str = "Unreachable";
+    pub const UNAUTHORIZED: &str = "Unauthorized";
+    pub const CREDENTIALS_MISSING: &str = "CredentialsMissing";
+    pub const CREDENTIALS_INVALID: &str = "CredentialsInvalid";
+    pub const IDENTITY_CHANGED: &str = "IdentityChanged";
+    pub const DUPLICATE: &str = "DuplicateIdentity";
+    pub const UNHEALTHY: &str = "Unhealthy";
+}

@@ -1,0 +1,412 @@
+//! Contradictions that are visible in one object alone (RULES 3.1): what the schema cannot say.
+//!
+//! Those that depend on the fleet are conditions, not errors.
+
+use crate::{
+    budget::ChangeBudgetSpec,
+    cluster::MemberClusterSpec,
+    money::Money,
+    overrides::OverridePolicySpec,
+    policy::{
+        ClusterPlacementPolicySpec, Division, PlacementPolicySpec, ReplicaMode, Replicas, Spread,
+        TolerationOperator,
+    },
+    selector::{ClusterSelector, LabelOperator, LabelSelector, TemplateSelector},
+};
+
+/// A field that is not as it must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// `spec.spread[0].min`
+    pub field: String,
+    /// `Invalid value: 3: must not be more than max (2)`
+    pub message: String,
+}
+
+/// Collects problems under a path.
+struct Check<'a> {
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Check<'_> {
+    fn invalid(&mut self, field: &str, value: impl std::fmt::Display, rule: &str) {
+        let message = format!("Invalid value: {value}: {rule}");
+        self.problems.push(Problem { field: field.to_owned(), message });
+    }
+
+    fn required(&mut self, field: &str, why: &str) {
+        let message = format!("Required value: {why}");
+        self.problems.push(Problem { field: field.to_owned(), message });
+    }
+
+    fn forbidden(&mut self, field: &str, why: &str) {
+        let message = format!("Forbidden: {why}");
+        self.problems.push(Problem { field: field.to_owned(), message });
+    }
+}
+
+/// What is wrong with a namespaced policy.
+pub fn placement_policy(spec: &PlacementPolicySpec) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    policy(spec, &mut Check { problems: &mut problems });
+    problems
+}
+
+/// What is wrong with a cluster policy.
+pub fn cluster_placement_policy(spec: &ClusterPlacementPolicySpec) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let check = &mut Check { problems: &mut problems };
+    policy(&spec.policy, check);
+    if let Some(limits) = &spec.limits {
+        if let Some(clusters) = &limits.clusters {
+            cluster_selector("spec.limits.clusters", clusters, check);
+        }
+        if let Some(usd) = &limits.max_monthly_usd {
+            dollars("spec.limits.maxMonthlyUsd", usd, check);
+        }
+    } else if spec.limits_only {
+        check.required("spec.limits", "a policy with limitsOnly must state limits");
+    }
+    problems
+}
+
+/// What is wrong with an override policy.
+pub fn override_policy(spec: &OverridePolicySpec) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let check = &mut Check { problems: &mut problems };
+    selectors(&spec.selectors, check);
+    for (at, rule) in spec.rules.iter().enumerate() {
+        cluster_selector(&format!("spec.rules[{at}].clusters"), &rule.clusters, check);
+        for (n, operation) in rule.json_patch.iter().enumerate() {
+            let field = format!("spec.rules[{at}].jsonPatch[{n}]");
+            if !operation.path.is_empty() && !operation.path.starts_with('/') {
+                check.invalid(
+                    &format!("{field}.path"),
+                    format!("{:?}", operation.path),
+                    "must be a JSON pointer, which begins with /",
+                );
+            }
+            for locked in ["/apiVersion", "/kind", "/metadata/name", "/metadata/namespace"] {
+                if operation.path == locked || operation.path.is_empty() {
+                    check.forbidden(&format!("{field}.path"), "an override does not change what an object is");
+                    break;
+                }
+            }
+            use crate::overrides::JsonPatchOp::{Add, Copy, Move, Remove, Replace, Test};
+            match operation.op {
+                Add | Replace | Test => {
+                    if operation.value.is_none() {
+                        check.required(&format!("{field}.value"), "add, replace and test take a value");
+                    }
+                }
+                Move | Copy => {
+                    if operation.from.is_none() {
+                        check.required(&format!("{field}.from"), "move and copy take a from");
+                    }
+                }
+                Remove => (),
+            }
+        }
+    }
+    problems
+}
+
+/// What is wrong with a member cluster.
+pub fn member_cluster(spec: &MemberClusterSpec) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let check = &mut Check { problems: &mut problems };
+    if !["eks", "gke", "aks", "onprem"].contains(&spec.provider.as_str()) {
+        let message = format!(
+            "Unsupported value: {:?}: supported values: \"eks\", \"gke\", \"aks\", \"onprem\"",
+            spec.provider
+        );
+        check.problems.push(Problem { field: "spec.provider".to_owned(), message });
+    }
+    if spec.connection.kubeconfig.is_none() {
+        check.required("spec.connection", "one way to reach the cluster must be given: kubeconfig");
+    }
+    problems
+}
+
+/// What is wrong with a change budget.
+pub fn change_budget(spec: &ChangeBudgetSpec) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let check = &mut Check { problems: &mut problems };
+    duration("spec.window", &spec.window, check);
+    if spec.removal_percent > 100 {
+        check.invalid("spec.removalPercent", spec.removal_percent, "must not be more than 100");
+    }
+    problems
+}
+
+fn policy(spec: &PlacementPolicySpec, check: &mut Check<'_>) {
+    selectors(&spec.selectors, check);
+    let mut names = std::collections::BTreeSet::new();
+    for (at, affinity) in spec.affinities.iter().enumerate() {
+        cluster_selector(&format!("spec.affinities[{at}].clusters"), &affinity.clusters, check);
+        if !affinity.name.is_empty() && !names.insert(&affinity.name) {
+            let message = format!("Duplicate value: {:?}", affinity.name);
+            check.problems.push(Problem { field: format!("spec.affinities[{at}].name"), message });
+        }
+    }
+    for (at, toleration) in spec.tolerations.iter().enumerate() {
+        if toleration.key.is_empty() && toleration.operator == TolerationOperator::Equal {
+            check.required(&format!("spec.tolerations[{at}].key"), "only Exists goes without a key");
+        }
+        if !toleration.value.is_empty() && toleration.operator == TolerationOperator::Exists {
+            check.forbidden(&format!("spec.tolerations[{at}].value"), "Exists takes no value");
+        }
+    }
+    if let Some(residency) = &spec.residency
+        && residency.jurisdictions.is_empty()
+    {
+        check.required("spec.residency.jurisdictions", "name at least one");
+    }
+    let replicas = spec.replicas.clone().unwrap_or_default();
+    spread(&spec.spread, &replicas, check);
+    division(&replicas, check);
+    if let Some(budget) = &spec.budget {
+        dollars("spec.budget.maxMonthlyUsd", &budget.max_monthly_usd, check);
+    }
+    if let Some(objectives) = &spec.objectives {
+        for (field, usd) in [
+            ("usdPerMsPerReplicaHour", &objectives.usd_per_ms_per_replica_hour),
+            ("usdPerMove", &objectives.usd_per_move),
+        ] {
+            if let Some(usd) = usd {
+                dollars(&format!("spec.objectives.{field}"), usd, check);
+            }
+        }
+    }
+    if let Some(failover) = &spec.failover {
+        if let Some(after) = &failover.after {
+            duration("spec.failover.after", after, check);
+        }
+        if let Some(stable_for) = failover.failback.as_ref().and_then(|it| it.stable_for.as_ref()) {
+            duration("spec.failover.failback.stableFor", stable_for, check);
+        }
+    }
+}
+
+fn selectors(selectors: &[TemplateSelector], check: &mut Check<'_>) {
+    if selectors.is_empty() {
+        check.required("spec.selectors", "a policy selects at least one kind");
+    }
+    for (at, selector) in selectors.iter().enumerate() {
+        let field = format!("spec.selectors[{at}]");
+        if selector.kind.is_empty() {
+            check.required(&format!("{field}.kind"), "name the kind");
+        }
+        if selector.api_version.is_empty() {
+            check.required(&format!("{field}.apiVersion"), "name the group and version");
+        }
+        let own = selector.api_version.split_once('/').map_or("", |(group, _)| group);
+        if own == crate::names::GROUP || own.ends_with(&format!(".{}", crate::names::GROUP)) {
+            check.forbidden(&format!("{field}.apiVersion"), "kinds of archipel.dev are never templates");
+        }
+        label_selector(&format!("{field}.labelSelector"), &selector.label_selector, check);
+        let secrets = own.is_empty() && selector.kind == "Secret";
+        if secrets && selector.name.is_empty() && selector.label_selector.is_empty() {
+            check.required(&field, "a selector of Secrets needs a name or labels");
+        }
+    }
+}
+
+fn cluster_selector(field: &str, selector: &ClusterSelector, check: &mut Check<'_>) {
+    label_selector(&format!("{field}.labelSelector"), &selector.label_selector, check);
+    for name in &selector.names {
+        if selector.exclude.contains(name) {
+            check.forbidden(&format!("{field}.exclude"), &format!("{name:?} is named and excluded"));
+        }
+    }
+}
+
+fn label_selector(field: &str, selector: &LabelSelector, check: &mut Check<'_>) {
+    for (at, it) in selector.match_expressions.iter().enumerate() {
+        let field = format!("{field}.matchExpressions[{at}].values");
+        match it.operator {
+            LabelOperator::In | LabelOperator::NotIn if it.values.is_empty() => {
+                check.required(&field, "In and NotIn take values");
+            }
+            LabelOperator::Exists | LabelOperator::DoesNotExist if !it.values.is_empty() => {
+                check.forbidden(&field, "Exists and DoesNotExist take no values");
+            }
+            LabelOperator::In
+            | LabelOperator::NotIn
+            | LabelOperator::Exists
+            | LabelOperator::DoesNotExist => (),
+        }
+    }
+}
+
+fn spread(rules: &[Spread], replicas: &Replicas, check: &mut Check<'_>) {
+    let mut keys = std::collections::BTreeSet::new();
+    for (at, rule) in rules.iter().enumerate() {
+        let field = format!("spec.spread[{at}]");
+        if rule.topology_key.is_empty() {
+            check.required(&format!("{field}.topologyKey"), "cluster, zone, region, provider or a label");
+        }
+        if !keys.insert(&rule.topology_key) {
+            let message = format!("Duplicate value: {:?}", rule.topology_key);
+            check.problems.push(Problem { field: format!("{field}.topologyKey"), message });
+        }
+        if rule.max == Some(0) {
+            check.invalid(&format!("{field}.max"), 0, "must be at least 1");
+        }
+        if let (Some(min), Some(max)) = (rule.min, rule.max)
+            && min > max
+        {
+            check.invalid(&format!("{field}.min"), min, &format!("must not be more than max ({max})"));
+        }
+        if rule.max_skew == Some(0) {
+            check.invalid(&format!("{field}.maxSkew"), 0, "must be at least 1");
+        }
+        if rule.max_skew.is_some()
+            && let Some(Division::Packed | Division::Cheapest) = replicas.division
+        {
+            check.forbidden(&format!("{field}.maxSkew"), "not with division Packed or Cheapest");
+        }
+    }
+}
+
+fn division(replicas: &Replicas, check: &mut Check<'_>) {
+    if replicas.mode == Some(ReplicaMode::Duplicated) {
+        if replicas.division.is_some() {
+            check.forbidden("spec.replicas.division", "only with mode Divided");
+        }
+        if replicas.min_per_cluster.is_some() {
+            check.forbidden("spec.replicas.minPerCluster", "only with mode Divided");
+        }
+        if replicas.max_per_cluster.is_some() {
+            check.forbidden("spec.replicas.maxPerCluster", "only with mode Divided");
+        }
+    }
+    let weighted = matches!(replicas.division, None | Some(Division::Weighted));
+    if !replicas.weights.is_empty() && !weighted {
+        check.forbidden("spec.replicas.weights", "only with division Weighted");
+    }
+    for (at, weight) in replicas.weights.iter().enumerate() {
+        cluster_selector(&format!("spec.replicas.weights[{at}].clusters"), &weight.clusters, check);
+        if weight.weight == 0 {
+            check.invalid(&format!("spec.replicas.weights[{at}].weight"), 0, "must be at least 1");
+        }
+    }
+    if let (Some(min), Some(max)) = (replicas.min_per_cluster, replicas.max_per_cluster)
+        && min > max
+    {
+        let rule = format!("must not be more than maxPerCluster ({max})");
+        check.invalid("spec.replicas.minPerCluster", min, &rule);
+    }
+    if replicas.max_per_cluster == Some(0) {
+        check.invalid("spec.replicas.maxPerCluster", 0, "must be at least 1");
+    }
+}
+
+fn dollars(field: &str, text: &str, check: &mut Check<'_>) {
+    match Money::parse_usd(text) {
+        Some(amount) if amount >= Money::ZERO => (),
+        Some(_) | None => {
+            check.invalid(field, format!("{text:?}"), "must be dollars as a decimal number, such as \"600\"");
+        }
+    }
+}
+
+fn duration(field: &str, text: &str, check: &mut Check<'_>) {
+    if seconds(text).is_none() {
+        check.invalid(field, format!("{text:?}"), "must be a duration such as 30s, 5m or 1h30m");
+    }
+}
+
+/// A duration in seconds: numbers with `s`, `m`, `h` or `d`, as in `1h30m`.
+pub fn seconds(text: &str) -> Option<u64> {
+    let mut total: u64 = 0;
+    let mut number = String::new();
+    for c in text.chars() {
+        if c.is_ascii_digit() {
+            number.push(c);
+            continue;
+        }
+        let unit = match c {
+            's' => 1,
+            'm' => 60,
+            'h' => 3_600,
+            'd' => 86_400,
+            _ => return None,
+        };
+        let n: u64 = number.parse().ok()?;
+        number.clear();
+        total = total.checked_add(n.checked_mul(unit)?)?;
+    }
+    (number.is_empty() && !text.is_empty()).then_some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(spec: serde_json::Value) -> Vec<String> {
+        let mut spec = spec;
+        if spec.get("selectors").is_none() {
+            spec["selectors"] = serde_json::json!([{"apiVersion": "apps/v1", "kind": "Deployment"}]);
+        }
+        let spec = serde_json::from_value(spec).unwrap();
+        placement_policy(&spec).into_iter().map(|it| it.field).collect()
+    }
+
+    #[test]
+    fn rule_3_1_contradictions_visible_in_the_policy_alone_are_refused() {
+        let check = |spec: serde_json::Value, expected: &[&str]| {
+            assert_eq!(fields(spec.clone()), expected, "{spec}");
+        };
+        check(serde_json::json!({}), &[]);
+        check(
+            serde_json::json!({"spread": [{"topologyKey": "cluster", "min": 3, "max": 2}]}),
+            &["spec.spread[0].min"],
+        );
+        check(
+            serde_json::json!({
+                "spread": [{"topologyKey": "zone", "maxSkew": 1}],
+                "replicas": {"mode": "Divided", "division": "Packed"}
+            }),
+            &["spec.spread[0].maxSkew"],
+        );
+        check(
+            serde_json::json!({"replicas": {"mode": "Duplicated", "division": "Room"}}),
+            &["spec.replicas.division"],
+        );
+        check(
+            serde_json::json!({"affinities": [{"clusters": {"names": ["a"], "exclude": ["a"]}}]}),
+            &["spec.affinities[0].clusters.exclude"],
+        );
+        check(serde_json::json!({"failover": {"after": "5 minutes"}}), &["spec.failover.after"]);
+        check(serde_json::json!({"budget": {"maxMonthlyUsd": "lots"}}), &["spec.budget.maxMonthlyUsd"]);
+    }
+
+    #[test]
+    fn rule_2_4_a_selector_of_secrets_needs_a_name_or_labels() {
+        let secrets = |more: serde_json::Value| {
+            let mut selector = serde_json::json!({"apiVersion": "v1", "kind": "Secret"});
+            selector.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            fields(serde_json::json!({"selectors": [selector]}))
+        };
+        assert_eq!(secrets(serde_json::json!({})), ["spec.selectors[0]"]);
+        assert!(secrets(serde_json::json!({"name": "web-tls"})).is_empty());
+    }
+
+    #[test]
+    fn rule_2_4_our_own_kinds_are_never_templates() {
+        let spec = serde_json::json!({"selectors": [
+            {"apiVersion": "archipel.dev/v1alpha1", "kind": "PlacementPolicy"}
+        ]});
+        assert_eq!(fields(spec), ["spec.selectors[0].apiVersion"]);
+    }
+
+    #[test]
+    fn durations_are_read() {
+        assert_eq!(seconds("1h30m"), Some(5_400));
+        assert_eq!(seconds("30s"), Some(30));
+        assert_eq!(seconds("5"), None);
+        assert_eq!(seconds(""), None);
+        assert_eq!(seconds("m"), None);
+    }
+}
