@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"runtime"
 	"strconv"
 	"syscall"
@@ -28,5 +29,9 @@ func endWithParent() error {
 
 // replaceWith runs a program in place of this one; the parent-death signal stays armed across exec.
 func replaceWith(program string, args []string) error {
-	return syscall.Exec(program, args, os.Environ())
+	path, err := exec.LookPath(program)
+	if err != nil {
+		return err
+	}
+	return syscall.Exec(path, args, os.Environ())
 }

@@ -7,6 +7,7 @@
 #![expect(clippy::print_stderr, reason = "a task tells the person at the terminal how far it is")]
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -24,6 +25,14 @@ pub struct MemberBinaries {
     pub kubectl: PathBuf,
     /// The stock package manager.
     pub helm: PathBuf,
+}
+
+impl fmt::Display for MemberBinaries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "ARCHIPEL_MEMBER_BINARIES={}", self.dir.display())?;
+        let programs = [&self.members, &self.kwok, &self.kubectl, &self.helm];
+        programs.into_iter().try_for_each(|program| writeln!(f, "{}", program.display()))
+    }
 }
 
 const PROGRAMS: [&str; 4] = ["archipel-members", "kwok", "kubectl", "helm"];
@@ -61,7 +70,9 @@ fn complete(dir: &Path) -> bool {
 
 fn build(module: &Path, ldflags: &str, dir: &Path) -> Result<(), String> {
     let go = Command::new("go").arg("version").output().map_err(|error| {
-        format!("cannot run `go` ({error}): building member clusters needs Go 1.26 or newer on PATH")
+        format!(
+            "cannot run `go` ({error}): building member clusters needs Go 1.26 or newer on PATH"
+        )
     })?;
     if !go.status.success() {
         return Err(format!("`go version` failed: {}", String::from_utf8_lossy(&go.stderr).trim()));
@@ -124,7 +135,8 @@ fn ldflags(manifest: &str) -> Result<String, String> {
     let (Some(major), Some(minor)) = (numbers.next(), numbers.next()) else {
         return Err(format!("tests/members/go.mod: {kubernetes} is no version of Kubernetes"));
     };
-    let stamp = |name: &str, value: &str| format!("-X k8s.io/component-base/version.{name}={value}");
+    let stamp =
+        |name: &str, value: &str| format!("-X k8s.io/component-base/version.{name}={value}");
     Ok([
         "-s -w".to_owned(),
         stamp("gitVersion", kubernetes),

@@ -1,0 +1,3 @@
+//! End-to-end tests on real Kubernetes components.
+
+mod members;
