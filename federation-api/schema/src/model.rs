@@ -120,6 +120,8 @@ pub struct StructShape {
     pub atomic: bool,
     /// A strategic merge patch of this struct drops keys it does not retain (`retainKeys`).
     pub retain_keys: bool,
+    /// A strategic merge patch replaces this struct whole (`replace`).
+    pub replace: bool,
 }
 
 /// A field of a struct.
