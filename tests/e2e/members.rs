@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use federation_tests::{Binaries, Kubectl, Member, MemberOptions, NodeShape, wait};
+use federation_tests::{Binaries, Helm, Kubectl, Member, MemberOptions, NodeShape, wait};
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -59,6 +59,12 @@ async fn a_full_member_runs_workloads_as_told() {
     kubectl.ok(["create", "deployment", "web", "--image=web", "--replicas=4"]).await;
     becomes(&kubectl, &["deployment", "web"], "/status/readyReplicas", &json!(4)).await;
 
+    // ServiceAccounts are real ones: they have tokens, and each namespace knows the root CA.
+    let token = kubectl.ok(["create", "token", "default"]).await;
+    assert_eq!(token.trim().split('.').count(), 3, "{token}");
+    let root = &["configmap", "kube-root-ca.crt"];
+    becomes(&kubectl, root, "/metadata/name", &json!("kube-root-ca.crt")).await;
+
     kubectl.ok(["create", "job", "once", "--image=once"]).await;
     becomes(&kubectl, &["job", "once"], "/status/succeeded", &json!(1)).await;
 
@@ -75,6 +81,13 @@ async fn a_full_member_runs_workloads_as_told() {
         .await;
     kubectl.apply(&pod("failing", "fail")).await;
     becomes(&kubectl, &["pod", "failing"], "/status/phase", &json!("Failed")).await;
+
+    let chart = member.dir().join("hello");
+    let helm = Helm::new(member.kubeconfig()).unwrap();
+    helm.ok(["create".as_ref(), chart.as_os_str()]).await;
+    helm.ok(["install".as_ref(), "hello".as_ref(), chart.as_os_str()]).await;
+    becomes(&kubectl, &["deployment", "hello"], "/status/readyReplicas", &json!(1)).await;
+    helm.ok(["uninstall", "hello", "--wait"]).await;
 
     // Deletion finishes: the pods go, those of the Job too.
     kubectl.ok(["delete", "deployment/web", "job/once", "--cascade=foreground"]).await;

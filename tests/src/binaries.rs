@@ -1,5 +1,6 @@
 //! Finds the programs that `cargo xtask members` built.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -22,10 +23,17 @@ pub struct Binaries {
 }
 
 /// No complete build of the member programs is there.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no member binaries in {place}: run `cargo xtask members` first")]
 pub struct BinariesMissing {
     place: String,
+}
+
+// Tests unwrap: what they then print is for people.
+impl fmt::Debug for BinariesMissing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl Binaries {

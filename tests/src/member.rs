@@ -5,6 +5,7 @@ mod components;
 mod nodes;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -76,7 +77,7 @@ impl MemberOptions {
 }
 
 /// Why a member could not be brought into the wanted state.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum MemberError {
     /// The programs are not built.
     #[error(transparent)]
@@ -129,6 +130,13 @@ pub enum MemberError {
         /// The answer.
         error: Box<kube::Error>,
     },
+}
+
+// Tests unwrap: what they then print is for people.
+impl fmt::Debug for MemberError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// A running member cluster; dropping it kills its processes and deletes its data.

@@ -113,7 +113,7 @@ impl Process {
 
     /// Sends a signal; nothing happens when the process has ended.
     pub fn signal(&mut self, signal: Signal) -> io::Result<()> {
-        // An ended child is not yet reaped before this check, so that its id cannot be another's.
+        // As long as it is not seen to have ended it is not reaped, and its id is no other's.
         if self.child.try_wait()?.is_none()
             && let Some(pid) = Pid::from_raw(self.child.id().cast_signed())
         {

@@ -1,6 +1,6 @@
 //! Waiting for conditions: polls at a bounded interval, and says at the end what was last seen.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -9,12 +9,19 @@ const FIRST_INTERVAL: Duration = Duration::from_millis(10);
 const LONGEST_INTERVAL: Duration = Duration::from_millis(200);
 
 /// A condition did not come true in time.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}: not within {} s; last observed: {last}", .timeout.as_secs_f64())]
 pub struct TimedOut {
     what: String,
     timeout: Duration,
     last: String,
+}
+
+// Tests unwrap: what they then print is for people.
+impl Debug for TimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// Polls until `probe` answers `Ok`; its `Err` is what was observed instead.
@@ -32,7 +39,10 @@ pub async fn try_until<T, O: Debug>(
             Ok(Err(observed)) => last = format!("{observed:?}"),
             Err(_) => return Err(TimedOut { what: what.to_owned(), timeout, last }),
         }
-        // Sleeping past the deadline would look once less than there is time for.
+        if Instant::now() >= deadline {
+            return Err(TimedOut { what: what.to_owned(), timeout, last });
+        }
+        // Never past the deadline: the last look is taken just then.
         tokio::time::sleep_until((Instant::now() + interval).min(deadline)).await;
         interval = (interval * 3 / 2).min(LONGEST_INTERVAL);
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::Member;
 use crate::process::Program;
@@ -144,7 +144,7 @@ fn etcd_socket(member: &Member) -> String {
     format!("unix://{}", member.dir().join("etcd.sock").display())
 }
 
-fn path_flag(flag: &str, path: &PathBuf) -> [String; 1] {
+fn path_flag(flag: &str, path: &Path) -> [String; 1] {
     [format!("{flag}={}", path.display())]
 }
 
