@@ -13,6 +13,8 @@ pub enum OpenError {
     Unreadable { path: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("store `{path}` has format {found}, this version reads {known}")]
     Format { path: String, found: u32, known: u32 },
+    #[error("encryption key `{path}`: {reason}")]
+    Key { path: String, reason: String },
 }
 
 /// Why a read failed.

@@ -14,13 +14,34 @@ use std::{any::Any, fmt, ops::Bound, sync::Arc};
 use bytes::Bytes;
 use futures::{future::BoxFuture, stream::BoxStream};
 
-pub use crate::error::{CommitError, OpenError, ReadError, WatchError};
+pub use crate::{
+    error::{CommitError, OpenError, ReadError, WatchError},
+    memory::MemoryStore,
+    redb::RedbStore,
+    seal::Encryption,
+};
 
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
 mod error;
+mod log;
+mod map;
+mod memory;
+mod record;
+mod redb;
+mod seal;
+mod state;
+mod watch;
+mod writer;
 
 /// The store's counter: one per write, over all keys, never reused and never decreasing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(pub u64);
+
+impl Revision {
+    /// Where a new store stands before its first write, so that even its first list has a revision to watch from.
+    pub const FIRST: Self = Self(1);
+}
 
 impl fmt::Display for Revision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -64,7 +85,10 @@ pub struct Event {
 #[derive(Clone, Debug)]
 pub enum Change {
     Created(Arc<Entry>),
-    Updated { before: Arc<Entry>, after: Arc<Entry> },
+    Updated {
+        before: Arc<Entry>,
+        after: Arc<Entry>,
+    },
     /// The version that was removed; the revision of the removal stands in [`Event`].
     Deleted(Arc<Entry>),
 }
@@ -75,6 +99,14 @@ impl Change {
         match self {
             Self::Created(entry) | Self::Deleted(entry) => &entry.key,
             Self::Updated { after, .. } => &after.key,
+        }
+    }
+
+    /// What stands at the key after the change.
+    pub fn after(&self) -> Option<&Arc<Entry>> {
+        match self {
+            Self::Created(entry) | Self::Updated { after: entry, .. } => Some(entry),
+            Self::Deleted(_) => None,
         }
     }
 }
