@@ -43,6 +43,31 @@ fn pod(name: &str, behaviour: &str) -> String {
     .to_string()
 }
 
+fn stateful_set(name: &str) -> String {
+    let labels = json!({ "app": name });
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"name": name},
+        "spec": {
+            "replicas": 2,
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"containers": [{"name": "app", "image": "app:1"}]},
+            },
+            "volumeClaimTemplates": [{
+                "metadata": {"name": "data"},
+                "spec": {
+                    "accessModes": ["ReadWriteOnce"],
+                    "resources": {"requests": {"storage": "1Gi"}},
+                },
+            }],
+        },
+    })
+    .to_string()
+}
+
 #[tokio::test]
 async fn a_full_member_runs_workloads_as_told() {
     let shape = NodeShape::new(2, "m5.xlarge", "eu-west-1", "eu-west-1a").extended("test/gpu", "2");
@@ -82,6 +107,10 @@ async fn a_full_member_runs_workloads_as_told() {
     kubectl.apply(&pod("failing", "fail")).await;
     becomes(&kubectl, &["pod", "failing"], "/status/phase", &json!("Failed")).await;
 
+    kubectl.apply(&stateful_set("db")).await;
+    becomes(&kubectl, &["statefulset", "db"], "/status/readyReplicas", &json!(2)).await;
+    becomes(&kubectl, &["pvc", "data-db-1"], "/status/phase", &json!("Bound")).await;
+
     let chart = member.dir().join("hello");
     let helm = Helm::new(member.kubeconfig()).unwrap();
     helm.ok(["create".as_ref(), chart.as_os_str()]).await;
@@ -90,8 +119,9 @@ async fn a_full_member_runs_workloads_as_told() {
     helm.ok(["uninstall", "hello", "--wait"]).await;
 
     // Deletion finishes: the pods go, those of the Job too.
-    kubectl.ok(["delete", "deployment/web", "job/once", "--cascade=foreground"]).await;
-    kubectl.ok(["delete", "pod", "--all"]).await;
+    let workloads = ["deployment/web", "job/once", "statefulset/db"];
+    kubectl.ok(["delete", "--cascade=foreground"].iter().chain(&workloads)).await;
+    kubectl.ok(["delete", "pods,pvc", "--all"]).await;
     let pods = get(&kubectl, &["pods"]).await;
     assert_eq!(pods["items"], json!([]));
 

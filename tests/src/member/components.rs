@@ -19,7 +19,7 @@ const POD_RANGE: &str = "10.244.0.1/16";
 
 /// The controllers that workloads, namespaces and accounts need; none that needs a cloud, a
 /// kubelet or a network.
-const CONTROLLERS: [&str; 22] = [
+const CONTROLLERS: [&str; 23] = [
     "clusterrole-aggregation-controller",
     "cronjob-controller",
     "daemonset-controller",
@@ -31,6 +31,7 @@ const CONTROLLERS: [&str; 22] = [
     "job-controller",
     "namespace-controller",
     "node-lifecycle-controller",
+    "persistentvolume-binder-controller",
     "persistentvolume-protection-controller",
     "persistentvolumeclaim-protection-controller",
     "pod-garbage-collector-controller",
@@ -44,9 +45,10 @@ const CONTROLLERS: [&str; 22] = [
     "ttl-after-finished-controller",
 ];
 
-const STAGES: [(&str, &str); 2] = [
+const STAGES: [(&str, &str); 3] = [
     ("node.yaml", include_str!("../../members/stages/node.yaml")),
     ("pod.yaml", include_str!("../../members/stages/pod.yaml")),
+    ("volume.yaml", include_str!("../../members/stages/volume.yaml")),
 ];
 
 pub(super) fn etcd(member: &Member) -> Program {
