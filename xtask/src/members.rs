@@ -14,17 +14,17 @@ use std::process::Command;
 
 /// The built programs, all in one directory.
 #[derive(Debug, Clone)]
-pub struct MemberBinaries {
+pub(crate) struct MemberBinaries {
     /// The directory that `ARCHIPEL_MEMBER_BINARIES` may name.
-    pub dir: PathBuf,
+    pub(crate) dir: PathBuf,
     /// etcd, kube-apiserver, kube-controller-manager and kube-scheduler in one.
-    pub members: PathBuf,
+    pub(crate) members: PathBuf,
     /// The stand-in for kubelets.
-    pub kwok: PathBuf,
+    pub(crate) kwok: PathBuf,
     /// The stock client.
-    pub kubectl: PathBuf,
+    pub(crate) kubectl: PathBuf,
     /// The stock package manager.
-    pub helm: PathBuf,
+    pub(crate) helm: PathBuf,
 }
 
 impl fmt::Display for MemberBinaries {
@@ -43,7 +43,7 @@ const PACKAGES: [&str; 4] =
     [".", "sigs.k8s.io/kwok/cmd/kwok", "k8s.io/kubernetes/cmd/kubectl", "helm.sh/helm/v4/cmd/helm"];
 
 /// Returns the member binaries, building them first when this content was never built here.
-pub fn ensure() -> Result<MemberBinaries, String> {
+pub(crate) fn ensure() -> Result<MemberBinaries, String> {
     let module = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("xtask lies in the workspace")
