@@ -240,3 +240,71 @@ impl Drop for Cursor {
         self.shared.wakers.leave(bell(&self.prefix));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::AtomicUsize,
+        task::{Context, Poll},
+    };
+
+    use futures::task::{ArcWake, waker};
+
+    use super::*;
+    use crate::{MemoryStore, Store, contract::create};
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl ArcWake for Count {
+        fn wake_by_ref(arc_self: &Arc<Self>) {
+            arc_self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    impl Count {
+        fn get(&self) -> usize {
+            self.0.load(Ordering::SeqCst)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sleeping_watch_is_woken_by_its_own_topic_and_else_once_a_second() {
+        let store = MemoryStore::new();
+        let woken = Arc::new(Count::default());
+        let waker = waker(woken.clone());
+        let mut context = Context::from_waker(&waker);
+        let mut watch = store.watch("/core/pods/ns/", store.revision()).unwrap();
+        assert!(watch.poll_next_unpin(&mut context).is_pending());
+        for at in 0..100 {
+            store.commit(create(&format!("/core/maps/ns/{at}"), "v")).await.unwrap();
+            store.commit(create(&format!("/core/pods/ns2/{at}"), "v")).await.unwrap();
+        }
+        tokio::task::yield_now().await;
+        assert_eq!(woken.get(), 0);
+        tokio::time::sleep(BEAT * 2).await;
+        assert_eq!(woken.get(), 1);
+        let Poll::Ready(Some(Ok(item))) = watch.poll_next_unpin(&mut context) else { panic!() };
+        assert!(matches!(item, WatchItem::Progress(revision) if revision == store.revision()));
+        assert!(watch.poll_next_unpin(&mut context).is_pending());
+        store.commit(create("/core/pods/ns/a", "v")).await.unwrap();
+        assert_eq!(woken.get(), 2);
+    }
+
+    #[tokio::test]
+    async fn watches_that_are_gone_leave_nothing_behind() {
+        let shared = Shared::new(crate::state::State {
+            map: crate::map::Map::default(),
+            log: crate::log::Log::new(Revision::FIRST),
+        });
+        let mut watches: Vec<_> = (0..100)
+            .map(|at| shared.watch(&format!("/g/r/{}/", at % 10), Revision::FIRST).unwrap())
+            .collect();
+        for watch in &mut watches {
+            assert!(futures::poll!(watch.next()).is_pending());
+        }
+        assert_eq!(shared.wakers.topics.read().len(), 10);
+        drop(watches);
+        assert!(shared.wakers.topics.read().is_empty());
+    }
+}

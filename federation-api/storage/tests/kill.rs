@@ -1,5 +1,6 @@
 //! A process that is killed loses nothing that it acknowledged: the test runs itself as a child that writes and prints
 //! each acknowledged write, kills it at a random moment, and looks.
+#![expect(clippy::unwrap_used, reason = "this is a test")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,13 +9,16 @@ use std::{
     path::Path,
     process::{Command, Stdio},
     sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use federation_storage::{
     At, Change, Encryption, Entry, RedbStore, Revision, Store, WatchItem, Write,
 };
 use futures::StreamExt;
+use tokio::runtime::Builder;
 
+/// Set in the child: its directory.
 const CHILD: &str = "FEDERATION_STORAGE_KILL_DIR";
 const KILLS: u64 = 5;
 const WRITERS: u64 = 8;
@@ -25,8 +29,8 @@ fn open(dir: &Path) -> RedbStore {
     RedbStore::open(dir, &encryption).unwrap()
 }
 
-/// The child: writes until it is killed, one line per acknowledged write.
-async fn write_for_ever(dir: &Path) {
+/// The child: writes and compacts until it is killed, one line per acknowledged write.
+async fn write_for_ever(dir: &Path, step: Duration) {
     let store: Arc<dyn Store> = Arc::new(open(dir));
     say("open");
     let compactor = {
@@ -35,7 +39,9 @@ async fn write_for_ever(dir: &Path) {
             loop {
                 let revision = store.compact().await.unwrap();
                 say(&format!("compact - {revision}"));
-                tokio::task::yield_now().await;
+                if !step.is_zero() {
+                    tokio::time::advance(step).await;
+                }
             }
         }
     };
@@ -49,7 +55,7 @@ async fn write_for_ever(dir: &Path) {
                 let there = store.get(&key).await.unwrap();
                 let write = match there {
                     None => Write::Create { key: key.clone(), value: value.into() },
-                    Some(there) if round % 7 == 0 => {
+                    Some(there) if mortal(&key) && round % 7 == 0 => {
                         Write::Delete { key: key.clone(), expected: there.revision }
                     }
                     Some(there) => Write::Update {
@@ -69,6 +75,11 @@ async fn write_for_ever(dir: &Path) {
     drop(writers);
 }
 
+/// Whether a key is ever deleted.
+fn mortal(key: &str) -> bool {
+    key.len().is_multiple_of(2)
+}
+
 fn say(line: &str) {
     let mut out = std::io::stdout().lock();
     writeln!(out, "@ {line}").unwrap();
@@ -76,9 +87,9 @@ fn say(line: &str) {
 }
 
 /// Starts the child and kills it after `lines` acknowledged writes and some turns; yields what it acknowledged.
-fn run_and_kill(dir: &Path, lines: u64, turns: u64) -> Vec<(String, String, Revision)> {
+fn run_and_kill(test: &str, dir: &Path, lines: u64, turns: u64) -> Vec<(String, String, Revision)> {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "what_is_acknowledged_survives_being_killed", "--nocapture"])
+        .args(["--exact", test, "--nocapture"])
         .env(CHILD, dir)
         .stdout(Stdio::piped())
         .spawn()
@@ -156,28 +167,75 @@ async fn check(dir: &Path, acknowledged: &[(String, String, Revision)]) -> Revis
     listing.revision
 }
 
-#[test]
-fn what_is_acknowledged_survives_being_killed() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    if let Some(dir) = std::env::var_os(CHILD) {
-        runtime.block_on(write_for_ever(Path::new(&dir)));
-        return;
+/// As [`check`], where the log does not reach back: no key that lives for ever is missing or old, and no deleted one is
+/// back.
+async fn check_newest(dir: &Path, acknowledged: &[(String, String, Revision)]) -> Revision {
+    let store = open(dir);
+    let mut newest: BTreeMap<&str, (&str, Revision)> = BTreeMap::new();
+    for (verb, key, revision) in acknowledged.iter().filter(|(verb, ..)| verb != "compact") {
+        let there = newest.entry(key).or_insert((verb, *revision));
+        *there = if there.1 > *revision { *there } else { (verb, *revision) };
     }
+    for (key, (verb, revision)) in newest {
+        match store.get(key).await.unwrap() {
+            None => assert!(mortal(key), "{key} of {revision} is lost"),
+            Some(there) if verb == "delete" => {
+                assert!(there.created > revision, "{key}, deleted at {revision}, is back");
+            }
+            Some(there) => assert!(there.revision >= revision, "{key} is older than {revision}"),
+        }
+    }
+    store.revision()
+}
+
+/// Kills a child again and again, and calls for a check after each time.
+fn kill_and_check(
+    test: &str,
+    check: impl Fn(&Path, &[(String, String, Revision)]) -> Revision,
+) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let mut all = Vec::new();
     let mut head = Revision::FIRST;
     for round in 0..KILLS {
         // The low bits of the clock are as random as this needs.
-        let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let random = u64::from(clock.subsec_nanos() / 7);
         // The first one is killed in its first steps.
         let lines = if round == 0 { 1 } else { 50 + random % 700 };
-        let acknowledged = run_and_kill(dir.path(), lines, random % 300);
+        let acknowledged = run_and_kill(test, dir.path(), lines, random % 300);
         let lowest = acknowledged.iter().map(|(.., revision)| *revision).min().unwrap();
         assert!(lowest > head, "{lowest} was given out before the restart at {head}");
         all.extend(acknowledged);
-        head = runtime.block_on(check(dir.path(), &all));
+        head = check(dir.path(), &all);
     }
     let distinct: BTreeSet<_> = all.iter().map(|(.., revision)| *revision).collect();
     assert_eq!(distinct.len(), all.len(), "a revision belongs to two writes");
+    dir
+}
+
+#[test]
+fn what_is_acknowledged_survives_being_killed() {
+    let runtime = Builder::new_multi_thread().enable_all().build().unwrap();
+    match std::env::var_os(CHILD) {
+        Some(dir) => runtime.block_on(write_for_ever(Path::new(&dir), Duration::ZERO)),
+        None => {
+            let name = "what_is_acknowledged_survives_being_killed";
+            kill_and_check(name, |dir, all| runtime.block_on(check(dir, all)));
+        }
+    }
+}
+
+#[test]
+fn a_kill_during_compaction_loses_nothing_and_revives_nothing() {
+    // The child's clock runs so fast that every compaction finds something to remove.
+    let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    match std::env::var_os(CHILD) {
+        Some(dir) => runtime.block_on(write_for_ever(Path::new(&dir), Duration::from_secs(100))),
+        None => {
+            let name = "a_kill_during_compaction_loses_nothing_and_revives_nothing";
+            let dir = kill_and_check(name, |dir, all| runtime.block_on(check_newest(dir, all)));
+            let store = open(dir.path());
+            assert!(store.watch("", Revision::FIRST).is_err(), "nothing was compacted");
+        }
+    }
 }

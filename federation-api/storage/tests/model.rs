@@ -1,4 +1,5 @@
 //! Random operations against a plain map, on both stores, the durable one opened again at random places.
+#![expect(clippy::unwrap_used, reason = "this is a test")]
 
 use std::{collections::BTreeMap, ops::Bound, sync::Arc, time::Duration};
 
