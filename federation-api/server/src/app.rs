@@ -18,6 +18,7 @@ use crate::{
     discovery::DiscoveryCache,
     hooks::{Admission, Review},
     identity::Identity,
+    observe::{Answered, Observer},
     openapi,
     registry::{Registry, RegistryError},
     request::{RequestInfo, Target},
@@ -108,6 +109,8 @@ pub struct ServerOptions {
     pub authorizer: Arc<dyn Authorizer>,
     pub builtins: Vec<Arc<dyn Builtin>>,
     pub paths: Vec<Arc<dyn PathHandler>>,
+    /// See every answer, in this order.
+    pub observers: Vec<Arc<dyn Observer>>,
     pub version: VersionInfo,
 }
 
@@ -122,6 +125,7 @@ impl ServerOptions {
             authorizer: Arc::new(crate::authorize::AllowAll),
             builtins: Vec::new(),
             paths: Vec::new(),
+            observers: Vec::new(),
             version: VersionInfo::default(),
         }
     }
@@ -158,6 +162,7 @@ pub struct Server {
     pub(crate) discovery: DiscoveryCache,
     pub(crate) openapi: openapi::Documents,
     paths: Vec<Arc<dyn PathHandler>>,
+    observers: Vec<Arc<dyn Observer>>,
 }
 
 impl fmt::Debug for Server {
@@ -178,6 +183,7 @@ impl Server {
             authorizer,
             builtins,
             paths,
+            observers,
             version,
         } = options;
         let registry = Registry::new(&embedded, reviews, builtins, store.revision())
@@ -192,6 +198,7 @@ impl Server {
             discovery: DiscoveryCache::default(),
             openapi: openapi::Documents::default(),
             paths,
+            observers,
         });
         crate::crd::load_and_follow(&server).await?;
         Ok(server)
@@ -218,21 +225,38 @@ impl Server {
         B::Error: Into<BoxError>,
     {
         let (parts, body) = request.into_parts();
-        let answer = Box::pin(self.dispatch(&identity, &parts, Box::pin(body))).await;
-        answer.unwrap_or_else(|error| respond::error(&parts, &error))
+        let started = tokio::time::Instant::now();
+        let info = RequestInfo::parse(&parts.method, &parts.uri);
+        let attributes = match &info {
+            _ if self.observers.is_empty() => Attributes::default(),
+            Ok(info) => info.attributes.clone(),
+            Err(_) => Attributes {
+                verb: parts.method.as_str().to_ascii_lowercase(),
+                path: parts.uri.path().to_owned(),
+                ..Attributes::default()
+            },
+        };
+        let answer = match info {
+            Ok(info) => Box::pin(self.dispatch(&identity, &parts, info, Box::pin(body))).await,
+            Err(error) => Err(error),
+        };
+        let response = answer.unwrap_or_else(|error| respond::error(&parts, &error));
+        let answered =
+            Answered { identity: &identity, attributes: &attributes, elapsed: started.elapsed() };
+        self.observers.iter().fold(response, |response, observer| observer.answered(answered, response))
     }
 
     async fn dispatch<B>(
         self: &Arc<Self>,
         identity: &Identity,
         parts: &http::request::Parts,
+        info: RequestInfo,
         body: std::pin::Pin<Box<B>>,
     ) -> Result<Response<ResponseBody>, ApiError>
     where
         B: http_body::Body<Data = Bytes> + Send,
         B::Error: Into<BoxError>,
     {
-        let info = RequestInfo::parse(&parts.method, &parts.uri)?;
         self.authorize(identity, &info.attributes)?;
         if let Some(handler) = self.paths.iter().find(|handler| handler.matches(info.path())) {
             return Ok(handler.answer(identity, parts).await);

@@ -10,8 +10,23 @@
 //!                                                    registry (kinds) · status (HTTP codes)
 //! ```
 
+pub mod authn;
 pub mod authorize;
+pub mod authz;
 pub mod body;
+mod files;
+pub mod health;
 pub mod hooks;
 pub mod identity;
+mod keys;
+pub mod kubeconfig;
+pub mod listen;
+pub mod local;
+pub mod metrics;
+pub mod observe;
+pub mod pki;
+pub mod reviews;
+pub mod shell;
 pub mod status;
+pub mod tls;
+pub mod tokens;
