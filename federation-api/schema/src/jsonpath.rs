@@ -33,7 +33,7 @@ enum Step {
     /// Every value below, the value itself included.
     Descend,
     Filter {
-        path: Vec<Step>,
+        path: Vec<Self>,
         test: Option<(Comparison, Value)>,
     },
 }

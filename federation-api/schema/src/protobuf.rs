@@ -80,10 +80,10 @@ impl Decoder<'_> {
                     while let Some((number, wire)) = reader.field().map_err(at)? {
                         match (number, wire) {
                             (1, Wire::Bytes(text)) => {
-                                api_version = scan::text(text).map_err(at)?.to_owned()
+                                api_version = scan::text(text).map_err(at)?.to_owned();
                             }
                             (2, Wire::Bytes(text)) => {
-                                kind = scan::text(text).map_err(at)?.to_owned()
+                                kind = scan::text(text).map_err(at)?.to_owned();
                             }
                             _ => {}
                         }
@@ -161,7 +161,7 @@ impl Decoder<'_> {
         match (value, field.kind) {
             (Some(Value::Object(fields)), _) => into.extend(fields),
             (None, Kind::Message(id)) if !field.flags.pointer => {
-                self.message_into(id, &[], depth + 1, into)?
+                self.message_into(id, &[], depth + 1, into)?;
             }
             _ => {}
         }
@@ -212,7 +212,7 @@ impl Decoder<'_> {
                     match (number, wire) {
                         (1, Wire::Bytes(text)) => key = scan::text(text).map_err(at)?.to_owned(),
                         (2, wire) if field.holds == Holds::Map => {
-                            value = Some(self.value(message, field, wire, depth)?)
+                            value = Some(self.value(message, field, wire, depth)?);
                         }
                         (2, wire) => value = Some(self.wrapped(message, field, wire, depth)?),
                         _ => {}
@@ -370,10 +370,10 @@ impl Decoder<'_> {
                     schema = Some(self.message(json_schema, inner, depth)?);
                 }
                 (Kind::SchemaOrArray, 2, Wire::Bytes(inner)) => {
-                    schemas.push(self.message(json_schema, inner, depth)?)
+                    schemas.push(self.message(json_schema, inner, depth)?);
                 }
                 (Kind::SchemaOrStrings, 2, Wire::Bytes(text)) => {
-                    strings.push(scan::text(text).map_err(at)?.into())
+                    strings.push(scan::text(text).map_err(at)?.into());
                 }
                 _ => return Err(at("has an unknown field")),
             }
