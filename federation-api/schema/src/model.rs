@@ -152,8 +152,10 @@ pub enum Wire {
 /// What a CRD's schema demands beyond the shape.
 #[derive(Debug, Default)]
 pub struct Rules {
+    /// Null is a value (what [`Field::nullable`] says for the items of lists and the entries of maps).
+    pub nullable: bool,
     pub enumeration: Vec<Value>,
-    pub pattern: Option<Box<str>>,
+    pub pattern: Option<crate::crd::Pattern>,
     pub format: Option<Box<str>>,
     pub minimum: Option<f64>,
     pub maximum: Option<f64>,

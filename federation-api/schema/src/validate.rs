@@ -1,0 +1,14 @@
+//! Checks an object against its type: unknown fields, wrong JSON types, a custom kind's rules, metadata.
+
+mod format;
+mod listtype;
+mod metadata;
+mod rules;
+mod shape;
+mod unknown;
+
+pub(crate) use format::NOT_ENFORCED;
+pub use metadata::object_meta;
+pub use rules::validate;
+pub use shape::shape_errors;
+pub use unknown::unknown_fields;
