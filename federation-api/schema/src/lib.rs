@@ -10,4 +10,22 @@
 //! crd (structural schemas)   ───┘
 //! ```
 
+pub mod apply;
+pub mod catalogue;
+pub mod columns;
+pub mod crd;
+pub mod error;
+pub mod json_patch;
+pub mod jsonpath;
+pub mod merge;
 pub mod model;
+pub mod name;
+pub mod openapi;
+pub mod protobuf;
+pub mod quantity;
+pub mod selector;
+pub mod strict;
+pub mod validate;
+
+#[cfg(test)]
+mod fixture;
