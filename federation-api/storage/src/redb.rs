@@ -9,8 +9,10 @@
 //! There is no index by key on disk: opening reads all records in order and so rebuilds the newest state and the log.
 
 use std::{
-    collections::{HashMap, VecDeque},
-    fmt, fs, future, io,
+    collections::VecDeque,
+    fmt, fs, future,
+    hash::BuildHasher,
+    io,
     ops::Bound,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::Path,
@@ -19,7 +21,11 @@ use std::{
 };
 
 use futures::{FutureExt, future::BoxFuture};
-use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use hashbrown::{DefaultHashBuilder, HashTable, hash_table};
+use redb::{
+    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata,
+    TableDefinition,
+};
 use tokio::time::Instant;
 
 use crate::{
@@ -166,6 +172,17 @@ fn create(dir: &Path, path: &Path) -> Result<(), Failure> {
     let draft = dir.join("store.redb.new");
     fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
     let database = Builder::new().set_cache_size(CACHE).create(&draft)?;
+    make_tables(&database)?;
+    drop(database);
+    fs::rename(&draft, path)?;
+    fs::File::open(dir)?.sync_all()?;
+    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        fs::File::open(parent)?.sync_all()?;
+    }
+    Ok(())
+}
+
+fn make_tables(database: &Database) -> Result<(), Failure> {
     let transaction = database.begin_write()?;
     {
         let mut meta = transaction.open_table(META)?;
@@ -174,12 +191,6 @@ fn create(dir: &Path, path: &Path) -> Result<(), Failure> {
         transaction.open_table(VAL)?;
     }
     transaction.commit()?;
-    drop(database);
-    fs::rename(&draft, path)?;
-    fs::File::open(dir)?.sync_all()?;
-    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        fs::File::open(parent)?.sync_all()?;
-    }
     Ok(())
 }
 
@@ -230,7 +241,7 @@ impl<E: Into<Failure>> From<E> for LoadError {
 impl Loaded {
     fn read(database: &Database, sealer: &Sealer, floor: Revision) -> Result<Self, LoadError> {
         let table = database.begin_read()?.open_table(VAL)?;
-        let mut newest: HashMap<Arc<str>, Arc<Entry>> = HashMap::new();
+        let mut newest = Newest::with_capacity(usize::try_from(table.len()?)?);
         let mut log = Log::new(floor);
         let mut garbage = VecDeque::new();
         let (now, seconds) = (Instant::now(), unix_seconds());
@@ -239,11 +250,12 @@ impl Loaded {
             let revision = Revision(revision.value());
             let record = Record::decode(bytes.value())
                 .ok_or_else(|| format!("the record of revision {revision} is damaged"))?;
-            let before = newest.get(record.key).cloned();
+            let place = newest.find(record.key);
+            let before = place.current();
             let slot = match (record.op, &before) {
                 (Op::Compaction, _) => Slot::Compaction,
                 (Op::Delete, Some(before)) => {
-                    newest.remove(record.key);
+                    place.remove();
                     Slot::Change(Change::Deleted(before.clone()))
                 }
                 // Its version may be removed already; the deletion itself goes last.
@@ -263,7 +275,7 @@ impl Loaded {
                         None => record.key.into(),
                     };
                     let after = version(key, value, revision, record.created);
-                    newest.insert(after.key.clone(), after.clone());
+                    place.put(after.clone());
                     match &before {
                         Some(before) => {
                             Slot::Change(Change::Updated { before: before.clone(), after })
@@ -289,9 +301,59 @@ impl Loaded {
                 }
             }
         }
-        let mut entries: Vec<_> = newest.into_values().collect();
+        let mut entries: Vec<_> = newest.table.into_iter().collect();
         entries.sort_unstable_by(|one, other| one.key.cmp(&other.key));
         Ok(Self { state: State { map: Map::from_sorted(entries), log }, garbage })
+    }
+}
+
+/// The newest versions while they are read: a table that holds nothing but them, and hashes each key once.
+struct Newest {
+    table: HashTable<Arc<Entry>>,
+    hasher: DefaultHashBuilder,
+}
+
+/// Where a key is, or would be.
+enum Place<'a> {
+    Taken(hash_table::OccupiedEntry<'a, Arc<Entry>>),
+    Free(hash_table::VacantEntry<'a, Arc<Entry>>),
+}
+
+impl Newest {
+    fn with_capacity(entries: usize) -> Self {
+        let hasher = DefaultHashBuilder::default();
+        Self { table: HashTable::with_capacity(entries), hasher }
+    }
+
+    fn find(&mut self, key: &str) -> Place<'_> {
+        let hasher = &self.hasher;
+        let same = |entry: &Arc<Entry>| *entry.key == *key;
+        match self.table.entry(hasher.hash_one(key), same, |entry| hasher.hash_one(&*entry.key)) {
+            hash_table::Entry::Occupied(taken) => Place::Taken(taken),
+            hash_table::Entry::Vacant(free) => Place::Free(free),
+        }
+    }
+}
+
+impl Place<'_> {
+    fn current(&self) -> Option<Arc<Entry>> {
+        match self {
+            Self::Taken(taken) => Some(taken.get().clone()),
+            Self::Free(_) => None,
+        }
+    }
+
+    fn put(self, entry: Arc<Entry>) {
+        match self {
+            Self::Taken(mut taken) => *taken.get_mut() = entry,
+            Self::Free(free) => drop(free.insert(entry)),
+        }
+    }
+
+    fn remove(self) {
+        if let Self::Taken(taken) = self {
+            taken.remove();
+        }
     }
 }
 
@@ -351,5 +413,7 @@ impl Medium for RedbMedium {
     }
 }
 
+#[cfg(test)]
+mod power;
 #[cfg(test)]
 mod tests;
