@@ -1,6 +1,6 @@
 //! Selectors: of labels, of templates, of clusters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -137,6 +137,32 @@ impl ClusterSelector {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+
+    /// Whether every part but `expressions` holds for the cluster; those need an evaluator, and who asks here must see
+    /// to them.
+    pub fn matches(&self, cluster: &ClusterFacts) -> bool {
+        let any = |patterns: &[String], text: &str| patterns.iter().any(|it| glob(it, text));
+        (self.sets.is_empty() || self.sets.iter().any(|it| cluster.sets.contains(it)))
+            && (self.providers.is_empty() || self.providers.contains(&cluster.provider))
+            && (self.regions.is_empty() || any(&self.regions, &cluster.region))
+            && (self.zones.is_empty() || cluster.zones.iter().any(|it| any(&self.zones, it)))
+            && self.label_selector.matches(&cluster.labels)
+            && (self.names.is_empty() || any(&self.names, &cluster.name))
+            && !any(&self.exclude, &cluster.name)
+    }
+}
+
+/// What selectors may ask of a cluster: from the hub's `spec` and labels, never from what a member reports (RULES 2.2).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClusterFacts {
+    pub name: String,
+    pub provider: String,
+    pub region: String,
+    pub zones: Vec<String>,
+    pub jurisdiction: String,
+    pub labels: BTreeMap<String, String>,
+    /// Names of the ClusterSets that it is in.
+    pub sets: BTreeSet<String>,
 }
 
 /// Whether `text` matches `pattern`, in which `*` stands for any run of characters.
@@ -177,6 +203,33 @@ mod tests {
         check("*", "", true);
         check("a*a", "a", false);
         check("a*b*c", "axbxbc", true);
+    }
+
+    #[test]
+    fn every_stated_part_of_a_cluster_selector_restricts_and_an_empty_one_does_not() {
+        let cluster = ClusterFacts {
+            name: "eks-a".into(),
+            provider: "eks".into(),
+            region: "eu-west-1".into(),
+            zones: vec!["eu-west-1a".into()],
+            sets: BTreeSet::from(["prod".to_owned()]),
+            ..ClusterFacts::default()
+        };
+        let check = |expected: bool, edit: fn(&mut ClusterSelector)| {
+            let mut selector = ClusterSelector::default();
+            edit(&mut selector);
+            assert_eq!(selector.matches(&cluster), expected, "{selector:?}");
+        };
+        check(true, |_| ());
+        check(true, |it| it.regions = vec!["us-*".into(), "eu-*".into()]);
+        check(false, |it| it.regions = vec!["us-*".into()]);
+        check(true, |it| it.zones = vec!["*1a".into()]);
+        check(false, |it| it.zones = vec!["*1b".into()]);
+        check(true, |it| it.sets = vec!["prod".into()]);
+        check(false, |it| it.sets = vec!["dev".into()]);
+        check(false, |it| it.providers = vec!["gke".into()]);
+        check(true, |it| it.names = vec!["eks-*".into()]);
+        check(false, |it| it.exclude = vec!["*-a".into()]);
     }
 
     #[test]
