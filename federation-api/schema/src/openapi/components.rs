@@ -76,7 +76,7 @@ impl<'c> Components<'c> {
         let name = custom::name(kind.group, kind.version, kind.kind);
         let list_name = custom::name(kind.group, kind.version, kind.list_kind);
         let schema = custom::schema(kind, self.dialect, self.meta("ObjectMeta"));
-        let list = custom::list(kind, &self.dialect.reference(&name), self.meta("ListMeta"));
+        let list = custom::list(kind, &self.dialect.reference(&name), &self.meta("ListMeta"));
         self.schemas.insert(name.clone(), schema);
         self.schemas.insert(list_name.clone(), list);
         self.kinds.insert(Gvk::new(kind.group, kind.version, kind.kind), name);

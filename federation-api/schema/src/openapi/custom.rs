@@ -33,7 +33,7 @@ pub(super) fn schema(kind: &CustomKind<'_>, dialect: Dialect, metadata: Value) -
 }
 
 /// The schema of its list.
-pub(super) fn list(kind: &CustomKind<'_>, item: &str, metadata: Value) -> Value {
+pub(super) fn list(kind: &CustomKind<'_>, item: &str, metadata: &Value) -> Value {
     json!({
         "type": "object",
         "required": ["items"],
