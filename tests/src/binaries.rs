@@ -20,6 +20,8 @@ pub struct Binaries {
     pub kubectl: PathBuf,
     /// The stock package manager.
     pub helm: PathBuf,
+    /// A Go program that uses a hub through client-go.
+    pub client: PathBuf,
 }
 
 /// No complete build of the member programs is there.
@@ -73,6 +75,7 @@ impl Binaries {
             kwok: program("kwok")?,
             kubectl: program("kubectl")?,
             helm: program("helm")?,
+            client: program("client")?,
         })
     }
 }

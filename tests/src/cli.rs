@@ -120,6 +120,16 @@ impl Helm {
     }
 }
 
+/// Runs any program of ours with an environment of its own; as [`Kubectl::run`].
+pub(crate) async fn run_program(
+    program: &Path,
+    args: &[&str],
+    env: &[(&'static str, &OsStr)],
+) -> CommandOutput {
+    let env = env.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    Tool { program: program.to_owned(), env, timeout: DEFAULT_TIMEOUT }.run(args, "").await
+}
+
 impl Tool {
     async fn run<A: AsRef<OsStr>>(
         &self,

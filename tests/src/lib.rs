@@ -6,6 +6,7 @@
 
 mod binaries;
 mod cli;
+mod hub;
 pub mod member;
 mod pki;
 pub mod process;
@@ -13,4 +14,5 @@ pub mod wait;
 
 pub use binaries::{Binaries, BinariesMissing};
 pub use cli::{CommandOutput, Helm, Kubectl};
+pub use hub::{Hub, HubError};
 pub use member::{Controllers, Member, MemberError, MemberOptions, NodeShape};

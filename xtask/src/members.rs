@@ -30,17 +30,22 @@ pub(crate) struct MemberBinaries {
 impl fmt::Display for MemberBinaries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "ARCHIPEL_MEMBER_BINARIES={}", self.dir.display())?;
-        let programs = [&self.members, &self.kwok, &self.kubectl, &self.helm];
+        let programs = [&self.members, &self.kwok, &self.kubectl, &self.helm, &self.client];
         programs.into_iter().try_for_each(|program| writeln!(f, "{}", program.display()))
     }
 }
 
-const PROGRAMS: [&str; 4] = ["archipel-members", "kwok", "kubectl", "helm"];
+const PROGRAMS: [&str; 5] = ["archipel-members", "kwok", "kubectl", "helm", "client"];
 
 /// Go packages and the program each becomes (named by Go after the package's last element, except
 /// for our own, which is named after its module).
-const PACKAGES: [&str; 4] =
-    [".", "sigs.k8s.io/kwok/cmd/kwok", "k8s.io/kubernetes/cmd/kubectl", "helm.sh/helm/v4/cmd/helm"];
+const PACKAGES: [&str; 5] = [
+    ".",
+    "sigs.k8s.io/kwok/cmd/kwok",
+    "k8s.io/kubernetes/cmd/kubectl",
+    "helm.sh/helm/v4/cmd/helm",
+    "./client",
+];
 
 /// Returns the member binaries, building them first when this content was never built here.
 pub(crate) fn ensure() -> Result<MemberBinaries, String> {
@@ -60,6 +65,7 @@ pub(crate) fn ensure() -> Result<MemberBinaries, String> {
         kwok: dir.join(PROGRAMS[1]),
         kubectl: dir.join(PROGRAMS[2]),
         helm: dir.join(PROGRAMS[3]),
+        client: dir.join(PROGRAMS[4]),
         dir,
     })
 }
@@ -160,10 +166,12 @@ fn required<'a>(manifest: &'a str, module: &str) -> Result<&'a str, String> {
 
 /// A name for all that decides the outcome of the build: manifests, our sources and flags.
 fn content_key(module: &Path, ldflags: &str) -> Result<String, String> {
-    let mut files: Vec<PathBuf> = fs::read_dir(module)
-        .map_err(|error| at(module, &error))?
-        .map(|entry| entry.map(|entry| entry.path()).map_err(|error| at(module, &error)))
-        .collect::<Result<_, _>>()?;
+    let mut files: Vec<PathBuf> = Vec::new();
+    for dir in [module.to_owned(), module.join("client")] {
+        for entry in fs::read_dir(&dir).map_err(|error| at(&dir, &error))? {
+            files.push(entry.map_err(|error| at(&dir, &error))?.path());
+        }
+    }
     files.retain(|path| {
         let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
         matches!(name, "go.mod" | "go.sum") || name.ends_with(".go")

@@ -26,6 +26,18 @@ pub const COPY_OF_ANNOTATION: &str = "archipel.dev/copy-of";
 pub const REVISION_ANNOTATION: &str = "archipel.dev/revision";
 /// Finalizer of a template that has copies.
 pub const COPIES_FINALIZER: &str = "archipel.dev/copies";
+/// Finalizer of a MemberCluster: it stays until no Placement names it.
+pub const MEMBER_FINALIZER: &str = "archipel.dev/member";
+/// Annotation of a MemberCluster: the kube-system UID that it was joined with.
+pub const CLUSTER_UID_ANNOTATION: &str = "archipel.dev/cluster-uid";
+/// Annotation of a MemberCluster that leaves with its copies left in place: [`LEAVE_ORPHAN`].
+pub const LEAVE_ANNOTATION: &str = "archipel.dev/leave";
+/// The value of [`LEAVE_ANNOTATION`].
+pub const LEAVE_ORPHAN: &str = "Orphan";
+/// Taint of a cluster that is being emptied.
+pub const DRAINING_TAINT: &str = "archipel.dev/draining";
+/// Annotation by which the owner of an object in a member lets us take it over; `true`.
+pub const ADOPT_ANNOTATION: &str = "archipel.dev/adopt";
 /// Annotation that allows a wide delete (RULES 1.5).
 pub const ALLOW_DELETE_ANNOTATION: &str = "archipel.dev/allow-delete";
 /// Annotation that lets a claimed policy object act on the hub too (RULES 2.5).

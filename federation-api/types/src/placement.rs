@@ -57,9 +57,22 @@ pub struct PlacementSpec {
     /// From the claiming policy: what the syncer needs to know of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync: Option<Sync>,
-    /// Rule ids of what was refused and chosen, one per cluster that was looked at: `name=rule`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub rules: Vec<String>,
+    /// How the decision came out; the syncer shows it as the condition `Placed`.
+    #[serde(default)]
+    pub outcome: Outcome,
+}
+
+/// How a decision came out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Outcome {
+    /// `True`, `False` or `Unknown`: the status of the condition `Placed`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub status: String,
+    /// A reason code of [`crate::reason::placed`].
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
 }
 
 /// The same for a cluster-scoped template.
@@ -113,6 +126,10 @@ pub struct PlacedCluster {
     pub replicas: Option<i64>,
     /// The Revision that is released to this cluster: `Revision.spec.hash`.
     pub revision: String,
+    /// The decision has moved on, for this cause; the copy stays until its successors are ready, the cluster answers and
+    /// the gate lets it go. Empty: it is meant to be here.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub leaving: String,
 }
 
 /// A cluster whose copy is to go.

@@ -1,1 +1,67 @@
 //! Index, engine, plan, gate, Placement: the only writer of decisions.
+//!
+//! ```text
+//! watches (feed, kinds) ─▶ Index ─▶ pass: claim → engine → transition → gate ─▶ write ─▶ Revision, Placement
+//!                            ▲                                                     │
+//!                            └──────────────────── what was written ◀──────────────┘
+//! ```
+//!
+//! A pass is given a template's name and nothing else. [`claim`], [`transition`] and [`gate`] are pure.
+
+use std::sync::Arc;
+
+use federation_types::{
+    price::PriceBookSpec,
+    review::{ExplanationSpec, ExplanationStatus},
+};
+use kube::Client;
+use parking_lot::{Mutex, MutexGuard};
+
+pub mod claim;
+mod bootstrap;
+mod budget_status;
+mod clock;
+mod context;
+mod decide;
+mod explain;
+mod farewell;
+mod feed;
+pub mod gate;
+pub mod guard;
+pub mod index;
+mod kinds;
+mod policy_status;
+mod run;
+mod snapshot;
+pub mod transition;
+mod write;
+
+pub use run::RunError;
+
+/// The controller as the composition root holds it: admission and reviews ask it from the moment it is made, and it
+/// decides once it runs.
+#[derive(Debug)]
+pub struct Controller {
+    index: Arc<Mutex<index::Index>>,
+}
+
+impl Controller {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self { index: Arc::default() })
+    }
+
+    /// What it knows at this moment. Held for as long as a question takes, and never across an await.
+    pub fn index(&self) -> MutexGuard<'_, index::Index> {
+        self.index.lock()
+    }
+
+    /// Decides until the process ends; `sample` is the price book of a hub that has none.
+    pub async fn run(&self, client: Client, sample: PriceBookSpec) -> Result<(), RunError> {
+        run::run(client, Arc::clone(&self.index), sample).await
+    }
+
+    /// Why a template is where it is. The error says what there is nothing to say of.
+    pub fn explain(&self, question: &ExplanationSpec) -> Result<ExplanationStatus, String> {
+        explain::explain(&self.index.lock(), question)
+    }
+}

@@ -1,0 +1,78 @@
+//! The answer to `why`: the same pass as the decision's, told in words.
+
+use federation_types::{
+    names::Gvk,
+    review::{ExplanationSpec, ExplanationStatus},
+};
+
+use crate::{
+    claim::{Facts, never},
+    decide::still_meant,
+    index::{Index, template_key},
+    snapshot::{self, Snapshots},
+};
+
+pub(crate) fn explain(index: &Index, question: &ExplanationSpec) -> Result<ExplanationStatus, String> {
+    let gvk = Gvk::new(&question.api_version, &question.kind);
+    let key = template_key(&gvk, &question.namespace, &question.name);
+    let labels = std::collections::BTreeMap::new();
+    if let Some(why) = never(&Facts { key: &key, labels: &labels, secret_type: "" }) {
+        let summary = format!("{key} is never a template: {why}");
+        return Ok(ExplanationStatus { summary, ..Default::default() });
+    }
+    let Some(template) = index.templates.get(&key) else {
+        let watched = index.kinds.contains_key(&(gvk.group.clone(), gvk.kind.clone()));
+        let summary = if watched {
+            return Err(format!("{key} does not exist"));
+        } else {
+            format!("no placement policy selects any {}: it stays on the hub", gvk.kind)
+        };
+        return Ok(ExplanationStatus { summary, ..Default::default() });
+    };
+    let claim = index.claim(&key, template);
+    let shadowed =
+        claim.shadowed.iter().map(|(policy, lost)| format!("{}: {}", policy.title(), lost.text()));
+    let shadowed: Vec<String> = shadowed.collect();
+    let placed = index.placements.get(&key);
+    let Some(winner) = &claim.winner else {
+        let summary = match placed.filter(|it| it.holds_copies()) {
+            Some(_) => format!("{key} is claimed by no policy any more: its copies stay until one claims it, or it is deleted"),
+            None => format!("{key} is claimed by no placement policy: it stays on the hub"),
+        };
+        return Ok(ExplanationStatus { summary, shadowed, ..Default::default() });
+    };
+    let compiled = Snapshots::default().policy(&claim, winner);
+    let compiled = match &*compiled {
+        Ok(compiled) => compiled,
+        Err(problems) => {
+            let texts: Vec<String> =
+                problems.iter().map(|it| format!("{}: {}", it.field, it.message)).collect();
+            let summary = format!("{} cannot decide: {}", winner.title(), texts.join("; "));
+            return Ok(ExplanationStatus { policy: winner.title(), summary, shadowed, ..Default::default() });
+        }
+    };
+    let mut snapshot = snapshot::build(index, &std::collections::BTreeSet::new());
+    let previous = placed.map(|it| still_meant(&it.spec)).unwrap_or_default();
+    let mut status = placement_engine::explain(
+        &snapshot.fleet,
+        &mut snapshot.room,
+        &template.workload,
+        compiled,
+        &previous,
+    );
+    status.policy = winner.title();
+    status.shadowed = shadowed;
+    if let Some(placed) = placed
+        && placed.spec.outcome.status != "True"
+        && !placed.spec.outcome.message.is_empty()
+    {
+        status.notes.push(format!("{}: {}", placed.spec.outcome.reason, placed.spec.outcome.message));
+    }
+    if !question.cluster.is_empty() {
+        status.clusters.retain(|it| it.cluster == question.cluster);
+        if status.clusters.is_empty() {
+            return Err(format!("there is no cluster `{}`", question.cluster));
+        }
+    }
+    Ok(status)
+}

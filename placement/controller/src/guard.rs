@@ -1,0 +1,217 @@
+//! What admission asks of the index: warnings for what would otherwise be silent (RULES 2.6), and the refusal of wide
+//! deletes (RULES 1.5).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use federation_types::{
+    names::{ALLOW_DELETE_ANNOTATION, GROUP, Gvk, ObjectKey, SYSTEM_NAMESPACE},
+    policy::PlacementPolicySpec,
+    validate::Problem,
+};
+use placement_engine::CompiledPolicy;
+use serde_json::Value;
+
+use crate::{
+    claim::{Facts, claim, never},
+    index::{Index, template_key},
+};
+
+/// What a wide delete would take with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reach {
+    pub objects: usize,
+    pub clusters: usize,
+}
+
+impl Index {
+    /// A warning for the author of an object whose kind some policy selects, and that none claims.
+    pub fn unclaimed(&self, api_version: &str, kind: &str, object: &Value) -> Option<String> {
+        let gvk = Gvk::new(api_version, kind);
+        let namespace = object["metadata"]["namespace"].as_str().unwrap_or("");
+        let name = object["metadata"]["name"].as_str().unwrap_or("");
+        let selected = self.policies.values().any(|policy| {
+            !policy.limits_only
+                && policy.spec.selectors.iter().any(|it| {
+                    let own = it.api_version.split_once('/').map_or("", |(group, _)| group);
+                    own == gvk.group && it.kind == gvk.kind
+                })
+        });
+        if !selected {
+            return None;
+        }
+        let key = template_key(&gvk, namespace, name);
+        let labels: BTreeMap<String, String> =
+            serde_json::from_value(object["metadata"]["labels"].clone()).unwrap_or_default();
+        let secret_type = object["type"].as_str().unwrap_or("");
+        let facts = Facts { key: &key, labels: &labels, secret_type };
+        if never(&facts).is_some() || claim(&facts, self.policies.values()).winner.is_some() {
+            return None;
+        }
+        Some(format!("{key} is claimed by no placement policy: it stays on the hub"))
+    }
+
+    /// How far the deletion of a Namespace, a CustomResourceDefinition or a MemberCluster would reach; `None` where it
+    /// takes no copy with it, or is asked for by annotation.
+    pub fn wide_delete(&self, resource: &str, old: &Value) -> Option<Reach> {
+        let allowed = old["metadata"]["annotations"][ALLOW_DELETE_ANNOTATION].as_str() == Some("true");
+        if allowed {
+            return None;
+        }
+        let name = old["metadata"]["name"].as_str().unwrap_or("");
+        let mut reach = Reach { objects: 0, clusters: 0 };
+        let mut clusters = BTreeSet::new();
+        for (key, placed) in &self.placements {
+            let hit = match resource {
+                "namespaces" => key.namespace == name,
+                "customresourcedefinitions" => {
+                    old["spec"]["group"].as_str() == Some(key.gvk.group.as_str())
+                        && old["spec"]["names"]["kind"].as_str() == Some(key.gvk.kind.as_str())
+                }
+                "memberclusters" => placed.spec.clusters.iter().any(|it| it.name == name),
+                _ => false,
+            };
+            if !hit || placed.spec.clusters.is_empty() {
+                continue;
+            }
+            reach.objects += 1;
+            let there = placed.spec.clusters.iter().map(|it| it.name.as_str());
+            clusters.extend(there.filter(|it| resource != "memberclusters" || *it == name));
+        }
+        reach.clusters = clusters.len();
+        (reach.objects > 0).then_some(reach)
+    }
+
+    /// What the author of a policy should know: that it reaches every cluster, and which parts do not act yet.
+    pub fn policy_warnings(&self, spec: &PlacementPolicySpec) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let everywhere = spec.affinities.is_empty()
+            || spec.affinities.iter().any(|it| it.clusters.is_empty());
+        if everywhere && spec.residency.is_none() {
+            let n = self.clusters.len();
+            warnings.push(format!("spec.affinities: the policy reaches every cluster ({n} now)"));
+        }
+        if spec.rollout.is_some() {
+            warnings.push(
+                "spec.rollout: there are no rollout strategies in this version; changes are released to all clusters \
+                 at once"
+                    .to_owned(),
+            );
+        }
+        if spec.dependencies == Some(federation_types::policy::Dependencies::Follow) {
+            warnings.push(
+                "spec.dependencies: this version does not follow dependencies; select them with a policy".to_owned(),
+            );
+        }
+        warnings
+    }
+
+    /// Whether the object is one that only the hub writes.
+    pub fn written_by_the_hub_only(api_version: &str, kind: &str) -> bool {
+        api_version.split_once('/').is_some_and(|(group, _)| group == GROUP)
+            && matches!(kind, "Placement" | "ClusterPlacement" | "Revision" | "ClusterRevision")
+    }
+}
+
+/// Expressions of a policy that cannot be read, by field.
+pub fn unreadable(spec: &PlacementPolicySpec) -> Vec<Problem> {
+    CompiledPolicy::compile("", None, spec, &[]).err().unwrap_or_default()
+}
+
+/// Whether the user is one of the hub's own components.
+pub fn is_component(user: &str) -> bool {
+    user.strip_prefix("system:serviceaccount:").is_some_and(|it| {
+        it.split_once(':').is_some_and(|(namespace, _)| namespace == SYSTEM_NAMESPACE)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use federation_types::{
+        placement::{PlacedCluster, PlacementSpec},
+        selector::TemplateSelector,
+    };
+    use serde_json::json;
+
+    use super::*;
+    use crate::{claim::Policy, index::Placed};
+
+    fn index() -> Index {
+        let mut index = Index::default();
+        let selector = TemplateSelector {
+            api_version: "apps/v1".into(),
+            kind: "Deployment".into(),
+            name: "web".into(),
+            ..TemplateSelector::default()
+        };
+        let policy = Policy {
+            namespace: "shop".into(),
+            name: "web".into(),
+            uid: "u".into(),
+            generation: 1,
+            spec: PlacementPolicySpec { selectors: vec![selector], ..Default::default() },
+            limits: None,
+            limits_only: false,
+            namespaces: Vec::new(),
+            system_namespaces: None,
+        };
+        index.set_policy(("shop".into(), "web".into()), Some(Arc::new(policy)));
+        let spec = PlacementSpec {
+            clusters: ["a", "b"]
+                .map(|name| PlacedCluster { name: name.into(), ..PlacedCluster::default() })
+                .into(),
+            ..PlacementSpec::default()
+        };
+        let placed = Placed {
+            name: "deployment-web".into(),
+            uid: String::new(),
+            generation: 1,
+            resource_version: "1".into(),
+            spec,
+            status: Default::default(),
+        };
+        let key = template_key(&Gvk::new("apps/v1", "Deployment"), "shop", "web");
+        index.set_placement(key, Some(placed));
+        index
+    }
+
+    #[test]
+    fn rule_2_6_an_object_of_a_selected_kind_that_nobody_claims_is_answered_with_a_warning() {
+        let index = index();
+        let warn = |kind: &str, name: &str| {
+            let object = json!({"metadata": {"namespace": "shop", "name": name}});
+            index.unclaimed("apps/v1", kind, &object)
+        };
+        assert!(warn("Deployment", "api").unwrap().contains("Deployment shop/api is claimed by no"));
+        assert_eq!(warn("Deployment", "web"), None);
+        assert_eq!(warn("StatefulSet", "db"), None);
+    }
+
+    #[test]
+    fn rule_1_5_wide_deletes_are_asked_for() {
+        let index = index();
+        let mut namespace = json!({"metadata": {"name": "shop"}});
+        let reach = Some(Reach { objects: 1, clusters: 2 });
+        assert_eq!(index.wide_delete("namespaces", &namespace), reach);
+        assert_eq!(index.wide_delete("namespaces", &json!({"metadata": {"name": "bank"}})), None);
+        let member = json!({"metadata": {"name": "a"}});
+        let reach = Some(Reach { objects: 1, clusters: 1 });
+        assert_eq!(index.wide_delete("memberclusters", &member), reach);
+        let crd = json!({"metadata": {"name": "x"},
+                         "spec": {"group": "apps", "names": {"kind": "Deployment"}}});
+        let reach = Some(Reach { objects: 1, clusters: 2 });
+        assert_eq!(index.wide_delete("customresourcedefinitions", &crd), reach);
+        namespace["metadata"]["annotations"] = json!({ALLOW_DELETE_ANNOTATION: "true"});
+        assert_eq!(index.wide_delete("namespaces", &namespace), None);
+    }
+
+    #[test]
+    fn only_components_write_placements() {
+        assert!(Index::written_by_the_hub_only("archipel.dev/v1alpha1", "Placement"));
+        assert!(!Index::written_by_the_hub_only("apps/v1", "Placement"));
+        assert!(is_component("system:serviceaccount:archipel-system:syncer"));
+        assert!(!is_component("system:serviceaccount:shop:archipel-system"));
+        assert!(!is_component("admin"));
+    }
+}

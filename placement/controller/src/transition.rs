@@ -1,0 +1,288 @@
+//! From what stands to what was decided: new copies first, then the old ones go (RULES 1.2).
+//!
+//! PURE. The outcome is a [`Draft`]: the clusters that are to hold copies, and the removals that still have to pass the
+//! gate, each with its cause.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use federation_types::{
+    placement::{CopyState, CopyStatus, PlacedCluster, PlacementSpec, RemovedCluster},
+    policy::OnDelete,
+    reason::cause,
+};
+
+/// What was decided for a template, as far as clusters go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Target {
+    /// Sorted by name.
+    pub clusters: BTreeMap<String, Option<i64>>,
+    /// The revision to release.
+    pub revision: String,
+}
+
+/// Why the decision differs from what stands: what the removals of this pass are put down to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    PolicyChanged,
+    ClusterChanged,
+    ScaledDown,
+    Failover,
+}
+
+impl Trigger {
+    fn cause(self) -> &'static str {
+        match self {
+            Self::PolicyChanged => cause::POLICY_CHANGED,
+            Self::ClusterChanged => cause::CLUSTER_CHANGED,
+            Self::ScaledDown => cause::SCALED_DOWN,
+            Self::Failover => cause::FAILOVER,
+        }
+    }
+}
+
+/// What is to stand next, before the gate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Draft {
+    pub clusters: Vec<PlacedCluster>,
+    /// Removals that passed the gate before and are not confirmed yet.
+    pub removing: Vec<RemovedCluster>,
+    /// Removals that ask the gate now: the cluster and its cause. Their copies stand in `clusters` too.
+    pub asking: Vec<(String, String)>,
+}
+
+/// What the fleet says of the clusters that hold copies.
+#[derive(Clone, Debug, Default)]
+pub struct Standing<'a> {
+    /// Clusters that do not answer: nothing is removed there until they do.
+    pub dark: BTreeSet<&'a str>,
+    /// Clusters that are not in the inventory (any more): held, and reported (RULES 1.2).
+    pub gone: BTreeSet<&'a str>,
+}
+
+/// Goes from `previous` to `target`.
+///
+/// A cluster that the decision has left keeps its copy, marked `leaving`, until every cluster of the decision is ready;
+/// a mere scale-down has no successor to wait for.
+pub fn draft(
+    previous: &PlacementSpec,
+    copies: &[CopyStatus],
+    target: &Target,
+    trigger: &dyn Fn(&str) -> Trigger,
+    standing: &Standing<'_>,
+) -> Draft {
+    let mut draft = Draft::default();
+    for (name, replicas) in &target.clusters {
+        draft.clusters.push(PlacedCluster {
+            name: name.clone(),
+            replicas: *replicas,
+            revision: target.revision.clone(),
+            leaving: String::new(),
+        });
+    }
+    draft.removing = previous
+        .removing
+        .iter()
+        .filter(|it| !target.clusters.contains_key(&it.name))
+        .cloned()
+        .collect();
+    let successors_ready = target.clusters.keys().all(|name| is_ready(copies, name));
+    for old in &previous.clusters {
+        if target.clusters.contains_key(&old.name) {
+            continue;
+        }
+        if standing.gone.contains(old.name.as_str()) {
+            // Held as it stands, and counted: a cluster that vanished from the inventory is not known to be dead.
+            draft.clusters.push(old.clone());
+            continue;
+        }
+        let cause = if old.leaving.is_empty() {
+            trigger(&old.name).cause().to_owned()
+        } else {
+            old.leaving.clone()
+        };
+        let held = standing.dark.contains(old.name.as_str());
+        let may_go = cause == cause::SCALED_DOWN || successors_ready;
+        if may_go && !held {
+            draft.asking.push((old.name.clone(), cause.clone()));
+        }
+        draft.clusters.push(PlacedCluster { leaving: cause, ..old.clone() });
+    }
+    draft.clusters.sort_by(|a, b| a.name.cmp(&b.name));
+    draft
+}
+
+/// The template is being deleted: every copy asks to go.
+pub fn farewell(previous: &PlacementSpec, standing: &Standing<'_>) -> Draft {
+    let mut draft = Draft { removing: previous.removing.clone(), ..Draft::default() };
+    for old in &previous.clusters {
+        // A dark cluster's removal is recorded at once: it is the tombstone that outlives the template.
+        if !standing.gone.contains(old.name.as_str()) {
+            draft.asking.push((old.name.clone(), cause::TEMPLATE_DELETED.to_owned()));
+        }
+        let leaving = cause::TEMPLATE_DELETED.to_owned();
+        draft.clusters.push(PlacedCluster { leaving, ..old.clone() });
+    }
+    draft
+}
+
+impl Draft {
+    /// Carries out the removals that the gate let pass.
+    pub fn settle(mut self, passed: &BTreeSet<String>, on_delete: OnDelete, now: &str) -> Self {
+        for (name, cause) in &self.asking {
+            if !passed.contains(name) {
+                continue;
+            }
+            self.clusters.retain(|it| it.name != *name);
+            self.removing.push(RemovedCluster {
+                name: name.clone(),
+                cause: cause.clone(),
+                since: now.to_owned(),
+                on_delete,
+            });
+        }
+        self.asking.retain(|(name, _)| !passed.contains(name));
+        self.removing.sort_by(|a, b| a.name.cmp(&b.name));
+        self
+    }
+
+    /// Drops the tombstones whose copies the syncer has seen gone.
+    pub fn bury(&mut self, gone: &BTreeSet<String>) {
+        self.removing.retain(|it| !gone.contains(&it.name));
+    }
+}
+
+/// The clusters of `spec.removing` that the syncer has confirmed: it has observed this generation and lists no copy.
+pub fn confirmed(
+    spec: &PlacementSpec,
+    generation: i64,
+    observed_generation: Option<i64>,
+    copies: &[CopyStatus],
+) -> BTreeSet<String> {
+    if observed_generation.is_none_or(|it| it < generation) {
+        return BTreeSet::new();
+    }
+    let listed: BTreeSet<&str> = copies.iter().map(|it| it.name.as_str()).collect();
+    spec.removing
+        .iter()
+        .map(|it| it.name.as_str())
+        .filter(|name| !listed.contains(name))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn is_ready(copies: &[CopyStatus], name: &str) -> bool {
+    copies.iter().any(|it| it.name == name && it.state == CopyState::Ready && !it.stale)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(clusters: &str) -> PlacementSpec {
+        let clusters = clusters
+            .split_whitespace()
+            .map(|it| {
+                let (name, leaving) = it.split_once('!').unwrap_or((it, ""));
+                PlacedCluster {
+                    name: name.into(),
+                    replicas: Some(2),
+                    revision: "r1".into(),
+                    leaving: leaving.into(),
+                }
+            })
+            .collect();
+        PlacementSpec { clusters, ..PlacementSpec::default() }
+    }
+
+    fn target(clusters: &str) -> Target {
+        Target {
+            clusters: clusters.split_whitespace().map(|it| (it.to_owned(), Some(2))).collect(),
+            revision: "r2".into(),
+        }
+    }
+
+    fn ready(clusters: &str) -> Vec<CopyStatus> {
+        let status = |name: &str| CopyStatus {
+            name: name.into(),
+            state: CopyState::Ready,
+            ..CopyStatus::default()
+        };
+        clusters.split_whitespace().map(status).collect()
+    }
+
+    fn show(draft: &Draft) -> String {
+        let clusters: Vec<String> = draft
+            .clusters
+            .iter()
+            .map(|it| match it.leaving.as_str() {
+                "" => format!("{}@{}", it.name, it.revision),
+                cause => format!("{}@{}!{cause}", it.name, it.revision),
+            })
+            .collect();
+        let asking: Vec<&str> = draft.asking.iter().map(|(name, _)| name.as_str()).collect();
+        let removing: Vec<&str> = draft.removing.iter().map(|it| it.name.as_str()).collect();
+        format!("{} | ask {} | removing {}", clusters.join(" "), asking.join(" "), removing.join(" "))
+    }
+
+    #[test]
+    fn rule_1_2_new_copies_are_ready_before_the_old_ones_go() {
+        let because = |_: &str| Trigger::PolicyChanged;
+        let standing = Standing::default();
+        let first = draft(&spec("a"), &ready("a"), &target("b"), &because, &standing);
+        assert_eq!(show(&first), "a@r1!PolicyChanged b@r2 | ask  | removing ");
+        let then = draft(&spec("a!PolicyChanged b"), &ready("a b"), &target("b"), &because, &standing);
+        assert_eq!(show(&then), "a@r1!PolicyChanged b@r2 | ask a | removing ");
+        let settled = then.settle(&BTreeSet::from(["a".to_owned()]), OnDelete::Delete, "now");
+        assert_eq!(show(&settled), "b@r2 | ask  | removing a");
+    }
+
+    #[test]
+    fn a_scale_down_has_no_successor_to_wait_for() {
+        let because = |_: &str| Trigger::ScaledDown;
+        let drafted = draft(&spec("a b"), &[], &target("a"), &because, &Standing::default());
+        assert_eq!(show(&drafted), "a@r2 b@r1!ScaledDown | ask b | removing ");
+    }
+
+    #[test]
+    fn rule_1_2_a_cluster_gone_from_the_inventory_is_held() {
+        let because = |_: &str| Trigger::ClusterChanged;
+        let standing = Standing { gone: BTreeSet::from(["a"]), ..Standing::default() };
+        let drafted = draft(&spec("a b"), &ready("b"), &target("b"), &because, &standing);
+        assert_eq!(show(&drafted), "a@r1 b@r2 | ask  | removing ");
+    }
+
+    #[test]
+    fn rule_1_4_removals_from_a_dark_cluster_are_held_and_its_replacement_is_made_at_once() {
+        let because = |_: &str| Trigger::Failover;
+        let standing = Standing { dark: BTreeSet::from(["a"]), ..Standing::default() };
+        let drafted = draft(&spec("a"), &[], &target("c"), &because, &standing);
+        assert_eq!(show(&drafted), "a@r1!Failover c@r2 | ask  | removing ");
+    }
+
+    #[test]
+    fn a_cluster_that_is_wanted_again_is_not_removed() {
+        let mut previous = spec("b");
+        previous.removing.push(RemovedCluster { name: "a".into(), ..RemovedCluster::default() });
+        let because = |_: &str| Trigger::PolicyChanged;
+        let drafted = draft(&previous, &[], &target("a b"), &because, &Standing::default());
+        assert_eq!(show(&drafted), "a@r2 b@r2 | ask  | removing ");
+    }
+
+    #[test]
+    fn rule_4_3_a_tombstone_stays_until_the_copy_is_seen_gone() {
+        let mut previous = spec("b");
+        previous.removing.push(RemovedCluster { name: "a".into(), ..RemovedCluster::default() });
+        assert!(confirmed(&previous, 3, Some(2), &ready("b")).is_empty());
+        assert!(confirmed(&previous, 3, Some(3), &ready("a b")).is_empty());
+        assert_eq!(confirmed(&previous, 3, Some(3), &ready("b")), BTreeSet::from(["a".to_owned()]));
+    }
+
+    #[test]
+    fn a_deleted_template_asks_to_remove_every_copy() {
+        let drafted = farewell(&spec("a b"), &Standing::default());
+        assert_eq!(
+            show(&drafted),
+            "a@r1!TemplateDeleted b@r1!TemplateDeleted | ask a b | removing "
+        );
+    }
+}

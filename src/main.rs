@@ -1,0 +1,81 @@
+//! `archipel`: the hub, its command line and its demo, in one binary.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod cluster;
+mod demo;
+mod freeze;
+mod guard;
+mod hub;
+mod orphans;
+mod output;
+mod serve;
+mod status;
+mod version;
+mod why;
+
+/// Many clusters, one map: a control plane that places Kubernetes objects on many clusters.
+#[derive(Debug, Parser)]
+#[command(name = "archipel", version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the hub: the central API and its controllers.
+    Serve(serve::Serve),
+    /// Join, list, and let go of member clusters.
+    #[command(subcommand)]
+    Cluster(cluster::Cluster),
+    /// Show what is placed, and how it fares.
+    Status(status::Status),
+    /// Say why an object is where it is.
+    Why(why::Why),
+    /// Stop every write to members: of the fleet, one cluster or one namespace.
+    Freeze(freeze::Freeze),
+    /// Take a freeze back.
+    Thaw(freeze::Thaw),
+    /// Show copies in members that have neither template nor tombstone.
+    #[command(subcommand)]
+    Orphans(orphans::Orphans),
+    /// Run a hub with simulated members and sample apps.
+    Demo(demo::Demo),
+    /// Print the version.
+    Version(version::Version),
+}
+
+fn main() -> ExitCode {
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .expect("nothing was installed before the first line of main");
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("the system gives a process its threads");
+    let result = runtime.block_on(async {
+        match arguments.command {
+            Command::Serve(it) => it.run().await,
+            Command::Cluster(it) => it.run().await,
+            Command::Status(it) => it.run().await,
+            Command::Why(it) => it.run().await,
+            Command::Freeze(it) => it.run().await,
+            Command::Thaw(it) => it.run().await,
+            Command::Orphans(it) => it.run().await,
+            Command::Demo(it) => it.run().await,
+            Command::Version(it) => it.run(),
+        }
+    });
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

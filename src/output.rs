@@ -1,0 +1,98 @@
+//! What commands print: tables, JSON, YAML, and errors with their causes.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to a person at a terminal")]
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+/// A command's failure: a sentence, with the causes below it.
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// How a list is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    #[default]
+    Table,
+    Wide,
+    Json,
+    Yaml,
+}
+
+/// Rows under headers, columns as wide as they need to be.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    headers: Vec<&'static str>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(crate) fn new(headers: &[&'static str]) -> Self {
+        Self { headers: headers.to_vec(), rows: Vec::new() }
+    }
+
+    pub(crate) fn row(&mut self, cells: Vec<String>) {
+        self.rows.push(cells);
+    }
+
+    pub(crate) fn print(&self) {
+        print!("{self}");
+    }
+}
+
+impl std::fmt::Display for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let width = |at: usize| {
+            let cells = self.rows.iter().map(|row| row[at].chars().count());
+            cells.chain([self.headers[at].len()]).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..self.headers.len()).map(width).collect();
+        let headers = self.headers.iter().map(|it| (*it).to_owned()).collect();
+        for row in std::iter::once(&headers).chain(&self.rows) {
+            let cells: Vec<String> =
+                row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+            writeln!(f, "{}", cells.join("   ").trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// Prints in the machine's formats; says whether it did.
+pub(crate) fn machine(format: Format, value: &impl Serialize) -> Result<bool, Failure> {
+    match format {
+        Format::Json => println!("{}", serde_json::to_string_pretty(value)?),
+        Format::Yaml => print!("{}", serde_norway::to_string(value)?),
+        Format::Table | Format::Wide => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// One line.
+pub(crate) fn line(text: impl std::fmt::Display) {
+    println!("{text}");
+}
+
+/// Progress, beside what is printed.
+pub(crate) fn progress(text: impl std::fmt::Display) {
+    eprintln!("{text}");
+}
+
+/// A failure and its causes.
+pub(crate) fn error(error: &Failure) {
+    eprintln!("archipel: {error}");
+    let mut cause = error.source();
+    while let Some(it) = cause {
+        eprintln!("  because: {it}");
+        cause = it.source();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_they_need_to_be() {
+        let mut table = Table::new(&["NAME", "READY"]);
+        table.row(vec!["eks-eu-west-1-a".into(), "True".into()]);
+        assert_eq!(table.to_string(), "NAME              READY\neks-eu-west-1-a   True\n");
+    }
+}

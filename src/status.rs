@@ -1,0 +1,169 @@
+//! `archipel status`: what is placed and how it fares, over all clusters.
+
+use clap::Args;
+use federation_types::{
+    cluster::MemberCluster,
+    condition,
+    placement::{ClusterPlacement, CopyState, Placement, PlacementSpec, PlacementStatus},
+    reason::condition::{PLACED, READY},
+};
+use kube::{Api, Client, ResourceExt, api::ListParams};
+use serde::Serialize;
+
+use crate::{
+    hub::Hub,
+    output::{self, Failure, Format, Table},
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Only this namespace.
+    #[arg(long, short = 'n', value_name = "NAMESPACE")]
+    namespace: Option<String>,
+    #[arg(long, short = 'o', value_enum, default_value_t)]
+    output: Format,
+    #[command(flatten)]
+    hub: Hub,
+}
+
+/// One template's line.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Line {
+    namespace: String,
+    template: String,
+    policy: String,
+    clusters: i64,
+    ready: i64,
+    replicas: String,
+    state: String,
+    /// What is wrong, cluster by cluster.
+    trouble: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    clusters: usize,
+    clusters_ready: usize,
+    templates: Vec<Line>,
+}
+
+impl Status {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let client = self.hub.client().await?;
+        let report = report(&client, self.namespace.as_deref()).await?;
+        if output::machine(self.output, &report)? {
+            return Ok(());
+        }
+        let Report { clusters, clusters_ready, templates } = &report;
+        output::line(format_args!("clusters: {clusters_ready} of {clusters} ready"));
+        let settled = templates.iter().filter(|it| it.state == "Ready").count();
+        output::line(format_args!("templates: {settled} of {} ready\n", templates.len()));
+        if templates.is_empty() {
+            output::line("nothing is placed yet: apply a PlacementPolicy and an object that it selects");
+            return Ok(());
+        }
+        let wide = self.output == Format::Wide;
+        let mut headers = vec!["NAMESPACE", "TEMPLATE", "CLUSTERS", "REPLICAS", "STATE"];
+        if wide {
+            headers.push("POLICY");
+        }
+        headers.push("TROUBLE");
+        let mut table = Table::new(&headers);
+        for line in templates {
+            let mut cells = vec![
+                line.namespace.clone(),
+                line.template.clone(),
+                format!("{}/{}", line.ready, line.clusters),
+                line.replicas.clone(),
+                line.state.clone(),
+            ];
+            if wide {
+                cells.push(line.policy.clone());
+            }
+            cells.push(match line.trouble.as_slice() {
+                [] => String::new(),
+                [one] => one.clone(),
+                [one, rest @ ..] if !wide => format!("{one} (+{} more)", rest.len()),
+                all => all.join("; "),
+            });
+            table.row(cells);
+        }
+        table.print();
+        Ok(())
+    }
+}
+
+async fn report(client: &Client, namespace: Option<&str>) -> Result<Report, Failure> {
+    let all = ListParams::default();
+    let members = Api::<MemberCluster>::all(client.clone()).list(&all).await?;
+    let is_ready = |it: &&MemberCluster| {
+        it.status.as_ref().is_some_and(|it| condition::is_true(&it.conditions, READY))
+    };
+    let clusters_ready = members.iter().filter(is_ready).count();
+    let placements = match namespace {
+        Some(namespace) => Api::<Placement>::namespaced(client.clone(), namespace),
+        None => Api::<Placement>::all(client.clone()),
+    };
+    let mut templates: Vec<Line> = placements
+        .list(&all)
+        .await?
+        .into_iter()
+        .map(|it| line(it.namespace().unwrap_or_default(), &it.spec, &it.status.clone().unwrap_or_default()))
+        .collect();
+    if namespace.is_none() {
+        let cluster_placements = Api::<ClusterPlacement>::all(client.clone()).list(&all).await?;
+        templates.extend(cluster_placements.into_iter().map(|it| {
+            line(String::new(), &it.spec.placement, &it.status.clone().unwrap_or_default())
+        }));
+    }
+    templates.sort_by(|a, b| (&a.namespace, &a.template).cmp(&(&b.namespace, &b.template)));
+    Ok(Report { clusters: members.items.len(), clusters_ready, templates })
+}
+
+fn line(namespace: String, spec: &PlacementSpec, status: &PlacementStatus) -> Line {
+    let placed = condition::find(&status.conditions, PLACED);
+    let mut trouble: Vec<String> = Vec::new();
+    if let Some(placed) = placed
+        && placed.status != "True"
+    {
+        trouble.push(format!("{}: {}", placed.reason, placed.message));
+    }
+    for copy in &status.clusters {
+        let well = matches!(
+            copy.state,
+            CopyState::Ready | CopyState::Pending | CopyState::Progressing | CopyState::Removing
+        );
+        if !well {
+            let message = if copy.message.is_empty() { &copy.reason } else { &copy.message };
+            trouble.push(format!("{}: {:?} {message}", copy.name, copy.state));
+        }
+    }
+    let summary = &status.summary;
+    let state = if spec.clusters.is_empty() && !spec.removing.is_empty() {
+        "Removing"
+    } else if !trouble.is_empty() {
+        "Attention"
+    } else if summary.ready >= summary.clusters && summary.clusters > 0 {
+        "Ready"
+    } else {
+        "Progressing"
+    };
+    let replicas = if summary.replicas == 0 && summary.ready_replicas == 0 {
+        "-".to_owned()
+    } else {
+        format!("{}/{}", summary.ready_replicas, summary.replicas)
+    };
+    let policy = spec.policy_ref.as_ref().map(|it| format!("{}/{}", it.kind, it.name));
+    Line {
+        namespace,
+        template: format!("{}/{}", spec.template.kind, spec.template.name),
+        policy: policy.unwrap_or_default(),
+        clusters: summary.clusters,
+        ready: summary.ready,
+        replicas,
+        state: state.to_owned(),
+        trouble,
+    }
+}

@@ -1,0 +1,201 @@
+//! `archipel why KIND/NAME`: why a template is where it is, and why not elsewhere.
+
+use clap::Args;
+use federation_types::{
+    names::REVIEW_API_VERSION,
+    review::{ClusterExplanation, ExplanationSpec, ExplanationStatus},
+};
+use kube::{
+    Api, Client,
+    api::{ApiResource, DynamicObject, PostParams},
+    core::TypeMeta,
+    discovery::{Discovery, Scope, verbs},
+};
+use serde_json::json;
+
+use crate::{
+    hub::Hub,
+    output::{self, Failure, Format, Table},
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct Why {
+    /// `deployment/web`, `deploy/web` or `deployments.apps/web`.
+    #[arg(value_name = "KIND/NAME")]
+    object: String,
+    #[arg(long, short = 'n', value_name = "NAMESPACE", default_value = "default")]
+    namespace: String,
+    /// Only why it is not on this cluster, and what would change that.
+    #[arg(long, value_name = "CLUSTER")]
+    not: Option<String>,
+    #[arg(long, short = 'o', value_enum, default_value_t)]
+    output: Format,
+    #[command(flatten)]
+    hub: Hub,
+}
+
+/// Why the question cannot be asked.
+#[derive(Debug, thiserror::Error)]
+enum WhyError {
+    #[error("`{0}` is not KIND/NAME")]
+    NotAnObject(String),
+    #[error("the hub serves no kind `{0}`")]
+    UnknownKind(String),
+    #[error("the hub's answer is not an Explanation")]
+    Unreadable(#[source] serde_json::Error),
+}
+
+impl Why {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let Some((kind, name)) = self.object.split_once('/') else {
+            return Err(WhyError::NotAnObject(self.object).into());
+        };
+        let client = self.hub.client().await?;
+        let (resource, namespaced) = find_kind(&client, kind).await?;
+        let spec = ExplanationSpec {
+            api_version: resource.api_version.clone(),
+            kind: resource.kind.clone(),
+            name: name.to_owned(),
+            namespace: if namespaced { self.namespace.clone() } else { String::new() },
+            cluster: self.not.clone().unwrap_or_default(),
+        };
+        let status = explain(&client, &spec).await?;
+        if output::machine(self.output, &status)? {
+            return Ok(());
+        }
+        match &self.not {
+            Some(cluster) => print_not(&status, cluster),
+            None => print_all(&status, self.output == Format::Wide),
+        }
+        Ok(())
+    }
+}
+
+/// Asks the hub.
+async fn explain(client: &Client, spec: &ExplanationSpec) -> Result<ExplanationStatus, Failure> {
+    let (group, version) = REVIEW_API_VERSION.split_once('/').expect("the review API has a group");
+    let resource = ApiResource {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        api_version: REVIEW_API_VERSION.to_owned(),
+        kind: "Explanation".to_owned(),
+        plural: "explanations".to_owned(),
+    };
+    let review = DynamicObject {
+        types: Some(TypeMeta {
+            api_version: REVIEW_API_VERSION.to_owned(),
+            kind: "Explanation".to_owned(),
+        }),
+        metadata: Default::default(),
+        data: json!({ "spec": spec }),
+    };
+    let api = Api::<DynamicObject>::all_with(client.clone(), &resource);
+    let answer = api.create(&PostParams::default(), &review).await?;
+    let status = answer.data.get("status").cloned().unwrap_or_default();
+    serde_json::from_value(status).map_err(|source| WhyError::Unreadable(source).into())
+}
+
+/// Finds a kind by any of its names, as kubectl does: kind, plural, singular, or `plural.group`.
+async fn find_kind(client: &Client, word: &str) -> Result<(ApiResource, bool), Failure> {
+    let discovery = Discovery::new(client.clone()).run_aggregated().await?;
+    let word = word.to_lowercase();
+    let short = [
+        ("deploy", "deployments"), ("sts", "statefulsets"), ("ds", "daemonsets"), ("svc", "services"),
+        ("cm", "configmaps"), ("sa", "serviceaccounts"), ("ing", "ingresses"), ("po", "pods"),
+        ("ns", "namespaces"), ("cj", "cronjobs"), ("pvc", "persistentvolumeclaims"), ("rs", "replicasets"),
+        ("hpa", "horizontalpodautoscalers"), ("pdb", "poddisruptionbudgets"), ("netpol", "networkpolicies"),
+    ];
+    let full = short.iter().find(|(short, _)| *short == word).map_or(word.as_str(), |(_, full)| full);
+    let (plural, group) = full.split_once('.').unwrap_or((full, ""));
+    for api_group in discovery.groups() {
+        for (resource, capabilities) in api_group.recommended_resources() {
+            let named = resource.plural == plural || resource.kind.to_lowercase() == plural;
+            let in_group = group.is_empty() || resource.group == group;
+            if named && in_group && capabilities.supports_operation(verbs::LIST) {
+                return Ok((resource, capabilities.scope == Scope::Namespaced));
+            }
+        }
+    }
+    Err(WhyError::UnknownKind(word).into())
+}
+
+fn print_all(status: &ExplanationStatus, wide: bool) {
+    output::line(&status.summary);
+    if !status.policy.is_empty() {
+        output::line(format_args!("claimed by {}", status.policy));
+    }
+    for shadowed in &status.shadowed {
+        output::line(format_args!("  also matched by {shadowed}"));
+    }
+    if !status.affinity.is_empty() {
+        output::line(format_args!("affinity group: {}", status.affinity));
+    }
+    if !status.monthly_cost.is_empty() {
+        output::line(format_args!("allocated cost: {} per month", status.monthly_cost));
+    }
+    for note in &status.notes {
+        output::line(format_args!("note: {note}"));
+    }
+    if status.clusters.is_empty() {
+        return;
+    }
+    output::line("");
+    let mut headers = vec!["CLUSTER", "REPLICAS", "RULE", "WANTED", "FOUND", "ONE MORE COSTS"];
+    if wide {
+        headers.extend(["SCORE", "WOULD CHANGE"]);
+    }
+    let mut table = Table::new(&headers);
+    for it in &status.clusters {
+        let mut cells = vec![
+            it.cluster.clone(),
+            it.replicas.map_or_else(|| "-".to_owned(), |it| it.to_string()),
+            it.rule.clone(),
+            it.wanted.clone(),
+            it.found.clone(),
+            it.marginal_cost.clone(),
+        ];
+        if wide {
+            cells.push(score(it));
+            cells.push(it.would_change.clone());
+        }
+        table.row(cells);
+    }
+    table.print();
+}
+
+fn print_not(status: &ExplanationStatus, cluster: &str) {
+    let Some(it) = status.clusters.iter().find(|it| it.cluster == cluster) else {
+        output::line(format_args!("{cluster}: the hub knows no such cluster"));
+        return;
+    };
+    let verdict = match (it.replicas, it.eligible) {
+        (Some(n), _) if it.rule == "Chosen" => format!("it is on {cluster}, with {n} replicas"),
+        (None, _) if it.rule == "Chosen" => format!("it is on {cluster}"),
+        (_, true) => format!("{cluster} is eligible and was not chosen: {}", it.rule),
+        (_, false) => format!("{cluster} was refused: {}", it.rule),
+    };
+    output::line(verdict);
+    for (label, text) in [
+        ("wanted", &it.wanted),
+        ("found", &it.found),
+        ("by policy", &it.policy),
+        ("would change", &it.would_change),
+        ("one more replica costs", &it.marginal_cost),
+    ] {
+        if !text.is_empty() {
+            output::line(format_args!("  {label}: {text}"));
+        }
+    }
+    let score = score(it);
+    if !score.is_empty() {
+        output::line(format_args!("  score: {score}"));
+    }
+}
+
+fn score(it: &ClusterExplanation) -> String {
+    let parts = it.score.iter().map(|part| {
+        let hourly = federation_types::money::Money(part.micros);
+        format!("{} {hourly}/h", part.name)
+    });
+    parts.collect::<Vec<_>>().join(", ")
+}
