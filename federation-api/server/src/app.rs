@@ -214,6 +214,11 @@ impl Server {
         &self.registry
     }
 
+    /// How many watch events have been serialised; those shared by several watches count once.
+    pub fn events_serialised(&self) -> u64 {
+        self.events.made()
+    }
+
     /// Answers one request of an authenticated subject.
     pub async fn handle<B>(
         self: &Arc<Self>,
@@ -273,7 +278,7 @@ impl Server {
         }
     }
 
-    fn authorize(&self, identity: &Identity, attributes: &Attributes) -> Result<(), ApiError> {
+    pub(crate) fn authorize(&self, identity: &Identity, attributes: &Attributes) -> Result<(), ApiError> {
         match self.authorizer.authorize(identity, attributes) {
             Decision::Allow => Ok(()),
             Decision::Deny(reason) => Err(ApiError::denied(identity, attributes, &reason)),

@@ -10,10 +10,17 @@
 //!                                                    registry (kinds) · status (HTTP codes)
 //! ```
 
+mod admission;
+pub mod app;
 pub mod authn;
 pub mod authorize;
 pub mod authz;
 pub mod body;
+mod convert;
+pub mod crd;
+mod decode;
+mod discovery;
+mod fields;
 mod files;
 pub mod health;
 pub mod hooks;
@@ -22,11 +29,24 @@ mod keys;
 pub mod kubeconfig;
 pub mod listen;
 pub mod local;
+mod metadata;
 pub mod metrics;
+mod negotiate;
+mod object;
 pub mod observe;
+mod openapi;
 pub mod pki;
+pub mod registry;
+pub mod request;
+mod required;
+pub mod respond;
 pub mod reviews;
+mod schema;
 pub mod shell;
 pub mod status;
+mod stored;
+mod strategy;
 pub mod tls;
 pub mod tokens;
+mod verbs;
+mod view;

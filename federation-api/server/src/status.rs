@@ -37,7 +37,6 @@ struct Inner {
     retry_after_seconds: u32,
     /// The token with which an expired list can go on.
     continue_token: String,
-    allow: &'static str,
 }
 
 impl ApiError {
@@ -179,6 +178,16 @@ impl ApiError {
             "RequestEntityTooLarge",
             format!("Request entity too large: limit is {limit}"),
         )
+    }
+
+    /// 413, for another reason than the body's size.
+    pub fn too_large_because(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message)
+    }
+
+    /// 422: understood, but it does not fit what it is meant for.
+    pub fn unprocessable(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message)
     }
 
     /// 406: none of the media types that the client takes.

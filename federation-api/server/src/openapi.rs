@@ -1,0 +1,170 @@
+//! `/openapi/v3` and `/openapi/v2`: documents made on demand, a few kept.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use federation_schema::{
+    catalogue::Catalogue,
+    openapi::{self, CustomKind},
+};
+use http::{HeaderValue, Response, StatusCode, header};
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use crate::{
+    app::Server,
+    body::ResponseBody,
+    discovery, negotiate,
+    registry::{Group, Kind, Origin, Snapshot, Version},
+    request::RequestInfo,
+    respond,
+    status::ApiError,
+    stored,
+};
+
+/// How many documents are kept: what one `kubectl apply` of a few kinds asks for.
+const KEPT: usize = 4;
+
+/// The documents last asked for, by path and hash.
+#[derive(Debug, Default)]
+pub(crate) struct Documents(Mutex<VecDeque<(String, Bytes)>>);
+
+impl Documents {
+    fn get(&self, key: &str, make: impl FnOnce() -> Value) -> Bytes {
+        if let Some((_, body)) = self.0.lock().iter().find(|(held, _)| held == key) {
+            return body.clone();
+        }
+        // Made without the lock: it takes a while, and nobody else should wait for another document.
+        let mut body = Vec::new();
+        stored::write(&mut body, &make());
+        body.shrink_to_fit();
+        let body = Bytes::from(body);
+        let mut held = self.0.lock();
+        held.push_back((key.to_owned(), body.clone()));
+        while held.len() > KEPT {
+            held.pop_front();
+        }
+        body
+    }
+}
+
+pub(crate) fn answer(
+    server: &Server,
+    parts: &http::request::Parts,
+    info: &RequestInfo,
+) -> Result<Response<ResponseBody>, ApiError> {
+    let kinds = server.registry.snapshot();
+    match info.discovery_parts().as_slice() {
+        ["openapi", "v2"] => v2(server, parts, &kinds),
+        ["openapi", "v3"] => Ok(respond::json_value(&index(server, &kinds))),
+        ["openapi", "v3", path @ ..] => {
+            let (group, version) = match path {
+                ["api", version] => ("", *version),
+                ["apis", group, version] => (*group, *version),
+                _ => return Err(ApiError::path_not_found()),
+            };
+            let group = kinds.group(group).ok_or_else(ApiError::path_not_found)?;
+            let version = group.version(version).ok_or_else(ApiError::path_not_found)?;
+            Ok(v3(server, parts, info, group, version))
+        }
+        _ => Err(ApiError::path_not_found()),
+    }
+}
+
+fn index(server: &Server, kinds: &Snapshot) -> Value {
+    let documents: Vec<(String, String)> = kinds
+        .groups()
+        .iter()
+        .flat_map(|group| group.versions.iter().map(move |version| (group, version)))
+        .map(|(group, version)| {
+            (openapi::v3_path(&group.name, &version.name), hash(server, group, version))
+        })
+        .collect();
+    openapi::v3_index(documents.iter().map(|(path, hash)| (path.as_str(), hash.as_str())))
+}
+
+/// What a document follows from: the program, and the definitions of its group.
+fn hash(server: &Server, group: &Group, version: &Version) -> String {
+    let mut source = format!("{}/{}/{}", server.version.git_version, group.name, version.name);
+    for kind in &version.kinds {
+        if let Origin::Custom(custom) = &kind.origin {
+            source.push_str(&kind.plural);
+            source.push_str(&kind.kind);
+            source.push_str(&custom.schema.to_string());
+        }
+    }
+    openapi::hash(source.as_bytes())
+}
+
+fn custom(kinds: &[std::sync::Arc<Kind>]) -> Vec<CustomKind<'_>> {
+    let kinds = kinds.iter().filter_map(|kind| {
+        let Origin::Custom(version) = &kind.origin else { return None };
+        Some(CustomKind {
+            group: &kind.group,
+            version: &kind.version,
+            kind: &kind.kind,
+            list_kind: &kind.list_kind,
+            plural: &kind.plural,
+            namespaced: kind.namespaced,
+            schema: &version.schema,
+            status: kind.has_status(),
+            scale: kind.scale.is_some(),
+        })
+    });
+    kinds.collect()
+}
+
+fn v3(
+    server: &Server,
+    parts: &http::request::Parts,
+    info: &RequestInfo,
+    group: &Group,
+    version: &Version,
+) -> Response<ResponseBody> {
+    let hash = hash(server, group, version);
+    let path = openapi::v3_path(&group.name, &version.name);
+    let wanted = info.query.get("hash");
+    if wanted.is_some_and(|wanted| wanted != hash) {
+        let mut response =
+            respond::bytes(StatusCode::MOVED_PERMANENTLY, "application/json", Bytes::new());
+        let location = format!("/openapi/v3/{path}?hash={hash}");
+        if let Ok(location) = HeaderValue::from_str(&location) {
+            response.headers_mut().insert(header::LOCATION, location);
+        }
+        return response;
+    }
+    let body = server.openapi.get(&format!("{path}?{hash}"), || {
+        openapi::v3(Catalogue::builtin(), &group.name, &version.name, &custom(&version.kinds))
+    });
+    let etag = discovery::etag(hash.as_bytes());
+    let mut response = tagged(parts, body, etag);
+    if wanted.is_some() {
+        let forever = HeaderValue::from_static("public, immutable, max-age=31536000");
+        response.headers_mut().insert(header::CACHE_CONTROL, forever);
+    }
+    response
+}
+
+fn v2(
+    server: &Server,
+    parts: &http::request::Parts,
+    kinds: &Snapshot,
+) -> Result<Response<ResponseBody>, ApiError> {
+    negotiate::plain(&parts.headers)?;
+    let body = server.openapi.get(&format!("v2?{}", kinds.generation), || {
+        let all: Vec<std::sync::Arc<Kind>> = kinds.kinds().cloned().collect();
+        openapi::v2(Catalogue::builtin(), &custom(&all))
+    });
+    let etag = discovery::etag(&body);
+    Ok(tagged(parts, body, etag))
+}
+
+fn tagged(parts: &http::request::Parts, body: Bytes, etag: HeaderValue) -> Response<ResponseBody> {
+    let fresh = discovery::is_fresh(&parts.headers, &etag);
+    let (code, body) =
+        if fresh { (StatusCode::NOT_MODIFIED, Bytes::new()) } else { (StatusCode::OK, body) };
+    let mut response = respond::bytes(code, "application/json", body);
+    response.headers_mut().insert(header::ETAG, etag);
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    response
+}
