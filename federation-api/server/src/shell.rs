@@ -274,3 +274,6 @@ impl PathHandler for IssuerPaths {
         std::future::ready(response).boxed()
     }
 }
+
+#[cfg(test)]
+mod tests;
