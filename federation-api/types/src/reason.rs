@@ -1,7 +1,9 @@
 //! The closed set of reason codes: conditions, events, metrics and reports all use these. Renaming one changes the API.
 
-/// Causes of a removal (RULES 1.2).
+/// Causes of a change: of removals (RULES 1.2), and of what is added.
 pub mod cause {
+    pub const PLACED: &str = "Placed";
+    pub const SCALED_UP: &str = "ScaledUp";
     pub const TEMPLATE_DELETED: &str = "TemplateDeleted";
     pub const POLICY_CHANGED: &str = "PolicyChanged";
     pub const CLUSTER_CHANGED: &str = "ClusterChanged";
@@ -74,6 +76,13 @@ pub mod copy {
     pub const RENDER_FAILED: &str = "RenderFailed";
     pub const UNKNOWN_COPY: &str = "UnknownCopy";
     pub const RENDERER_CHANGED: &str = "RendererChanged";
+    /// The object in its place is a copy of another hub's.
+    pub const OTHER_HUB: &str = "OtherHubsCopy";
+    /// The Placement names a Revision that is not there (yet).
+    pub const REVISION_MISSING: &str = "RevisionMissing";
+    /// A Job that was made, was never seen finished and is gone.
+    pub const JOB_GONE: &str = "JobGone";
+    pub const NAMESPACE_MISSING: &str = "NamespaceMissing";
 }
 
 /// Reasons of a MemberCluster's `Ready`.

@@ -1,1 +1,30 @@
 //! What each member is to hold: rendering, the sync plan, health and the roll-up of status.
+//!
+//! ```text
+//! template ─strip─▶ content ─┐
+//! override rules ────────────┼─render─▶ Manifest ─┐
+//! cluster, replicas ─────────┘                    ├─ SyncPlan ─▶ the agent acts
+//! what the member holds ─ Standing ───────────────┘
+//! live object ─ drift · health ─▶ CopyReport ─ roll-up ─▶ status of the Placement and of the template
+//! ```
+//!
+//! PURE: no clock, no client, no randomness.
+
+#![deny(clippy::float_arithmetic)]
+
+pub mod drift;
+pub mod health;
+mod image;
+pub mod manifest;
+pub mod marks;
+pub mod overrides;
+pub mod plan;
+pub mod revision;
+pub mod roll_up;
+pub mod template;
+
+pub use health::Health;
+pub use manifest::{Manifest, RenderProblem, Rendering, render};
+pub use marks::{Owner, RevisionMark};
+pub use plan::{Hold, Standing, Step, SyncPlan, Wanted};
+pub use roll_up::CopyReport;

@@ -1,0 +1,274 @@
+//! One object rendered for one member: revision, overrides, replicas and our marks.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use federation_types::{
+    names::{COPY_OF_ANNOTATION, MANAGED_LABEL, ObjectKey, REVISION_ANNOTATION},
+    revision::NamedRule,
+    selector::ClusterFacts,
+};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    marks::{self, RevisionMark},
+    overrides::{self, Evaluate, Problem},
+    revision,
+};
+
+/// What goes into a manifest.
+#[derive(Clone, Copy, Debug)]
+pub struct Rendering<'a> {
+    pub hub: &'a str,
+    pub key: &'a ObjectKey,
+    pub template_uid: &'a str,
+    /// `Revision.spec.hash`
+    pub revision: &'a str,
+    /// The template's generation when the revision was made.
+    pub generation: i64,
+    pub content: &'a Value,
+    pub rules: &'a [NamedRule],
+    /// Which of the rules are about the cluster, from [`overrides::matching`].
+    pub matching: &'a [usize],
+    pub replicas: ReplicasOf,
+}
+
+/// What is said of replicas in a manifest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ReplicasOf {
+    /// As the content says.
+    #[default]
+    Content,
+    /// So many in this cluster.
+    Set(i64),
+    /// A share of a Job's work: of its completions where they are stated, else of its parallelism.
+    Share(i64),
+    /// Nothing: another manager in the member owns them (RULES 4.5).
+    Released,
+}
+
+impl ReplicasOf {
+    /// For a Placement's cluster.
+    pub fn of(replicas: Option<i64>, divided: bool, kind: &str) -> Self {
+        match replicas {
+            None => Self::Content,
+            Some(_) if kind == "Job" && !divided => Self::Content,
+            Some(count) if kind == "Job" => Self::Share(count),
+            Some(count) => Self::Set(count),
+        }
+    }
+}
+
+/// What is sent to a member. Equal input gives equal bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Manifest {
+    pub key: ObjectKey,
+    pub mark: RevisionMark,
+    pub object: Value,
+}
+
+impl Manifest {
+    /// The object as JSON.
+    pub fn bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.object).expect("a JSON value serialises")
+    }
+}
+
+/// Why no manifest could be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RenderProblem {
+    #[error(transparent)]
+    Override(#[from] Problem),
+    #[error("the revision holds no object with metadata")]
+    NoObject,
+}
+
+/// Renders for a cluster; rules are matched first.
+pub fn render_for(
+    rendering: Rendering<'_>,
+    cluster: &ClusterFacts,
+    evaluate: Option<Evaluate<'_>>,
+) -> Result<Manifest, RenderProblem> {
+    let matching = overrides::matching(rendering.rules, cluster, evaluate)?;
+    render(Rendering { matching: &matching, ..rendering })
+}
+
+/// Renders with the rules that match. The result depends on nothing else, so clusters with the same rules and replicas
+/// share it.
+pub fn render(rendering: Rendering<'_>) -> Result<Manifest, RenderProblem> {
+    let mut object = rendering.content.clone();
+    for at in rendering.matching {
+        if let Some(rule) = rendering.rules.get(*at) {
+            overrides::apply(&mut object, rule)?;
+        }
+    }
+    replicas(&mut object, rendering.replicas);
+    secret_text(&mut object);
+
+    let key = rendering.key;
+    let copy_of = marks::copy_of(rendering.hub, key, rendering.template_uid);
+    set_metadata(&mut object, "labels", MANAGED_LABEL, "true").ok_or(RenderProblem::NoObject)?;
+    set_metadata(&mut object, "annotations", COPY_OF_ANNOTATION, &copy_of)
+        .ok_or(RenderProblem::NoObject)?;
+    let mark = RevisionMark {
+        revision: rendering.revision.to_owned(),
+        generation: rendering.generation,
+        digest: revision::digest(&object),
+    };
+    set_metadata(&mut object, "annotations", REVISION_ANNOTATION, &mark.to_string())
+        .ok_or(RenderProblem::NoObject)?;
+    Ok(Manifest { key: key.clone(), mark, object })
+}
+
+fn replicas(object: &mut Value, replicas: ReplicasOf) {
+    let scalable = revision::is_scalable(object);
+    let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    match replicas {
+        ReplicasOf::Content => (),
+        ReplicasOf::Set(count) => drop(spec.insert("replicas".to_owned(), json!(count))),
+        ReplicasOf::Released if scalable => drop(spec.remove("replicas")),
+        ReplicasOf::Released => (),
+        ReplicasOf::Share(count) => {
+            if spec.contains_key("completions") {
+                spec.insert("completions".to_owned(), json!(count));
+                let parallel = spec.get("parallelism").and_then(Value::as_i64).unwrap_or(1);
+                spec.insert("parallelism".to_owned(), json!(parallel.min(count.max(1))));
+            } else {
+                spec.insert("parallelism".to_owned(), json!(count));
+            }
+        }
+    }
+}
+
+/// `stringData` can be written and never read back: as `data` it can be compared.
+fn secret_text(object: &mut Value) {
+    if object.get("kind").and_then(Value::as_str) != Some("Secret")
+        || object.get("apiVersion").and_then(Value::as_str) != Some("v1")
+    {
+        return;
+    }
+    let Some(secret) = object.as_object_mut() else { return };
+    let Some(Value::Object(text)) = secret.remove("stringData") else { return };
+    let data = secret.entry("data").or_insert_with(|| Value::Object(Map::new()));
+    if let Some(data) = data.as_object_mut() {
+        for (name, value) in text {
+            let encoded = STANDARD.encode(value.as_str().unwrap_or_default());
+            data.insert(name, Value::String(encoded));
+        }
+    }
+}
+
+fn set_metadata(object: &mut Value, field: &str, name: &str, value: &str) -> Option<()> {
+    let metadata = object.get_mut("metadata")?.as_object_mut()?;
+    let entries = metadata.entry(field).or_insert_with(|| Value::Object(Map::new()));
+    if entries.is_null() {
+        *entries = Value::Object(Map::new());
+    }
+    entries.as_object_mut()?.insert(name.to_owned(), Value::String(value.to_owned()));
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+    use federation_types::names::Gvk;
+
+    use super::*;
+
+    fn rendered(content: &Value, replicas: ReplicasOf) -> Manifest {
+        let text = |path: &str| {
+            content.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        let key = ObjectKey {
+            gvk: Gvk::new(&text("/apiVersion"), &text("/kind")),
+            namespace: text("/metadata/namespace"),
+            name: text("/metadata/name"),
+        };
+        let rendering = Rendering {
+            hub: "hub",
+            key: &key,
+            template_uid: "uid",
+            revision: "9f3c",
+            generation: 3,
+            content,
+            rules: &[],
+            matching: &[],
+            replicas,
+        };
+        render(rendering).expect("renders")
+    }
+
+    fn deployment() -> Value {
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "web", "namespace": "shop"},
+            "spec": {"replicas": 5, "template": {"metadata": {"labels": {"app": "web"}}}},
+        })
+    }
+
+    #[test]
+    fn rule_4_2_our_marks_are_on_the_object_only_and_never_on_pod_templates() {
+        let manifest = rendered(&deployment(), ReplicasOf::Set(2));
+        let text = serde_json::to_string_pretty(&manifest.object).expect("serialises");
+        expect![[r#"
+            {
+              "apiVersion": "apps/v1",
+              "kind": "Deployment",
+              "metadata": {
+                "annotations": {
+                  "archipel.dev/copy-of": "hub/apps/Deployment/shop/web/uid",
+                  "archipel.dev/revision": "9f3c/3/cafb923c1b0e82c3"
+                },
+                "labels": {
+                  "archipel.dev/managed": "true"
+                },
+                "name": "web",
+                "namespace": "shop"
+              },
+              "spec": {
+                "replicas": 2,
+                "template": {
+                  "metadata": {
+                    "labels": {
+                      "app": "web"
+                    }
+                  }
+                }
+              }
+            }"#]]
+        .assert_eq(&text);
+    }
+
+    #[test]
+    fn equal_input_gives_equal_bytes_and_replicas_count() {
+        let one = rendered(&deployment(), ReplicasOf::Set(2));
+        assert_eq!(one.bytes(), rendered(&deployment(), ReplicasOf::Set(2)).bytes());
+        let two = rendered(&deployment(), ReplicasOf::Set(3));
+        assert_ne!(one.mark.digest, two.mark.digest);
+        let released = rendered(&deployment(), ReplicasOf::Released);
+        assert_eq!(released.object["spec"].get("replicas"), None);
+    }
+
+    #[test]
+    fn a_divided_job_gets_a_share_of_its_work() {
+        let job = |spec: Value| {
+            let content = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}, "spec": spec});
+            rendered(&content, ReplicasOf::of(Some(3), true, "Job")).object["spec"].clone()
+        };
+        assert_eq!(job(json!({"parallelism": 6})), json!({"parallelism": 3}));
+        assert_eq!(
+            job(json!({"parallelism": 4, "completions": 12})),
+            json!({"parallelism": 3, "completions": 3})
+        );
+        assert_eq!(ReplicasOf::of(Some(3), false, "Job"), ReplicasOf::Content);
+    }
+
+    #[test]
+    fn a_secrets_text_is_sent_as_data() {
+        let content = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"},
+            "data": {"a": "MQ=="}, "stringData": {"b": "2"},
+        });
+        let object = rendered(&content, ReplicasOf::Content).object;
+        assert_eq!(object["data"], json!({"a": "MQ==", "b": "Mg=="}));
+        assert_eq!(object.get("stringData"), None);
+    }
+}

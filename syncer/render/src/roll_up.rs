@@ -1,0 +1,489 @@
+//! From the reports of the copies to the status of the Placement and of the template (RULES 4.6).
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use federation_types::{
+    condition::{self, Condition},
+    names::Gvk,
+    placement::{CopyState, CopyStatus, Decision, PlacementSpec, PlacementStatus, Summary},
+    reason::{condition as kind, copy},
+};
+use serde_json::{Map, Value, json};
+
+use crate::health::{DEADLINE, FAILED, Health};
+
+/// Above so many clusters only those that are not Ready are listed.
+const LISTED: usize = 500;
+
+/// What the agent of one cluster says of one copy.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CopyReport {
+    pub state: CopyState,
+    pub reason: String,
+    pub message: String,
+    /// The revision that the member last accepted; empty: none.
+    pub revision: String,
+    /// The member holds exactly what the Placement wants.
+    pub current: bool,
+    /// As last seen; none: there is no copy.
+    pub health: Option<Arc<Health>>,
+    /// The cluster does not answer; the rest is its last word.
+    pub stale: bool,
+    /// For a cluster in `removing`: the copy was seen gone.
+    pub gone: bool,
+}
+
+/// Reports by cluster.
+pub type Reports = BTreeMap<String, CopyReport>;
+
+/// The status of a Placement. Equal input gives an equal status: times move only with the states that they are about.
+pub fn placement_status(
+    spec: &PlacementSpec,
+    generation: i64,
+    reports: &Reports,
+    previous: &PlacementStatus,
+    now: &str,
+) -> PlacementStatus {
+    let none = CopyReport::default();
+    let mut copies: Vec<CopyStatus> = Vec::new();
+    for placed in &spec.clusters {
+        let report = reports.get(&placed.name).unwrap_or(&none);
+        copies.push(copy_status(&placed.name, report, report.state));
+    }
+    for removed in &spec.removing {
+        let report = reports.get(&removed.name).unwrap_or(&none);
+        // Nothing but a copy seen gone takes the entry away: it is what keeps the tombstone.
+        if !report.gone {
+            copies.push(copy_status(&removed.name, report, CopyState::Removing));
+        }
+    }
+    copies.sort_by(|a, b| a.name.cmp(&b.name));
+    copies.dedup_by(|a, b| a.name == b.name);
+    for copy in &mut copies {
+        let before = previous.clusters.iter().find(|it| it.name == copy.name);
+        let since = before.filter(|it| it.state == copy.state).map(|it| it.since.as_str());
+        since.filter(|it| !it.is_empty()).unwrap_or(now).clone_into(&mut copy.since);
+    }
+
+    let placed = |copy: &&CopyStatus| spec.clusters.iter().any(|it| it.name == copy.name);
+    let is_ready = |copy: &&CopyStatus| copy.state == CopyState::Ready && !copy.stale;
+    let summary = Summary {
+        clusters: count(spec.clusters.len()),
+        ready: count(copies.iter().filter(placed).filter(is_ready).count()),
+        replicas: copies.iter().filter_map(|it| it.replicas).sum(),
+        ready_replicas: copies.iter().filter_map(|it| it.ready_replicas).sum(),
+    };
+    let mut conditions = previous.conditions.clone();
+    for condition in [
+        placed_condition(spec),
+        synced_condition(spec, reports),
+        ready_condition(spec, &summary, &copies),
+    ] {
+        let condition = Condition { observed_generation: Some(generation), ..condition };
+        condition::set(&mut conditions, condition, now);
+    }
+    let decisions =
+        spec.clusters.iter().map(|it| Decision { cluster_name: it.name.clone() }).collect();
+    if copies.len() > LISTED {
+        copies.retain(|it| it.state != CopyState::Ready);
+    }
+    PlacementStatus {
+        observed_generation: Some(generation),
+        conditions,
+        summary,
+        clusters: copies,
+        decisions,
+        // Fields that other parts of the hub write stay.
+        ..previous.clone()
+    }
+}
+
+fn count(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn copy_status(name: &str, report: &CopyReport, state: CopyState) -> CopyStatus {
+    let health = report.health.as_ref();
+    let ready = health.and_then(|it| it.ready).map(|it| if report.stale { 0 } else { it });
+    CopyStatus {
+        name: name.to_owned(),
+        state,
+        replicas: health.and_then(|it| it.replicas),
+        ready_replicas: ready,
+        revision: report.revision.clone(),
+        reason: report.reason.clone(),
+        message: report.message.clone(),
+        since: String::new(),
+        stale: report.stale,
+    }
+}
+
+fn placed_condition(spec: &PlacementSpec) -> Condition {
+    let outcome = &spec.outcome;
+    let (status, reason) = if outcome.status.is_empty() {
+        let placed = !spec.clusters.is_empty();
+        (if placed { "True" } else { "Unknown" }, if placed { "Placed" } else { "Pending" })
+    } else {
+        (outcome.status.as_str(), outcome.reason.as_str())
+    };
+    condition_of(kind::PLACED, status, reason, &outcome.message)
+}
+
+fn condition_of(kind: &str, status: &str, reason: &str, message: &str) -> Condition {
+    Condition {
+        kind: kind.to_owned(),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        ..Condition::default()
+    }
+}
+
+fn synced_condition(spec: &PlacementSpec, reports: &Reports) -> Condition {
+    if let Some((cluster, report)) = refusal(spec, reports) {
+        let message = sentence(cluster, report);
+        return condition_of(kind::SYNCED, "False", &report.reason, &message);
+    }
+    let behind: Vec<&str> = spec
+        .clusters
+        .iter()
+        .map(|it| it.name.as_str())
+        .filter(|it| reports.get(*it).is_none_or(|report| !report.current))
+        .collect();
+    let leaving = spec.removing.iter().filter(|it| reports.get(&it.name).is_none_or(|it| !it.gone));
+    if let Some(first) = behind.first() {
+        let message =
+            format!("{} of {} clusters to go, {first} first", behind.len(), spec.clusters.len());
+        let reason = reports.get(*first).map_or("", |it| it.reason.as_str());
+        let reason = if reason.is_empty() { "Pending" } else { reason };
+        condition_of(kind::SYNCED, "False", reason, &message)
+    } else if leaving.count() > 0 {
+        condition_of(kind::SYNCED, "False", "Removing", "")
+    } else {
+        condition_of(kind::SYNCED, "True", "Synced", "")
+    }
+}
+
+/// The first copy that cannot come forward by itself; every refusal names its cluster.
+fn refusal<'a>(spec: &'a PlacementSpec, reports: &'a Reports) -> Option<(&'a str, &'a CopyReport)> {
+    let stuck = |report: &CopyReport| {
+        matches!(report.state, CopyState::Refused | CopyState::Conflict | CopyState::Held)
+    };
+    spec.clusters
+        .iter()
+        .filter_map(|it| Some((it.name.as_str(), reports.get(&it.name)?)))
+        .find(|(_, report)| stuck(report))
+}
+
+fn sentence(cluster: &str, report: &CopyReport) -> String {
+    if report.message.is_empty() {
+        format!("{cluster}: {}", report.reason)
+    } else {
+        format!("{cluster}: {}", report.message)
+    }
+}
+
+fn ready_condition(spec: &PlacementSpec, summary: &Summary, copies: &[CopyStatus]) -> Condition {
+    if summary.clusters > 0 && summary.ready == summary.clusters {
+        return condition_of(kind::READY, "True", "Ready", "");
+    }
+    let worst = copies
+        .iter()
+        .filter(|it| spec.clusters.iter().any(|placed| placed.name == it.name))
+        .filter(|it| it.state != CopyState::Ready || it.stale)
+        .max_by_key(|it| it.state);
+    match worst {
+        None => condition_of(kind::READY, "False", "NoCluster", "no cluster holds a copy"),
+        Some(copy) => {
+            let reason = if copy.reason.is_empty() {
+                format!("{:?}", copy.state)
+            } else {
+                copy.reason.clone()
+            };
+            let detail = if copy.message.is_empty() { &reason } else { &copy.message };
+            let message = format!(
+                "{} of {} clusters ready; {}: {detail}",
+                summary.ready, summary.clusters, copy.name
+            );
+            condition_of(kind::READY, "False", &reason, &message)
+        }
+    }
+}
+
+/// How a number of `.status` is taken together over the copies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fold {
+    /// Divided: the sum; Duplicated: the lowest. Kept while the cluster is silent.
+    Count,
+    /// The same, and 0 while the cluster is silent.
+    Live,
+    /// Divided: the sum; Duplicated: the highest.
+    Bad,
+    /// The sum, whatever the mode: each cluster has a number of its own.
+    Sum,
+    /// The sum, and 0 while the cluster is silent.
+    LiveSum,
+}
+
+/// The numbers of a kind's `.status` that are rolled up.
+pub fn numbers_of(gvk: &Gvk) -> &'static [(&'static str, Fold)] {
+    use Fold::{Bad, Count, Live, LiveSum, Sum};
+    match (gvk.group.as_str(), gvk.kind.as_str()) {
+        ("apps", "Deployment") => &[
+            ("replicas", Count),
+            ("updatedReplicas", Count),
+            ("readyReplicas", Live),
+            ("availableReplicas", Live),
+            ("unavailableReplicas", Bad),
+        ],
+        ("apps", "StatefulSet") => &[
+            ("replicas", Count),
+            ("currentReplicas", Count),
+            ("updatedReplicas", Count),
+            ("readyReplicas", Live),
+            ("availableReplicas", Live),
+        ],
+        ("apps", "ReplicaSet") | ("", "ReplicationController") => &[
+            ("replicas", Count),
+            ("fullyLabeledReplicas", Count),
+            ("readyReplicas", Live),
+            ("availableReplicas", Live),
+        ],
+        ("apps", "DaemonSet") => &[
+            ("desiredNumberScheduled", Sum),
+            ("currentNumberScheduled", Sum),
+            ("updatedNumberScheduled", Sum),
+            ("numberMisscheduled", Sum),
+            ("numberReady", LiveSum),
+            ("numberAvailable", LiveSum),
+            ("numberUnavailable", Sum),
+        ],
+        ("batch", "Job") => {
+            &[("active", Count), ("ready", Live), ("succeeded", Count), ("failed", Bad)]
+        }
+        _ => &[],
+    }
+}
+
+/// The template's own `.status`, or none for kinds whose status means nothing outside one cluster.
+pub fn template_status(
+    gvk: &Gvk,
+    spec: &PlacementSpec,
+    reports: &Reports,
+    previous: &Value,
+    now: &str,
+) -> Option<Value> {
+    let numbers = numbers_of(gvk);
+    let balanced = matches!(
+        (gvk.group.as_str(), gvk.kind.as_str()),
+        ("", "Service") | ("networking.k8s.io", "Ingress")
+    );
+    if numbers.is_empty() && !balanced {
+        return None;
+    }
+    let mut status = Map::new();
+    if balanced {
+        let mut union: Vec<&Value> = Vec::new();
+        for ingress in
+            placed(spec, reports).filter_map(|it| it.1?.health.as_ref()).flat_map(|it| &it.ingress)
+        {
+            if !union.contains(&ingress) {
+                union.push(ingress);
+            }
+        }
+        let balancer = if union.is_empty() { json!({}) } else { json!({ "ingress": union }) };
+        status.insert("loadBalancer".to_owned(), balancer);
+        return Some(Value::Object(status));
+    }
+    for (name, fold) in numbers {
+        status.insert((*name).to_owned(), json!(number(name, *fold, spec, reports)));
+    }
+    match gvk.kind.as_str() {
+        "Job" => job(&mut status, spec, reports, previous, now),
+        "Deployment" => {
+            observed(&mut status, spec, reports, previous);
+            let conditions = deployment_conditions(spec, reports, previous, now);
+            status.insert("conditions".to_owned(), conditions);
+        }
+        _ => observed(&mut status, spec, reports, previous),
+    }
+    Some(Value::Object(status))
+}
+
+fn placed<'a>(
+    spec: &'a PlacementSpec,
+    reports: &'a Reports,
+) -> impl Iterator<Item = (&'a str, Option<&'a CopyReport>)> {
+    spec.clusters.iter().map(|it| (it.name.as_str(), reports.get(&it.name)))
+}
+
+fn number(name: &str, fold: Fold, spec: &PlacementSpec, reports: &Reports) -> i64 {
+    let of = |report: Option<&CopyReport>| {
+        let Some(report) = report else { return 0 };
+        if report.stale && matches!(fold, Fold::Live | Fold::LiveSum) {
+            return 0;
+        }
+        let numbers = report.health.as_ref().map_or(&[][..], |it| &it.numbers);
+        numbers.iter().find(|(it, _)| *it == name).map_or(0, |(_, value)| *value)
+    };
+    let values = placed(spec, reports).map(|(_, report)| of(report));
+    match fold {
+        Fold::Sum | Fold::LiveSum => values.sum(),
+        Fold::Count | Fold::Live | Fold::Bad if spec.divided => values.sum(),
+        Fold::Count | Fold::Live => values.min().unwrap_or(0),
+        Fold::Bad => values.max().unwrap_or(0),
+    }
+}
+
+/// The generation of the template counts as observed only when every copy that is wanted was observed in it.
+fn observed(
+    status: &mut Map<String, Value>,
+    spec: &PlacementSpec,
+    reports: &Reports,
+    previous: &Value,
+) {
+    let before = previous.get("observedGeneration").and_then(Value::as_i64).unwrap_or(0);
+    let all = !spec.clusters.is_empty()
+        && placed(spec, reports).all(|(_, report)| {
+            report.is_some_and(|it| {
+                it.current && !it.stale && it.health.as_ref().is_some_and(|it| it.observed)
+            })
+        });
+    let generation = if all { spec.template.generation } else { before };
+    status.insert("observedGeneration".to_owned(), json!(generation));
+}
+
+fn deployment_conditions(
+    spec: &PlacementSpec,
+    reports: &Reports,
+    previous: &Value,
+    now: &str,
+) -> Value {
+    let is_available = |report: Option<&CopyReport>| {
+        report.is_some_and(|it| !it.stale && it.health.as_ref().is_some_and(|it| it.available))
+    };
+    let lacking: Vec<&str> = placed(spec, reports)
+        .filter(|(_, report)| !is_available(*report))
+        .map(|(name, _)| name)
+        .collect();
+    let available = if lacking.is_empty() && !spec.clusters.is_empty() {
+        ("True", "MinimumReplicasAvailable", "every cluster has its replicas available".to_owned())
+    } else {
+        let message = format!("replicas are missing in: {}", list(&lacking));
+        ("False", "MinimumReplicasUnavailable", message)
+    };
+
+    let late = placed(spec, reports).find_map(|(name, report)| {
+        let report = report?;
+        let health = report.health.as_ref()?;
+        (report.state == CopyState::Degraded && health.reason == DEADLINE)
+            .then(|| format!("{name}: {}", health.message))
+    });
+    let done = !spec.clusters.is_empty()
+        && placed(spec, reports).all(|(_, report)| {
+            report.is_some_and(|it| it.current && !it.stale && it.state == CopyState::Ready)
+        });
+    let progressing = if let Some((cluster, report)) = refusal(spec, reports) {
+        ("False", report.reason.as_str(), sentence(cluster, report))
+    } else if let Some(message) = late {
+        ("False", DEADLINE, message)
+    } else if done {
+        ("True", "NewReplicaSetAvailable", "every cluster runs this revision".to_owned())
+    } else {
+        ("True", "ReplicaSetUpdated", "clusters are on their way to this revision".to_owned())
+    };
+    let set = |kind: &str, (status, reason, message): (&str, &str, String)| {
+        standing_condition(previous, kind, status, reason, &message, now)
+    };
+    json!([set(kind::AVAILABLE, available), set(kind::PROGRESSING, progressing)])
+}
+
+fn list(names: &[&str]) -> String {
+    match names {
+        [] => "no cluster was chosen".to_owned(),
+        [names @ ..] if names.len() <= 3 => names.join(", "),
+        [first, second, third, rest @ ..] => {
+            format!("{first}, {second}, {third} and {} more", rest.len())
+        }
+        _ => String::new(),
+    }
+}
+
+/// A condition of a workload's own status; its times move only when it does.
+fn standing_condition(
+    previous: &Value,
+    kind: &str,
+    status: &str,
+    reason: &str,
+    message: &str,
+    now: &str,
+) -> Value {
+    let before = previous
+        .get("conditions")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .find(|it| it.get("type").and_then(Value::as_str) == Some(kind));
+    let text = |name: &str| before.and_then(|it| it.get(name)).and_then(Value::as_str);
+    let same_status = text("status") == Some(status);
+    let same = same_status && text("reason") == Some(reason) && text("message") == Some(message);
+    let transition = text("lastTransitionTime").filter(|_| same_status).unwrap_or(now);
+    let update = text("lastUpdateTime").filter(|_| same).unwrap_or(now);
+    json!({
+        "type": kind, "status": status, "reason": reason, "message": message,
+        "lastTransitionTime": transition, "lastUpdateTime": update,
+    })
+}
+
+fn job(
+    status: &mut Map<String, Value>,
+    spec: &PlacementSpec,
+    reports: &Reports,
+    previous: &Value,
+    now: &str,
+) {
+    let health =
+        || placed(spec, reports).filter_map(|(name, it)| Some((name, it?.health.as_ref()?)));
+    let started = health().map(|(_, it)| it.started.as_str()).filter(|it| !it.is_empty()).min();
+    if let Some(started) = started {
+        status.insert("startTime".to_owned(), json!(started));
+    }
+    let failed = health().find(|(_, it)| it.reason == FAILED);
+    let complete = !spec.clusters.is_empty()
+        && placed(spec, reports)
+            .all(|(_, it)| it.is_some_and(|it| it.reason == crate::health::COMPLETED));
+    let conditions = |kind: &str, message: &str| {
+        let ended = standing_condition(previous, kind, "True", "", message, now);
+        let fields = ["type", "status", "message", "lastTransitionTime"];
+        let kept: Map<String, Value> = fields
+            .iter()
+            .filter_map(|it| Some(((*it).to_owned(), ended.get(*it)?.clone())))
+            .collect();
+        json!([kept])
+    };
+    if let Some((cluster, health)) = failed {
+        let message = format!("{cluster}: {}", health.message);
+        status.insert("conditions".to_owned(), conditions("Failed", &message));
+    } else if complete {
+        if let Some(last) = health().map(|(_, it)| it.completed.as_str()).max() {
+            if !last.is_empty() {
+                status.insert("completionTime".to_owned(), json!(last));
+            }
+        }
+        status.insert("conditions".to_owned(), conditions("Complete", ""));
+    }
+}
+
+/// The report of a copy whose cluster does not answer: its last word, marked stale.
+pub fn unreachable(last: &CopyReport, why: &str) -> CopyReport {
+    CopyReport {
+        state: CopyState::Unreachable,
+        reason: copy::UNREACHABLE.to_owned(),
+        message: why.to_owned(),
+        stale: true,
+        ..last.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests;
