@@ -70,8 +70,6 @@ pub(crate) struct Controller {
     aborts: HashMap<KindId, AbortHandle>,
     /// Kinds whose first list is not complete. While there are some, no owner is let go: dependents may be unseen.
     unlisted: BTreeSet<KindId>,
-    /// Kinds whose list is being read.
-    listing: BTreeSet<KindId>,
     working: FuturesUnordered<BoxFuture<'static, (Work, Outcome)>>,
 }
 
@@ -88,7 +86,6 @@ impl Controller {
             watches: SelectAll::new(),
             aborts: HashMap::new(),
             unlisted: BTreeSet::new(),
-            listing: BTreeSet::new(),
             working: FuturesUnordered::new(),
         }
     }
@@ -105,11 +102,7 @@ impl Controller {
                 Some((kind, change)) = self.watches.next() => self.changed(kind, change),
                 Some((work, outcome)) = self.working.next() => self.finished(work, outcome),
                 () = until(due) => {}
-                _ = expiry_look.tick() => {
-                    while let Some(expired) = self.expiry.take(SystemTime::now()) {
-                        self.queue.add(Work::Expire(expired));
-                    }
-                }
+                _ = expiry_look.tick() => self.expire(),
                 _ = discovery.tick() => self.queue.add(Work::Discover),
             }
         }
@@ -124,7 +117,6 @@ impl Controller {
             }
             self.resources.remove(&id);
             self.unlisted.remove(&id);
-            self.listing.remove(&id);
             self.graph.forget(id);
         }
         for id in changed.added {
@@ -151,14 +143,13 @@ impl Controller {
         let Some(kind) = self.kinds.get(id).cloned() else { return };
         let looks = match change {
             Ok(watcher::Event::Init) => {
-                self.listing.insert(id);
                 self.graph.begin(id);
                 Vec::new()
             }
             Ok(watcher::Event::InitApply(object)) => self.applied(id, &kind, &object, true),
             Ok(watcher::Event::Apply(object)) => self.applied(id, &kind, &object, false),
             Ok(watcher::Event::InitDone) => {
-                self.listing.remove(&id);
+                self.expire();
                 let mut looks = self.graph.complete(id);
                 if self.unlisted.remove(&id) && self.unlisted.is_empty() {
                     tracing::debug!("every kind is listed");
@@ -226,6 +217,12 @@ impl Controller {
             self.expiry.remove(meta);
         } else if brings_kinds(kind) {
             self.queue.add_after(Work::Discover, DISCOVERY_DELAY);
+        }
+    }
+
+    fn expire(&mut self) {
+        while let Some(expired) = self.expiry.take(SystemTime::now()) {
+            self.queue.add(Work::Expire(expired));
         }
     }
 

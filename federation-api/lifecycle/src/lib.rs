@@ -23,6 +23,9 @@ mod kinds;
 mod namespaces;
 mod queue;
 
+#[cfg(test)]
+mod tests;
+
 /// What the lifecycle controller is told.
 #[derive(Clone, Debug)]
 pub struct Options {
