@@ -76,12 +76,6 @@ fn finalizers(metadata: &Map<String, Value>, out: &mut Vec<FieldError>) {
         out.extend(
             bad.into_iter().map(|m| FieldError::invalid("metadata.finalizers", *finalizer, m)),
         );
-        if !finalizer.contains('/')
-            && !["orphan", "foregroundDeletion", "kubernetes"].contains(finalizer)
-        {
-            let why = "name is neither a standard finalizer name nor is it fully qualified";
-            out.push(FieldError::invalid("metadata.finalizers", *finalizer, why));
-        }
     }
     if names.contains(&"orphan") && names.contains(&"foregroundDeletion") {
         let both = Value::from(names);
@@ -153,7 +147,7 @@ mod tests {
         );
         let object = json!({"metadata": {
             "name": "a", "namespace": "b", "labels": {"/": "x", "ok": "a b"},
-            "annotations": {"big": "x".repeat(300_000)}, "finalizers": ["plain", "orphan", "foregroundDeletion"],
+            "annotations": {"big": "x".repeat(300_000)}, "finalizers": ["orphan", "foregroundDeletion"],
             "ownerReferences": [
                 {"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "1", "controller": true},
                 {"apiVersion": "v1", "kind": "Pod", "name": "q", "uid": "", "controller": true},
@@ -165,7 +159,6 @@ mod tests {
             "metadata.labels: Invalid value: \"/\": prefix part must be non-empty",
             "metadata.labels: Invalid value: \"a b\": a valid label must be",
             "metadata.annotations: Too long: may not be more than 262144 bytes",
-            "metadata.finalizers: Invalid value: \"plain\": name is neither a standard finalizer name",
             "finalizer orphan and foregroundDeletion cannot be both set",
             "metadata.ownerReferences[1].uid: Invalid value: \"\": must not be empty",
             "Only one reference can have Controller set to true. Found \"true\" in references for Pod/p and Pod/q",
