@@ -43,6 +43,7 @@ macro_rules! store_contract {
             a_watch_opened_at_the_compaction_revision_misses_nothing,
             a_delete_during_compaction_reaches_its_watch,
             a_watch_that_falls_behind_the_floor_ends_compacted,
+            a_watch_one_revision_behind_the_floor_ends_compacted,
             progress_follows_other_keys_at_most_once_a_second,
             progress_never_runs_ahead_of_an_undelivered_event,
             an_idle_store_sends_no_progress,
@@ -495,6 +496,18 @@ pub async fn a_watch_that_falls_behind_the_floor_ends_compacted(store: Shared) {
         matches!(error, WatchError::Compacted { since, .. } if since <= Revision(last.0 + 500))
     );
     assert!(slow.next().await.is_none(), "an ended watch stays ended");
+}
+
+pub async fn a_watch_one_revision_behind_the_floor_ends_compacted(store: Shared) {
+    let start = put(&store, "/g/r/a", "0").await.revision;
+    let mut behind = store.watch("/g/r/", start).unwrap();
+    let floor = put(&store, "/g/r/a", "1").await.revision;
+    let mut level = store.watch("/g/r/", floor).unwrap();
+    compact_all(&store).await;
+    let error = behind.next().await.unwrap().unwrap_err();
+    assert_eq!(error, WatchError::Compacted { since: start, oldest: floor });
+    let made = put(&store, "/g/r/b", "1").await.revision;
+    assert_eq!(until(&mut level, made).await.len(), 1);
 }
 
 pub async fn progress_follows_other_keys_at_most_once_a_second(store: Shared) {

@@ -165,7 +165,7 @@ pub type Watch = BoxStream<'static, Result<WatchItem, WatchError>>;
 
 /// A linearizable key-value store with one revision counter.
 ///
-/// Each implementation passes [`contract`], which is the full statement of this trait.
+/// Each implementation passes the suite in `contract`, which is the full statement of this trait.
 pub trait Store: Send + Sync + 'static {
     /// The latest version at `key`; every acknowledged write is visible.
     fn get(&self, key: &str) -> BoxFuture<'_, Result<Option<Arc<Entry>>, ReadError>>;

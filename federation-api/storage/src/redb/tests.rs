@@ -232,3 +232,21 @@ async fn a_store_made_in_the_clear_can_be_sealed_from_then_on() {
     assert!(!bytes.windows(9).any(|window| window == b"canary-55"));
     assert_eq!(all(&open(dir.path())).await.len(), 2);
 }
+
+#[tokio::test]
+async fn a_removal_that_never_started_is_made_up_for() {
+    let (store, dir) = fresh();
+    let a = store.commit(create("/g/r/a", "1")).await.unwrap().revision;
+    let newer = store.commit(update("/g/r/a", "2", a)).await.unwrap().revision;
+    drop(store);
+    let database = Builder::new().open(dir.path().join("store.redb")).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let floor = newer.0.to_le_bytes();
+    transaction.open_table(META).unwrap().insert("floor", &floor[..]).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    let store = open(dir.path());
+    let last = store.commit(create("/g/r/b", "1")).await.unwrap().revision;
+    drop(store);
+    assert_eq!(records(dir.path()), [newer.0, last.0]);
+}
