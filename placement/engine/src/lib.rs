@@ -1,1 +1,40 @@
 //! Decides on which clusters a workload runs, and says why.
+//!
+//! ```text
+//! MemberClusters, ClusterSets, PriceBooks ─▶ Fleet ─▶ Room (what is still free while decisions are made)
+//! template ─▶ Workload        policy and limits ─▶ CompiledPolicy        Placement ─▶ Previous
+//!        place(fleet, room, workload, policy, previous) ─▶ Decision ─▶ Plan
+//! ```
+//!
+//! PURE: no clock, no client, no randomness, no floating point. The same inputs give the same bytes, in whatever order
+//! clusters are handed in; ties go to the name that sorts first.
+#![deny(clippy::float_arithmetic)]
+
+pub mod bits;
+mod attempt;
+mod cheapest;
+pub mod cost;
+mod divide;
+pub mod explain;
+pub mod expression;
+pub mod fleet;
+mod mask;
+pub mod place;
+pub mod plan;
+pub mod policy;
+pub mod price;
+pub mod report;
+pub mod room;
+mod select;
+mod share;
+pub mod workload;
+
+pub use explain::explain;
+pub use fleet::{ClusterId, ClusterInput, Fleet, SetInput};
+pub use place::{Decision, Outcome, Placed, Previous, PreviousCluster, place};
+pub use plan::{Change, Plan};
+pub use policy::CompiledPolicy;
+pub use price::PriceIndex;
+pub use report::{Report, Rule};
+pub use room::Room;
+pub use workload::Workload;

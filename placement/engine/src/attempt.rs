@@ -1,0 +1,253 @@
+//! One affinity group tried for one workload: which clusters may take it, and all-of-it-on-each placing.
+
+use crate::{
+    bits::ones,
+    cost,
+    fleet::{ClusterId, Fleet},
+    mask::Masks,
+    place::{Outcome, Placed},
+    policy::{CompiledPolicy, Mode},
+    report::Rule,
+    room::{Need, Room},
+    select::{Candidate, Rank, Scratch, Unfit, Wanted, select},
+    workload::Workload,
+};
+
+/// What a group gave.
+#[derive(Clone, Debug)]
+pub(crate) struct Attempt {
+    pub(crate) clusters: Vec<Placed>,
+    /// Replicas without room, where that is allowed.
+    pub(crate) missing: i64,
+}
+
+/// The state of one decision.
+pub(crate) struct Pass<'a> {
+    pub(crate) fleet: &'a Fleet,
+    pub(crate) room: &'a Room,
+    pub(crate) workload: &'a Workload,
+    pub(crate) policy: &'a CompiledPolicy,
+    pub(crate) masks: &'a Masks,
+    pub(crate) need: &'a Need,
+    pub(crate) mode: Mode,
+    pub(crate) scratch: &'a mut Scratch,
+    pub(crate) rules: Vec<Rule>,
+    /// Replicas that clusters hold which the inventory no longer has.
+    pub(crate) absent: i64,
+    /// Autoscaled clusters may grow beyond what is free.
+    pub(crate) elastic: bool,
+    /// What fits is enough.
+    pub(crate) partial: bool,
+    pub(crate) gap: i64,
+}
+
+impl Pass<'_> {
+    /// Tries a group with what is free, then with what autoscaled clusters could add.
+    pub(crate) fn try_group(&mut self, group: usize) -> Result<Attempt, Outcome> {
+        let first = self.attempt(group);
+        if !matches!(first, Err(Outcome::NotEnoughRoom { .. })) {
+            return first;
+        }
+        let grows = self.fleet.clusters.iter().any(|it| it.spec.autoscaled);
+        if !grows || self.mode == Mode::Cheapest {
+            return first;
+        }
+        self.elastic = true;
+        let second = self.attempt(group);
+        self.elastic = false;
+        second.or(first)
+    }
+
+    /// Tries a group once more for what fits, where the policy allows that.
+    pub(crate) fn try_partly(&mut self, group: usize) -> Option<Attempt> {
+        if !self.policy.partial() || !self.mode.divides() {
+            return None;
+        }
+        self.partial = true;
+        let attempt = self.try_group(group);
+        self.partial = false;
+        attempt.ok().filter(|it| !it.clusters.is_empty())
+    }
+
+    /// Whether a cluster keeps what it holds.
+    pub(crate) fn keeps(&self, group: usize, cluster: u32) -> bool {
+        let at = cluster as usize;
+        let unfenced = self.policy.spec.failover.as_ref().is_some_and(|it| it.unfenced.is_some());
+        let replaced = self.fleet.lost.contains(at)
+            && (self.workload.class.fails_over() || unfenced);
+        self.masks.groups[group].keep.contains(at) && !replaced
+    }
+
+    fn attempt(&mut self, group: usize) -> Result<Attempt, Outcome> {
+        self.gap = 0;
+        self.open(group);
+        if self.mode.divides() { self.divided(group) } else { self.copies(group) }
+    }
+
+    /// Works out which clusters may get something new: `scratch.open`, and the rules of those that may not.
+    fn open(&mut self, group: usize) {
+        let mask = &self.masks.groups[group];
+        self.rules.clear();
+        self.rules.extend_from_slice(&mask.rules);
+        let open = &mut self.scratch.open;
+        open.copy_from(&mask.open);
+        let serving = self.fleet.serving(&self.workload.api).map(|it| it.words());
+        for (at, word) in open.words_mut().iter_mut().enumerate() {
+            let served = serving.map_or(0, |it| it[at]);
+            for bit in ones(*word & !served) {
+                self.rules[at * 64 + bit] = Rule::ApiNotServed;
+            }
+            *word &= served;
+        }
+    }
+
+    /// The bound on the number of clusters.
+    pub(crate) fn max_clusters(&self) -> usize {
+        self.policy
+            .max_clusters
+            .as_ref()
+            .map_or(usize::MAX, |(max, _)| usize::try_from(*max).unwrap_or(usize::MAX))
+    }
+
+    pub(crate) fn unfit(&self, unfit: Unfit) -> Outcome {
+        match unfit {
+            Unfit::Room { missing } => Outcome::NotEnoughRoom { missing },
+            Unfit::Spread { rule, found } => {
+                let rule = &self.policy.spread[rule];
+                Outcome::Spread { key: rule.key.clone(), min: rule.min, found }
+            }
+        }
+    }
+
+    /// What a replica there scores in µ$/h; lower is better. Unknown prices come last.
+    pub(crate) fn score(&self, cluster: u32, held: bool) -> (i64, i64) {
+        let money = self.policy.money;
+        let mut score = self.latency_score(cluster);
+        if !held {
+            score = score.saturating_add(money.per_move);
+        }
+        if !self.workload.has_pods() || money.cost == 0 {
+            return (score, 0);
+        }
+        match cost::slot(self.fleet, ClusterId(cluster), self.need) {
+            Some(slot) => {
+                let cost = slot.micros.saturating_mul(money.cost) / 100;
+                (score.saturating_add(cost), i64::from(slot.undated))
+            }
+            None => (i64::MAX / 2, 0),
+        }
+    }
+
+    pub(crate) fn latency_score(&self, cluster: u32) -> i64 {
+        let ms = self.masks.latency.as_ref().map_or(0, |it| it[cluster as usize]);
+        i64::from(ms).saturating_mul(self.policy.money.per_ms)
+    }
+
+    /// All of the workload on each chosen cluster.
+    fn copies(&mut self, group: usize) -> Result<Attempt, Outcome> {
+        let mut max = match self.mode {
+            Mode::One => 1,
+            _ => self.max_clusters(),
+        };
+        let replicas = self.workload.replicas;
+        if let (Some((most, policy)), Some(all)) = (&self.policy.max_replicas, replicas)
+            && all > 0
+        {
+            let fits = usize::try_from(i64::from(*most) / all).unwrap_or(usize::MAX);
+            if fits == 0 {
+                let (max, policy) = (i64::from(*most), policy.clone());
+                return Err(Outcome::OverReplicas { replicas: all, max, policy });
+            }
+            max = max.min(fits);
+        }
+        let kept: Vec<(u32, i64)> =
+            self.scratch.held.iter().filter(|it| self.keeps(group, it.0)).copied().collect();
+        let open = self.scratch.open.count();
+        let new = kept.iter().filter(|it| !self.scratch.open.contains(it.0 as usize)).count() + open;
+        if new == 0 {
+            return Err(Outcome::NoClusterFits);
+        }
+        if max >= new && self.policy.spread.is_empty() {
+            let mut all = self.scratch.open.clone();
+            for (cluster, _) in &kept {
+                all.insert(*cluster as usize);
+            }
+            let placed = |at| Placed { cluster: ClusterId::of(at), replicas };
+            return self.within_budget(all.iter().map(placed).collect());
+        }
+        let mut candidates = std::mem::take(&mut self.scratch.candidates);
+        candidates.clear();
+        for at in self.scratch.open.iter() {
+            let cluster = ClusterId::of(at).0;
+            if kept.binary_search_by_key(&cluster, |it| it.0).is_err() {
+                let rank = self.copy_rank(cluster);
+                candidates.push(Candidate { cluster, open: true, rank, ..Candidate::default() });
+            }
+        }
+        for (cluster, held) in &kept {
+            let (cluster, held) = (*cluster, *held);
+            let rank = self.copy_rank(cluster);
+            candidates.push(Candidate { cluster, kept: true, held, rank, ..Candidate::default() });
+        }
+        let wanted = Wanted { max_clusters: max, room: 0, few: false };
+        let every: Vec<u32> = candidates.iter().map(|it| it.cluster).collect();
+        let chosen = select(&mut candidates, &self.policy.spread, self.masks, wanted);
+        let result = chosen.map_err(|it| self.unfit(it)).and_then(|()| {
+            for cluster in every {
+                if self.without_domain(cluster) {
+                    self.rules[cluster as usize] = Rule::Spread;
+                }
+            }
+            let mut chosen: Vec<_> = candidates
+                .iter()
+                .map(|it| Placed { cluster: ClusterId(it.cluster), replicas })
+                .collect();
+            chosen.sort_unstable_by_key(|it| it.cluster);
+            self.within_budget(chosen)
+        });
+        self.scratch.candidates = candidates;
+        result
+    }
+
+    /// A cluster without the property that a hard rule spreads over.
+    pub(crate) fn without_domain(&self, cluster: u32) -> bool {
+        let rules = self.policy.spread.iter().zip(&self.masks.domains);
+        rules
+            .filter(|(rule, _)| rule.hard)
+            .any(|(_, domains)| domains.of[cluster as usize] == crate::fleet::Domains::NONE)
+    }
+
+    /// Where it fits before where it does not, then what prefers to be left alone, then money.
+    fn copy_rank(&self, cluster: u32) -> Rank {
+        let at = cluster as usize;
+        let fits = !self.workload.has_pods()
+            || self.grows(cluster)
+            || self.room.capacity(ClusterId(cluster), self.need) >= self.workload.pods();
+        let soft = self.masks.soft.contains(at);
+        let held = self.scratch.held.binary_search_by_key(&cluster, |it| it.0).is_ok();
+        let (score, tie) = self.score(cluster, held);
+        (2 * u8::from(!fits) + u8::from(soft), score, tie)
+    }
+
+    /// Whether new nodes for the workload can come there.
+    pub(crate) fn grows(&self, cluster: u32) -> bool {
+        let it = self.fleet.cluster(ClusterId(cluster));
+        it.spec.autoscaled
+            && it.shapes.iter().any(|it| self.need.fit_empty(self.fleet, it.class) > 0)
+    }
+
+    /// Growth and new placements wait where they would cost more than is allowed (RULES 5.5).
+    pub(crate) fn within_budget(&self, clusters: Vec<Placed>) -> Result<Attempt, Outcome> {
+        if let Some((max, policy)) = &self.policy.max_monthly {
+            let grows = clusters.iter().any(|it| {
+                let held = self.scratch.held.binary_search_by_key(&it.cluster.0, |it| it.0);
+                held.map_or(true, |at| it.replicas.unwrap_or(0) > self.scratch.held[at].1)
+            });
+            let estimate = cost::estimate(self.fleet, self.workload, &clusters);
+            if grows && estimate.monthly > *max {
+                return Err(Outcome::OverBudget { estimate, max: *max, policy: policy.clone() });
+            }
+        }
+        Ok(Attempt { clusters, missing: 0 })
+    }
+}

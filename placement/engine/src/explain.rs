@@ -1,0 +1,405 @@
+//! Why: the same decision once more, with the texts that a decision leaves out.
+
+use federation_types::{
+    cluster::Taint,
+    money::Money,
+    review::{ClusterExplanation, ExplanationStatus, ScorePart},
+    selector::{ClusterSelector, LabelSelector},
+};
+
+use crate::{
+    cheapest::{self, Percent},
+    cost,
+    expression::Expressions,
+    fleet::{BASE, ClusterId, Fleet},
+    mask::{Check, Part, Refusal},
+    place::{Decision, Previous, place},
+    policy::{CompiledPolicy, Selector},
+    report::Rule,
+    room::{self, Need, Room},
+    workload::Workload,
+};
+
+/// Why the workload is where it is, and why not elsewhere; `only` one cluster, or all.
+///
+/// The room stays as it is: nothing is reserved.
+pub fn explain(
+    fleet: &Fleet,
+    room: &Room,
+    workload: &Workload,
+    policy: &CompiledPolicy,
+    previous: &Previous,
+    only: Option<ClusterId>,
+) -> ExplanationStatus {
+    let before = room;
+    let mut room = room.clone();
+    let decision = place(fleet, &mut room, workload, policy, previous);
+    let estimate = decision.estimate(fleet, workload);
+    let group = decision.affinity.unwrap_or(0);
+    let mut need = Need::default();
+    need.read(fleet, workload);
+    let usable = policy.namespace.as_ref().map(|it| fleet.usable_by(it));
+    let check = Check { fleet, policy, group, usable: usable.as_ref() };
+    let mut teller = Teller {
+        fleet,
+        room: before,
+        workload,
+        policy,
+        previous,
+        decision: &decision,
+        check,
+        need: &need,
+        expressions: Expressions::default(),
+    };
+    let clusters = (0..fleet.len())
+        .map(ClusterId::of)
+        .filter(|it| only.is_none_or(|only| only == *it))
+        .map(|it| teller.cluster(it))
+        .collect();
+    let mut notes = estimate.notes();
+    if workload.has_pods() && !policy.mode(workload).by_room() {
+        notes.push("placed regardless of room".to_owned());
+    }
+    if decision.gap > 0 {
+        let gap = Money(decision.gap).per_month();
+        notes.push(format!("within {gap} a month of the least cost"));
+    }
+    for it in &decision.absent {
+        notes.push(format!("held by {}, which the inventory no longer has", it.name));
+    }
+    ExplanationStatus {
+        policy: policy.name.clone(),
+        shadowed: Vec::new(),
+        summary: summary(fleet, workload, &decision),
+        affinity: policy.affinity_name(group).to_owned(),
+        clusters,
+        notes,
+        monthly_cost: estimate.to_string(),
+    }
+}
+
+/// `Deployment shop/web: 3 replicas on 2 clusters: a 2, b 1`
+fn summary(fleet: &Fleet, workload: &Workload, decision: &Decision) -> String {
+    let on: Vec<_> = decision
+        .clusters
+        .iter()
+        .map(|it| match it.replicas {
+            Some(replicas) => format!("{} {replicas}", fleet.name(it.cluster)),
+            None => fleet.name(it.cluster).to_owned(),
+        })
+        .collect();
+    let where_ = match on.len() {
+        0 => "on no cluster".to_owned(),
+        1 => format!("on 1 cluster: {}", on[0]),
+        n => format!("on {n} clusters: {}", on.join(", ")),
+    };
+    if decision.outcome.is_placed() {
+        format!("{}: {where_}", workload.key)
+    } else {
+        format!("{}: {}; {where_}", workload.key, decision.outcome)
+    }
+}
+
+struct Teller<'a> {
+    fleet: &'a Fleet,
+    room: &'a Room,
+    workload: &'a Workload,
+    policy: &'a CompiledPolicy,
+    previous: &'a Previous,
+    decision: &'a Decision,
+    check: Check<'a>,
+    need: &'a Need,
+    expressions: Expressions,
+}
+
+/// What a rule wanted, what it found, and what would change the answer.
+#[derive(Default)]
+struct Text {
+    wanted: String,
+    found: String,
+    change: String,
+    policy: String,
+}
+
+impl Text {
+    fn new(wanted: impl Into<String>, found: impl Into<String>, change: impl Into<String>) -> Self {
+        Self {
+            wanted: wanted.into(),
+            found: found.into(),
+            change: change.into(),
+            policy: String::new(),
+        }
+    }
+}
+
+impl Teller<'_> {
+    fn cluster(&mut self, id: ClusterId) -> ClusterExplanation {
+        let rule = self.decision.report.rules[id.at()];
+        let placed = self.decision.clusters.iter().find(|it| it.cluster == id);
+        let text = match rule {
+            Rule::Chosen => self.chosen(id),
+            Rule::NotNeeded | Rule::Spread | Rule::Room | Rule::PriceUnknown | Rule::Dearer => {
+                self.outdone(id, rule)
+            }
+            Rule::ApiNotServed => self.not_served(id),
+            Rule::NotAccepted
+            | Rule::NotReady
+            | Rule::Leaving
+            | Rule::Affinity
+            | Rule::Excluded
+            | Rule::Expression
+            | Rule::ClusterSet
+            | Rule::Taint
+            | Rule::Residency
+            | Rule::Limit
+            | Rule::Near => match self.check.soft(id.at(), &mut self.expressions) {
+                Some(refusal) => self.refused(id, refusal),
+                None => Text::default(),
+            },
+        };
+        ClusterExplanation {
+            cluster: self.fleet.name(id).to_owned(),
+            eligible: rule.eligible(),
+            rule: rule.id().to_owned(),
+            wanted: text.wanted,
+            found: text.found,
+            policy: text.policy,
+            replicas: placed.and_then(|it| it.replicas),
+            would_change: text.change,
+            score: if rule.eligible() { self.score(id) } else { Vec::new() },
+            marginal_cost: if rule.eligible() { self.marginal(id) } else { String::new() },
+        }
+    }
+
+    fn holds(&self, id: ClusterId) -> bool {
+        self.previous.clusters.iter().any(|it| it.name == self.fleet.name(id))
+    }
+
+    fn chosen(&mut self, id: ClusterId) -> Text {
+        let found = match self.check.soft(id.at(), &mut self.expressions) {
+            Some(refusal) if self.holds(id) => {
+                format!("keeps what it holds; nothing new, by {}", refusal.rule().id())
+            }
+            _ => self.room_text(id),
+        };
+        Text { found, ..Text::default() }
+    }
+
+    fn room_text(&self, id: ClusterId) -> String {
+        if !self.workload.has_pods() {
+            return String::new();
+        }
+        let free = self.room.capacity(id, self.need);
+        format!("room for {free} more of {}", room::describe(self.workload))
+    }
+
+    fn outdone(&self, id: ClusterId, rule: Rule) -> Text {
+        match rule {
+            Rule::Room => Text::new(
+                format!("a node with {} free", room::describe(self.workload)),
+                self.room_text(id),
+                format!("{} free on one node", self.short_of(id)),
+            ),
+            Rule::Spread => {
+                let missing = self.policy.spread.iter().find(|rule| {
+                    let domains = self.fleet.domains(&rule.key);
+                    rule.hard && domains.of[id.at()] == crate::fleet::Domains::NONE
+                });
+                let key = missing.map_or("", |it| it.key.as_str());
+                Text::new(
+                    format!("a {key}"),
+                    "none",
+                    format!("a {key} on the cluster, or no spread over it"),
+                )
+            }
+            Rule::PriceUnknown => Text::new(
+                "a known price",
+                "no price for its nodes",
+                "a price in a PriceBook for its nodes",
+            ),
+            Rule::Dearer => Text::new(
+                "the least cost",
+                format!("{} for one more", self.marginal(id)),
+                "a lower price, or no room where it is cheaper",
+            ),
+            _ => Text::new("", self.room_text(id), "more replicas, or a larger maximum of clusters"),
+        }
+    }
+
+    /// By how much the roomiest node is short.
+    fn short_of(&self, id: ClusterId) -> String {
+        let groups = self.room.groups(id);
+        let best = groups.iter().filter(|it| self.need.admits(it.class)).max_by_key(|it| it.free);
+        let Some(best) = best else { return room::describe(self.workload) };
+        let mut short = Vec::new();
+        for (at, name) in BASE.iter().enumerate() {
+            let missing = self.need.amounts[at] - best.free[at];
+            if missing > 0 {
+                short.push(format!("{missing} more {name}"));
+            }
+        }
+        if short.is_empty() { room::describe(self.workload) } else { short.join(", ") }
+    }
+
+    fn not_served(&self, id: ClusterId) -> Text {
+        let found = if self.fleet.cluster(id).has_apis {
+            "not among what the cluster serves"
+        } else {
+            "the cluster has not said what it serves"
+        };
+        let api = self.workload.api.as_str();
+        Text::new(api, found, format!("the cluster serves {api}"))
+    }
+
+    fn refused(&self, id: ClusterId, refusal: Refusal) -> Text {
+        let cluster = self.fleet.cluster(id);
+        match refusal {
+            Refusal::Leaving => Text::new("a cluster that stays", "it is leaving", ""),
+            Refusal::NotAccepted => Text::new(
+                "an accepted cluster",
+                "spec.accepted is false",
+                format!("archipel cluster accept {}", cluster.name),
+            ),
+            Refusal::NotReady => {
+                Text::new("a ready cluster", "it does not answer or is not well", "it is Ready again")
+            }
+            Refusal::Namespace => {
+                let namespace = self.policy.namespace.clone().unwrap_or_default();
+                Text::new(
+                    format!("a cluster in a ClusterSet that serves {namespace}"),
+                    "none holds it",
+                    format!("a ClusterSet that holds {} and serves {namespace}", cluster.name),
+                )
+            }
+            Refusal::Affinity(part) => {
+                let group = &self.policy.groups[self.check.group];
+                self.selector(id, &group.selector, part)
+            }
+            Refusal::Limit(at, part) => {
+                let limit = &self.policy.limits[at];
+                let text = limit
+                    .clusters
+                    .as_ref()
+                    .map(|it| self.selector(id, it, part))
+                    .unwrap_or_default();
+                Text { policy: limit.policy.clone(), ..text }
+            }
+            Refusal::LimitJurisdiction(at) => {
+                let limit = &self.policy.limits[at];
+                let text = jurisdiction(&limit.jurisdictions, &cluster.spec.jurisdiction);
+                Text { policy: limit.policy.clone(), ..text }
+            }
+            Refusal::Residency => {
+                let wanted = self.policy.spec.residency.as_ref().map(|it| &it.jurisdictions);
+                jurisdiction(wanted.map_or(&[], Vec::as_slice), &cluster.spec.jurisdiction)
+            }
+            Refusal::Taint(at) => {
+                let taint = taint(&cluster.spec.taints[at]);
+                Text::new(
+                    "only taints that the policy tolerates",
+                    taint.clone(),
+                    format!("a toleration of {taint}"),
+                )
+            }
+            Refusal::Near(at) => {
+                let near = &self.policy.spec.near[at];
+                let max = near.max_latency_ms.unwrap_or(0);
+                let services = cluster.spec.services.iter().filter(|it| it.name == near.service);
+                let found = match services.map(|it| it.latency_ms).min() {
+                    Some(ms) => format!("{ms} ms"),
+                    None => "it is not near".to_owned(),
+                };
+                Text::new(
+                    format!("{} within {max} ms", near.service),
+                    found,
+                    "a nearer service, or a larger maxLatencyMs",
+                )
+            }
+            Refusal::NoWeight => {
+                Text::new("a weight", "no weight of the policy matches", "a weight that matches")
+            }
+        }
+    }
+
+    fn selector(&self, id: ClusterId, selector: &Selector, part: Part) -> Text {
+        let cluster = self.fleet.cluster(id);
+        let spec: &ClusterSelector = &selector.spec;
+        let one_of = |wanted: &[String]| wanted.join(", ");
+        let (wanted, found, field) = match part {
+            Part::Names => (one_of(&spec.names), cluster.name.clone(), "names"),
+            Part::Exclude => {
+                (format!("not {}", one_of(&spec.exclude)), cluster.name.clone(), "exclude")
+            }
+            Part::Providers => (one_of(&spec.providers), cluster.spec.provider.clone(), "providers"),
+            Part::Regions => (one_of(&spec.regions), cluster.spec.region.clone(), "regions"),
+            Part::Zones => (one_of(&spec.zones), one_of(&cluster.spec.zones), "zones"),
+            Part::Labels => {
+                let labels: Vec<_> =
+                    cluster.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                (labels_text(&spec.label_selector), labels.join(","), "labelSelector")
+            }
+            Part::Sets => (one_of(&spec.sets), "in none of them".to_owned(), "sets"),
+            Part::Expression(at) => {
+                let expression = &selector.expressions[at];
+                (expression.text.clone(), expression.outcome(cluster), "expressions")
+            }
+        };
+        let found = if found.is_empty() { "none".to_owned() } else { found };
+        Text::new(wanted, found, format!("{field} that take the cluster in"))
+    }
+
+    fn score(&self, id: ClusterId) -> Vec<ScorePart> {
+        let money = self.policy.money;
+        let mut parts = Vec::new();
+        let mut part = |name: &str, micros: i64| {
+            parts.push(ScorePart { name: name.to_owned(), micros });
+        };
+        if self.workload.has_pods()
+            && let Some(slot) = cost::slot(self.fleet, id, self.need)
+        {
+            part("cost", slot.micros.saturating_mul(money.cost) / 100);
+        }
+        if !self.policy.spec.near.is_empty() {
+            let near = &self.policy.spec.near;
+            let ms = crate::mask::latency(self.fleet.cluster(id), near);
+            part("latency", i64::from(ms).saturating_mul(money.per_ms));
+        }
+        if !self.holds(id) && money.per_move > 0 {
+            part("stickiness", money.per_move);
+        }
+        parts
+    }
+
+    /// What one more replica would add to the bill, per month.
+    fn marginal(&self, id: ClusterId) -> String {
+        if !self.workload.has_pods() {
+            return Money::ZERO.to_string();
+        }
+        let curve =
+            cheapest::curve(self.fleet, self.room, id, self.need, 1, Percent(100), 0);
+        match curve.costs.get(1) {
+            None => "no room".to_owned(),
+            Some(_) if curve.unknown => "unknown".to_owned(),
+            Some(cost) => Money(cheapest::micros(*cost)).per_month().to_string(),
+        }
+    }
+}
+
+fn jurisdiction(wanted: &[String], found: &str) -> Text {
+    let found = if found.is_empty() { "no jurisdiction" } else { found };
+    Text::new(wanted.join(", "), found, "another jurisdiction in the cluster's spec")
+}
+
+fn taint(it: &Taint) -> String {
+    let value = if it.value.is_empty() { String::new() } else { format!("={}", it.value) };
+    format!("{}{value}:{:?}", it.key, it.effect)
+}
+
+fn labels_text(selector: &LabelSelector) -> String {
+    let mut parts: Vec<_> =
+        selector.match_labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    for it in &selector.match_expressions {
+        parts.push(format!("{} {:?} ({})", it.key, it.operator, it.values.join(",")));
+    }
+    parts.join(",")
+}

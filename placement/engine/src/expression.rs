@@ -1,0 +1,180 @@
+//! CEL expressions over a cluster: parsed with the policy, evaluated once per fleet and text.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use cel::{Context, Env, Program, Value};
+use serde::Serialize;
+
+use crate::{
+    bits::Bits,
+    fleet::{Cluster, Fleet},
+};
+
+/// A parsed expression.
+#[derive(Clone)]
+pub struct Expression {
+    pub text: String,
+    program: Arc<Program>,
+}
+
+impl fmt::Debug for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Expression").field(&self.text).finish()
+    }
+}
+
+/// The only variable an expression has.
+const VARIABLE: &str = "cluster";
+
+impl Expression {
+    /// Parses it; the error is for people.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let program = Program::compile(text).map_err(|error| {
+            let message = error.to_string();
+            message.lines().find(|it| !it.trim().is_empty()).unwrap_or("does not parse").to_owned()
+        })?;
+        let references = program.references();
+        let mut unknown: Vec<_> =
+            references.variables().into_iter().filter(|it| *it != VARIABLE).collect();
+        unknown.sort_unstable();
+        if let Some(name) = unknown.first() {
+            return Err(format!("unknown variable {name}; an expression knows `cluster` only"));
+        }
+        drop(unknown);
+        drop(references);
+        Ok(Self { text: text.to_owned(), program: Arc::new(program) })
+    }
+
+    fn evaluate(&self, env: &Arc<Env>, cluster: &Value) -> Result<bool, String> {
+        let mut context = Context::with_env(env.clone());
+        context.add_variable_from_value(VARIABLE, cluster.clone());
+        match self.program.execute(&context) {
+            Ok(Value::Bool(value)) => Ok(value),
+            Ok(other) => Err(format!("yields {}, not true or false", other.type_of())),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// For people: what the expression gave on a cluster.
+    pub(crate) fn outcome(&self, cluster: &Cluster) -> String {
+        match self.evaluate(&Arc::new(Env::stdlib()), &value(cluster)) {
+            Ok(value) => value.to_string(),
+            Err(error) => error,
+        }
+    }
+}
+
+/// What expressions gave on the clusters of one fleet.
+#[derive(Clone, Default)]
+pub(crate) struct Expressions {
+    env: Option<Arc<Env>>,
+    clusters: Arc<Vec<Value>>,
+    results: BTreeMap<String, Arc<Bits>>,
+}
+
+impl fmt::Debug for Expressions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Expressions").field(&self.results.keys()).finish()
+    }
+}
+
+impl Expressions {
+    /// The clusters on which the expression is true; one that cannot be evaluated there refuses the cluster.
+    pub(crate) fn holds(&mut self, fleet: &Fleet, expression: &Expression) -> Arc<Bits> {
+        if let Some(known) = self.results.get(&expression.text) {
+            return known.clone();
+        }
+        let env = self.env.get_or_insert_with(|| Arc::new(Env::stdlib())).clone();
+        if self.clusters.len() != fleet.len() {
+            self.clusters = Arc::new(fleet.clusters.iter().map(value).collect());
+        }
+        let mut bits = Bits::none(fleet.len());
+        for (at, cluster) in self.clusters.iter().enumerate() {
+            if expression.evaluate(&env, cluster) == Ok(true) {
+                bits.insert(at);
+            }
+        }
+        let bits = Arc::new(bits);
+        self.results.insert(expression.text.clone(), bits.clone());
+        bits
+    }
+}
+
+#[derive(Serialize)]
+struct View<'a> {
+    name: &'a str,
+    provider: &'a str,
+    region: &'a str,
+    zones: &'a [String],
+    jurisdiction: &'a str,
+    labels: &'a BTreeMap<String, String>,
+    version: &'a str,
+    minor: i64,
+    properties: &'a BTreeMap<String, String>,
+}
+
+fn value(cluster: &Cluster) -> Value {
+    let view = View {
+        name: &cluster.name,
+        provider: &cluster.spec.provider,
+        region: &cluster.spec.region,
+        zones: &cluster.spec.zones,
+        jurisdiction: &cluster.spec.jurisdiction,
+        labels: &cluster.labels,
+        version: &cluster.version,
+        minor: cluster.minor,
+        properties: &cluster.properties,
+    };
+    cel::to_value(view).expect("text, numbers and maps of them are values")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{fleet::ClusterInput, price::PriceIndex};
+
+    fn fleet() -> Fleet {
+        let input = |name: &str, version: &str, tier: Option<&str>| ClusterInput {
+            name: name.into(),
+            version: version.into(),
+            labels: tier.map(|it| ("tier".to_owned(), it.to_owned())).into_iter().collect(),
+            ..ClusterInput::default()
+        };
+        let clusters = vec![
+            input("a", "v1.33.0", Some("prod")),
+            input("b", "v1.34.1", Some("prod")),
+            input("c", "v1.36.0", None),
+        ];
+        Fleet::build(clusters, &[], &PriceIndex::default(), "")
+    }
+
+    #[test]
+    fn expressions_see_the_cluster() {
+        let fleet = fleet();
+        let mut all = Expressions::default();
+        let mut check = |text: &str, expected: &[usize]| {
+            let bits = all.holds(&fleet, &Expression::parse(text).unwrap());
+            assert_eq!(bits.iter().collect::<Vec<_>>(), expected, "{text}");
+        };
+        check("cluster.minor >= 34", &[1, 2]);
+        check("cluster.labels.tier == \"prod\"", &[0, 1]);
+        check("\"tier\" in cluster.labels && cluster.labels[\"tier\"] == \"prod\"", &[0, 1]);
+        check("cluster.name.startsWith(\"c\")", &[2]);
+        check("cluster.minor", &[]);
+    }
+
+    #[test]
+    fn what_cannot_be_evaluated_says_why() {
+        let fleet = fleet();
+        let tier = Expression::parse("cluster.labels.tier == \"prod\"").unwrap();
+        assert!(tier.outcome(&fleet.clusters[2]).contains("tier"));
+        let number = Expression::parse("cluster.minor").unwrap();
+        assert_eq!(number.outcome(&fleet.clusters[0]), "yields int, not true or false");
+    }
+
+    #[test]
+    fn a_bad_expression_is_refused_when_it_is_parsed() {
+        assert!(Expression::parse("cluster.minor >=").is_err());
+        assert!(Expression::parse("node.name == \"x\"").unwrap_err().contains("node"));
+    }
+}

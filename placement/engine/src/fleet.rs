@@ -1,0 +1,505 @@
+//! The fleet as one immutable snapshot, built once and read by every decision: clusters by number in the order of their
+//! names, what they serve, what is free on them by node shape, and what their nodes cost.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use federation_types::{
+    cluster::{ClusterSetSpec, FreeNodes, MemberCluster, MemberClusterSpec, NodeShape, Taint},
+    condition, quantity,
+    reason::condition as conditions,
+    selector::glob,
+};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    bits::Bits,
+    price::{Price, PriceIndex},
+    room::{Group, Slots},
+};
+
+/// A cluster by its place in the order of names: the lower number is the lower name.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct ClusterId(pub u32);
+
+impl ClusterId {
+    pub(crate) fn at(self) -> usize {
+        self.0 as usize
+    }
+
+    pub(crate) fn of(at: usize) -> Self {
+        Self(u32::try_from(at).expect("a fleet has fewer than 2³² clusters"))
+    }
+}
+
+/// What the engine is told of one cluster.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClusterInput {
+    pub name: String,
+    pub labels: BTreeMap<String, String>,
+    pub spec: MemberClusterSpec,
+    /// `v1.36.3`
+    pub version: String,
+    /// `apps/v1/Deployment`
+    pub apis: Vec<String>,
+    pub shapes: Vec<NodeShape>,
+    /// Free-form facts for expressions: `cluster.properties`.
+    pub properties: BTreeMap<String, String>,
+    pub ready: bool,
+    /// The cluster is on its way out: what it holds goes elsewhere.
+    pub leaving: bool,
+    /// The cluster counts as dead (RULES 3.5): what may fail over is replaced.
+    pub lost: bool,
+}
+
+impl ClusterInput {
+    /// From the stored object.
+    pub fn from_member(member: &MemberCluster) -> Self {
+        let status = member.status.clone().unwrap_or_default();
+        Self {
+            name: member.metadata.name.clone().unwrap_or_default(),
+            labels: member.metadata.labels.clone().unwrap_or_default(),
+            spec: member.spec.clone(),
+            ready: condition::is_true(&status.conditions, conditions::READY),
+            leaving: member.metadata.deletion_timestamp.is_some(),
+            version: status.version,
+            apis: status.apis,
+            shapes: status.shapes,
+            properties: BTreeMap::new(),
+            lost: false,
+        }
+    }
+}
+
+/// A ClusterSet by name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SetInput {
+    pub name: String,
+    pub spec: ClusterSetSpec,
+}
+
+/// The resources that every fleet counts; extended ones follow in [`Fleet::extended`].
+pub const BASE: [&str; 4] = ["cpu", "memory", "pods", "ephemeral-storage"];
+pub(crate) const CPU: usize = 0;
+pub(crate) const MEMORY: usize = 1;
+pub(crate) const PODS: usize = 2;
+
+/// Nodes that are alike: what a pod's constraints are matched against.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ShapeClass {
+    pub instance_type: String,
+    pub zone: String,
+    /// With the well-known ones for type, zone and region.
+    pub labels: BTreeMap<String, String>,
+    pub taints: Vec<(String, String, bool)>,
+    /// Of one node, in the order of [`BASE`].
+    pub allocatable: [i64; 4],
+    /// In the order of [`Fleet::extended`].
+    pub extended: Vec<i64>,
+}
+
+/// Nodes of one class in one cluster.
+#[derive(Clone, Debug)]
+pub struct ClusterShape {
+    /// Index into [`Fleet::classes`].
+    pub class: u32,
+    pub count: i64,
+    /// `None` is unknown, which is never free.
+    pub price: Option<Price>,
+}
+
+/// One cluster of the snapshot.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    pub name: String,
+    pub labels: BTreeMap<String, String>,
+    pub spec: MemberClusterSpec,
+    pub version: String,
+    /// 36 of `v1.36.3`; −1 if unknown.
+    pub minor: i64,
+    pub properties: BTreeMap<String, String>,
+    pub shapes: Vec<ClusterShape>,
+    /// Whether discovery has answered at all.
+    pub has_apis: bool,
+}
+
+/// The domain of each cluster for one topology key.
+#[derive(Clone, Debug, Default)]
+pub struct Domains {
+    /// By cluster; [`Domains::NONE`] where the cluster has no such property.
+    pub of: Vec<u32>,
+    pub names: Vec<String>,
+}
+
+impl Domains {
+    pub const NONE: u32 = u32::MAX;
+
+    fn build(values: impl Iterator<Item = Option<String>> + Clone) -> Self {
+        let names: BTreeSet<_> = values.clone().flatten().collect();
+        let names: Vec<_> = names.into_iter().collect();
+        let of = values
+            .map(|value| match value {
+                Some(value) => index(&names, &value),
+                None => Self::NONE,
+            })
+            .collect();
+        Self { of, names }
+    }
+}
+
+fn index<T: Ord>(sorted: &[T], value: &T) -> u32 {
+    let at = sorted.binary_search(value).expect("the list was made of these values");
+    u32::try_from(at).expect("fewer than 2³² values")
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Set {
+    pub(crate) members: Bits,
+    pub(crate) namespaces: Vec<String>,
+}
+
+/// All clusters, seen at one moment.
+#[derive(Clone, Debug)]
+pub struct Fleet {
+    pub as_of: String,
+    /// Sorted by name.
+    pub clusters: Vec<Cluster>,
+    pub classes: Vec<ShapeClass>,
+    /// Names of extended resources that some node has.
+    pub extended: Vec<String>,
+    pub(crate) apis: BTreeMap<String, Bits>,
+    pub(crate) ready: Bits,
+    pub(crate) accepted: Bits,
+    pub(crate) leaving: Bits,
+    pub(crate) lost: Bits,
+    pub(crate) sets: BTreeMap<String, Set>,
+    pub(crate) provider: Domains,
+    pub(crate) region: Domains,
+    pub(crate) zone: Domains,
+    pub(crate) slots: Slots,
+    /// Whether some node is tainted: only then are tolerations of pods looked at.
+    pub(crate) tainted_nodes: bool,
+    digest: [u8; 32],
+}
+
+impl Fleet {
+    /// From what is known of clusters, sets and prices. Of two clusters of one name the first counts.
+    pub fn build(
+        mut inputs: Vec<ClusterInput>,
+        sets: &[SetInput],
+        prices: &PriceIndex,
+        as_of: &str,
+    ) -> Self {
+        inputs.sort_by(|a, b| a.name.cmp(&b.name));
+        inputs.dedup_by(|a, b| a.name == b.name);
+        let digest = digest(&inputs, sets, prices);
+        let count = inputs.len();
+        let extended = extended_resources(&inputs);
+        let classes: BTreeSet<ShapeClass> = inputs
+            .iter()
+            .flat_map(|it| it.shapes.iter().map(|shape| class(it, shape, &extended)))
+            .collect();
+        let classes: Vec<_> = classes.into_iter().collect();
+
+        let mut apis: BTreeMap<String, Bits> = BTreeMap::new();
+        let mut slots = Slots::new(extended.len());
+        let mut clusters = Vec::with_capacity(count);
+        let mut flags = [(); 4].map(|()| Bits::none(count));
+        for (at, input) in inputs.iter().enumerate() {
+            for api in &input.apis {
+                match apis.get_mut(api) {
+                    Some(bits) => bits.insert(at),
+                    None => {
+                        let mut bits = Bits::none(count);
+                        bits.insert(at);
+                        apis.insert(api.clone(), bits);
+                    }
+                }
+            }
+            let set = [input.ready, input.spec.accepted, input.leaving, input.lost];
+            for (bits, set) in flags.iter_mut().zip(set) {
+                if set {
+                    bits.insert(at);
+                }
+            }
+            let mut shapes = Vec::with_capacity(input.shapes.len());
+            let mut groups = Vec::new();
+            for shape in &input.shapes {
+                let class = index(&classes, &class(input, shape, &extended));
+                let region = &input.spec.region;
+                let price = prices
+                    .find(&input.spec.provider, region, &shape.zone, &shape.instance_type)
+                    .cloned();
+                shapes.push(ClusterShape { class, count: shape.count, price });
+                for free in &shape.free {
+                    if free.nodes > 0 {
+                        groups.push(group(class, free, &extended));
+                    }
+                }
+            }
+            shapes.sort_by_key(|it| it.class);
+            slots.push_cluster(groups);
+            clusters.push(Cluster {
+                name: input.name.clone(),
+                labels: input.labels.clone(),
+                minor: minor(&input.version),
+                version: input.version.clone(),
+                properties: input.properties.clone(),
+                has_apis: !input.apis.is_empty(),
+                shapes,
+                spec: input.spec.clone(),
+            });
+        }
+        let [ready, accepted, leaving, lost] = flags;
+        let sets = sets.iter().map(|it| (it.name.clone(), set(&it.spec, &clusters))).collect();
+        let domain = |value: fn(&MemberClusterSpec) -> String| {
+            Domains::build(clusters.iter().map(move |it| {
+                let value = value(&it.spec);
+                (!value.is_empty()).then_some(value)
+            }))
+        };
+        Self {
+            as_of: as_of.to_owned(),
+            provider: domain(|it| it.provider.clone()),
+            region: domain(|it| it.region.clone()),
+            zone: domain(|it| {
+                let zones: BTreeSet<_> = it.zones.iter().cloned().collect();
+                zones.into_iter().collect::<Vec<_>>().join("+")
+            }),
+            tainted_nodes: classes.iter().any(|it| !it.taints.is_empty()),
+            clusters,
+            classes,
+            extended,
+            apis,
+            ready,
+            accepted,
+            leaving,
+            lost,
+            sets,
+            slots,
+            digest,
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.clusters.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.clusters.is_empty()
+    }
+
+    /// The number of a cluster.
+    pub fn id(&self, name: &str) -> Option<ClusterId> {
+        self.clusters.binary_search_by(|it| it.name.as_str().cmp(name)).ok().map(ClusterId::of)
+    }
+
+    pub fn name(&self, id: ClusterId) -> &str {
+        &self.clusters[id.at()].name
+    }
+
+    pub(crate) fn cluster(&self, id: ClusterId) -> &Cluster {
+        &self.clusters[id.at()]
+    }
+
+    /// Which clusters serve a kind (`apps/v1/Deployment`); none has it: `None`.
+    pub(crate) fn serving(&self, api: &str) -> Option<&Bits> {
+        self.apis.get(api)
+    }
+
+    /// A hash of all that decisions read of the fleet.
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+
+    /// The domains of a topology key: `cluster`, `zone`, `region`, `provider` or a label.
+    ///
+    /// A cluster over several zones is one domain of its own, `a+b`: the hub cannot say in which of them a pod lands.
+    pub(crate) fn domains(&self, key: &str) -> Domains {
+        match key {
+            "cluster" => Domains {
+                of: (0..self.len()).map(|at| ClusterId::of(at).0).collect(),
+                names: self.clusters.iter().map(|it| it.name.clone()).collect(),
+            },
+            "zone" => self.zone.clone(),
+            "region" => self.region.clone(),
+            "provider" => self.provider.clone(),
+            label => {
+                Domains::build(self.clusters.iter().map(|it| it.labels.get(label).cloned()))
+            }
+        }
+    }
+
+    /// Clusters that a namespace may use: those of the sets that serve it. Without any set nothing restricts.
+    pub(crate) fn usable_by(&self, namespace: &str) -> Bits {
+        if self.sets.is_empty() {
+            return Bits::all(self.len());
+        }
+        let mut bits = Bits::none(self.len());
+        for set in self.sets.values().filter(|it| it.serves(namespace)) {
+            for (word, other) in bits.words_mut().iter_mut().zip(set.members.words()) {
+                *word |= other;
+            }
+        }
+        bits
+    }
+}
+
+impl Set {
+    pub(crate) fn serves(&self, namespace: &str) -> bool {
+        self.namespaces.iter().any(|it| glob(it, namespace))
+    }
+}
+
+fn digest(inputs: &[ClusterInput], sets: &[SetInput], prices: &PriceIndex) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    let mut sets: Vec<&SetInput> = sets.iter().collect();
+    sets.sort_by(|a, b| a.name.cmp(&b.name));
+    serde_json::to_writer(Sink(&mut hash), &(inputs, sets)).expect("plain data with text keys");
+    for input in inputs {
+        for shape in &input.shapes {
+            let spec = &input.spec;
+            let kind = &shape.instance_type;
+            if let Some(price) = prices.find(&spec.provider, &spec.region, &shape.zone, kind) {
+                hash.update(price.ranked().0.to_be_bytes());
+                hash.update([price.trust as u8]);
+            }
+        }
+    }
+    hash.finalize().into()
+}
+
+/// Hashes what is written to it.
+struct Sink<'a>(&'a mut Sha256);
+
+impl std::io::Write for Sink<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn set(spec: &ClusterSetSpec, clusters: &[Cluster]) -> Set {
+    let mut members = Bits::none(clusters.len());
+    for (at, cluster) in clusters.iter().enumerate() {
+        let named = spec.names.contains(&cluster.name);
+        let selected = (spec.names.is_empty() || !spec.label_selector.is_empty())
+            && spec.label_selector.matches(&cluster.labels);
+        if named || selected {
+            members.insert(at);
+        }
+    }
+    Set { members, namespaces: spec.namespaces.clone() }
+}
+
+fn extended_resources(inputs: &[ClusterInput]) -> Vec<String> {
+    let names: BTreeSet<_> = inputs
+        .iter()
+        .flat_map(|it| &it.shapes)
+        .flat_map(|it| it.allocatable.keys())
+        .filter(|it| !BASE.contains(&it.as_str()))
+        .cloned()
+        .collect();
+    names.into_iter().collect()
+}
+
+fn amounts(
+    quantities: &BTreeMap<String, String>,
+    extended: &[String],
+) -> ([i64; 4], Vec<i64>) {
+    let amount = |name: &str| {
+        let found = quantities.get(name).and_then(|it| quantity::units(name, it));
+        found.unwrap_or(0).max(0)
+    };
+    (BASE.map(amount), extended.iter().map(|it| amount(it)).collect())
+}
+
+fn class(cluster: &ClusterInput, shape: &NodeShape, extended: &[String]) -> ShapeClass {
+    let (allocatable, extended) = amounts(&shape.allocatable, extended);
+    let mut labels = shape.labels.clone();
+    let mut imply = |key: &str, value: &str| {
+        if !value.is_empty() {
+            labels.entry(key.to_owned()).or_insert_with(|| value.to_owned());
+        }
+    };
+    imply("node.kubernetes.io/instance-type", &shape.instance_type);
+    imply("topology.kubernetes.io/zone", &shape.zone);
+    imply("topology.kubernetes.io/region", &cluster.spec.region);
+    imply("kubernetes.io/os", "linux");
+    let mut taints: Vec<_> = shape.taints.iter().filter_map(hard_taint).collect();
+    taints.sort();
+    ShapeClass {
+        instance_type: shape.instance_type.clone(),
+        zone: shape.zone.clone(),
+        labels,
+        taints,
+        allocatable,
+        extended,
+    }
+}
+
+/// Key, value, and whether the effect is NoExecute; a taint that only asks is none.
+fn hard_taint(taint: &Taint) -> Option<(String, String, bool)> {
+    use federation_types::cluster::TaintEffect::{NoExecute, NoSchedule, PreferNoSchedule};
+    match taint.effect {
+        PreferNoSchedule => None,
+        NoSchedule => Some((taint.key.clone(), taint.value.clone(), false)),
+        NoExecute => Some((taint.key.clone(), taint.value.clone(), true)),
+    }
+}
+
+fn group(class: u32, free: &FreeNodes, extended: &[String]) -> (Group, Vec<i64>) {
+    let (amount, extended) = amounts(&free.resources, extended);
+    (Group { nodes: free.nodes, class, free: amount }, extended)
+}
+
+/// 36 of `v1.36.3` or `v1.36+`.
+fn minor(version: &str) -> i64 {
+    let digits = |it: &str| it.chars().take_while(char::is_ascii_digit).collect::<String>();
+    version.split('.').nth(1).and_then(|it| digits(it).parse().ok()).unwrap_or(-1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clusters_are_numbered_by_name_in_whatever_order_they_come() {
+        let input = |name: &str| ClusterInput { name: name.into(), ..ClusterInput::default() };
+        let build =
+            |names: [&str; 3]| Fleet::build(names.map(input).to_vec(), &[], &PriceIndex::default(), "");
+        for fleet in [build(["b", "c", "a"]), build(["a", "b", "c"])] {
+            assert_eq!(fleet.id("b"), Some(ClusterId(1)));
+            assert_eq!(fleet.id("x"), None);
+        }
+    }
+
+    #[test]
+    fn the_minor_version_is_read() {
+        assert_eq!(minor("v1.36.3"), 36);
+        assert_eq!(minor("v1.34+"), 34);
+        assert_eq!(minor(""), -1);
+    }
+
+    #[test]
+    fn a_set_by_names_holds_these_only() {
+        let input = |name: &str| ClusterInput { name: name.into(), ..ClusterInput::default() };
+        let spec = ClusterSetSpec {
+            names: vec!["b".into()],
+            namespaces: vec!["team-*".into()],
+            ..ClusterSetSpec::default()
+        };
+        let sets = [SetInput { name: "some".into(), spec }];
+        let fleet =
+            Fleet::build(vec![input("a"), input("b")], &sets, &PriceIndex::default(), "");
+        assert_eq!(fleet.usable_by("team-x").iter().collect::<Vec<_>>(), [1]);
+        assert!(fleet.usable_by("shop").is_empty());
+    }
+}

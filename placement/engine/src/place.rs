@@ -1,0 +1,310 @@
+//! One decision: on which clusters a workload runs, with how many replicas, and one rule for each cluster.
+
+use federation_types::{money::Money, placement::PlacementSpec, reason::placed};
+
+use crate::{
+    attempt::{Attempt, Pass},
+    cost::{Estimate, estimate},
+    fleet::{ClusterId, Fleet},
+    policy::{CompiledPolicy, Mode},
+    report::{Report, Rule},
+    room::Room,
+    workload::{KindClass, Workload},
+};
+
+/// One cluster of a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    pub cluster: ClusterId,
+    /// `None` for kinds without replicas.
+    pub replicas: Option<i64>,
+}
+
+/// A cluster that holds a copy by the decision before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct PreviousCluster {
+    pub name: String,
+    #[serde(default)]
+    pub replicas: Option<i64>,
+}
+
+/// The decision before: what stays unless something forces it out (RULES 3.2).
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct Previous {
+    /// Sorted by name.
+    pub clusters: Vec<PreviousCluster>,
+    /// The affinity group that was chosen.
+    pub affinity: String,
+    pub divided: bool,
+}
+
+impl From<&PlacementSpec> for Previous {
+    fn from(spec: &PlacementSpec) -> Self {
+        let of = |it: &federation_types::placement::PlacedCluster| PreviousCluster {
+            name: it.name.clone(),
+            replicas: it.replicas,
+        };
+        let mut clusters: Vec<_> = spec.clusters.iter().map(of).collect();
+        clusters.sort_by(|a, b| a.name.cmp(&b.name));
+        Self { clusters, affinity: spec.affinity.clone(), divided: spec.divided }
+    }
+}
+
+/// How a decision came out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// As the policy wants it.
+    Placed,
+    /// What fits is placed, by `partial: Allow`.
+    Partial { missing: i64 },
+    /// Every cluster is refused by some rule.
+    NoClusterFits,
+    NotEnoughRoom { missing: i64 },
+    /// Fewer domains than the spread asks for.
+    Spread { key: String, min: usize, found: usize },
+    /// `replicas < clusters × perCluster` (RULES 3.3).
+    TooFewReplicas { replicas: i64, clusters: usize, per_cluster: i64 },
+    OverBudget { estimate: Estimate, max: Money, policy: String },
+    OverReplicas { replicas: i64, max: i64, policy: String },
+    /// The policy is suspended: nothing new is decided.
+    Suspended,
+}
+
+impl Outcome {
+    /// Whether the decision is what was asked for.
+    pub fn is_placed(&self) -> bool {
+        matches!(self, Self::Placed)
+    }
+
+    /// The reason for the condition `Placed`.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Placed => placed::PLACED,
+            Self::NoClusterFits | Self::Spread { .. } => placed::NO_CLUSTER_FITS,
+            Self::Partial { .. } | Self::NotEnoughRoom { .. } => placed::NOT_ENOUGH_ROOM,
+            Self::TooFewReplicas { .. } | Self::OverReplicas { .. } => placed::INVALID,
+            Self::OverBudget { .. } => placed::OVER_COST,
+            Self::Suspended => placed::SUSPENDED,
+        }
+    }
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Placed => f.write_str("placed"),
+            Self::Partial { missing } => {
+                write!(f, "{missing} replicas find no room; the others are placed")
+            }
+            Self::NoClusterFits => f.write_str("no cluster passes the rules of the policy"),
+            Self::NotEnoughRoom { missing } => write!(f, "there is no room for {missing} replicas"),
+            Self::Spread { key, min, found } => {
+                write!(f, "the spread over {key} needs {min}, and {found} can be had")
+            }
+            Self::TooFewReplicas { replicas, clusters, per_cluster } => write!(
+                f,
+                "{replicas} replicas are fewer than {clusters} clusters × {per_cluster} each = {}",
+                i64::try_from(*clusters).unwrap_or(i64::MAX).saturating_mul(*per_cluster)
+            ),
+            Self::OverBudget { estimate, max, policy } => {
+                write!(f, "{estimate} a month is over the {max} that {policy} allows")
+            }
+            Self::OverReplicas { replicas, max, policy } => {
+                write!(f, "{replicas} replicas are over the {max} that {policy} allows")
+            }
+            Self::Suspended => f.write_str("the policy is suspended"),
+        }
+    }
+}
+
+/// What was decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// By cluster number, which is by name. Where nothing could be decided: what was before.
+    pub clusters: Vec<Placed>,
+    /// Held by clusters that the inventory no longer has: reported, and counted (RULES 1.2).
+    pub absent: Vec<PreviousCluster>,
+    /// The affinity group, see [`CompiledPolicy::affinity_name`].
+    pub affinity: Option<usize>,
+    pub divided: bool,
+    pub outcome: Outcome,
+    /// Above 512 replicas, Cheapest may be so many µ$/h off the least cost.
+    pub gap: i64,
+    pub report: Report,
+}
+
+impl Decision {
+    /// Replicas over all clusters.
+    pub fn replicas(&self) -> i64 {
+        self.clusters.iter().filter_map(|it| it.replicas).sum()
+    }
+
+    /// The allocated estimate per month.
+    pub fn estimate(&self, fleet: &Fleet, workload: &Workload) -> Estimate {
+        estimate(fleet, workload, &self.clusters)
+    }
+}
+
+/// Decides for one workload, and takes the room for what it adds.
+///
+/// What runs stays where it is unless a rule refuses its cluster; where nothing can be decided, the decision before
+/// stands (RULES 1.2, 3.2, 3.3).
+pub fn place(
+    fleet: &Fleet,
+    room: &mut Room,
+    workload: &Workload,
+    policy: &CompiledPolicy,
+    previous: &Previous,
+) -> Decision {
+    let masks = room.masks(fleet, policy);
+    let mut need = std::mem::take(&mut room.need);
+    let mut scratch = std::mem::take(&mut room.scratch);
+    need.read(fleet, workload);
+    let mode = policy.mode(workload);
+    scratch.held.clear();
+    let mut absent = Vec::new();
+    for it in &previous.clusters {
+        match fleet.id(&it.name) {
+            Some(id) => scratch.held.push((id.0, it.replicas.unwrap_or(0))),
+            None => absent.push(it.clone()),
+        }
+    }
+    scratch.held.sort_unstable();
+    let mut pass = Pass {
+        fleet,
+        room,
+        workload,
+        policy,
+        masks: &masks,
+        need: &need,
+        mode,
+        scratch: &mut scratch,
+        rules: Vec::new(),
+        absent: absent.iter().filter_map(|it| it.replicas).sum(),
+        elastic: false,
+        partial: false,
+        gap: 0,
+    };
+    let (affinity, result) = decide(&mut pass, previous);
+    let Pass { rules, gap, .. } = pass;
+    let mut report = Report { rules };
+    let (clusters, outcome) = match result {
+        Ok(attempt) => {
+            let outcome = match attempt.missing {
+                0 => Outcome::Placed,
+                missing => Outcome::Partial { missing },
+            };
+            (attempt.clusters, outcome)
+        }
+        Err(outcome) => {
+            // What could not be decided changes nothing, but each copy of a template has the template's size.
+            let clusters = scratch
+                .held
+                .iter()
+                .map(|(id, held)| Placed {
+                    cluster: ClusterId(*id),
+                    replicas: workload
+                        .replicas
+                        .map(|all| if mode.divides() || outcome == Outcome::Suspended { *held } else { all }),
+                })
+                .collect();
+            (clusters, outcome)
+        }
+    };
+    for it in &clusters {
+        if let Some(rule) = report.rules.get_mut(it.cluster.at())
+            && (outcome.is_placed() || rule.eligible())
+        {
+            *rule = Rule::Chosen;
+        }
+    }
+    if workload.has_pods() {
+        for it in &clusters {
+            let held = scratch.held.binary_search_by_key(&it.cluster.0, |held| held.0);
+            let before = held.map_or(0, |at| match scratch.held[at].1 {
+                0 => if workload.replicas.is_none() { workload.pods() } else { 0 },
+                before => before,
+            });
+            let grows = it.replicas.unwrap_or_else(|| workload.pods()) - before;
+            if grows > 0 {
+                room.take(it.cluster, &need, grows);
+            }
+        }
+    }
+    room.need = need;
+    room.scratch = scratch;
+    Decision {
+        clusters,
+        absent,
+        affinity,
+        divided: mode.divides(),
+        outcome,
+        gap,
+        report,
+    }
+}
+
+/// Tries the affinity groups in their order: the first that fits wins, and one that was chosen stays while it holds
+/// anything (RULES 3.3: growth that finds no room waits).
+fn decide(
+    pass: &mut Pass<'_>,
+    previous: &Previous,
+) -> (Option<usize>, Result<Attempt, Outcome>) {
+    let groups = pass.policy.groups.len();
+    let current = (!pass.scratch.held.is_empty())
+        .then(|| pass.policy.groups.iter().position(|it| it.label == previous.affinity))
+        .flatten();
+    let started = pass.workload.class == KindClass::Job && pass.workload.job.started;
+    if pass.policy.spec.suspend || (started && !pass.scratch.held.is_empty()) {
+        let at = current.unwrap_or(0);
+        pass.rules = pass.masks.groups[at].rules.clone();
+        if pass.policy.spec.suspend {
+            return (current, Err(Outcome::Suspended));
+        }
+        let same = |(id, held): &(u32, i64)| Placed {
+            cluster: ClusterId(*id),
+            replicas: pass.workload.replicas.map(|all| if pass.mode == Mode::One { all } else { *held }),
+        };
+        let clusters = pass.scratch.held.iter().map(same).collect();
+        return (current, Ok(Attempt { clusters, missing: 0 }));
+    }
+    let mut first_error = None;
+    if let Some(group) = current {
+        match pass.try_group(group) {
+            Ok(attempt) => return (current, Ok(attempt)),
+            Err(outcome) => {
+                let holds = pass.scratch.held.iter().any(|(id, _)| pass.keeps(group, *id));
+                if holds {
+                    return match pass.try_partly(group) {
+                        Some(attempt) => (current, Ok(attempt)),
+                        None => (current, Err(outcome)),
+                    };
+                }
+                first_error = Some((group, outcome));
+            }
+        }
+    }
+    for group in (0..groups).filter(|it| Some(*it) != current) {
+        match pass.try_group(group) {
+            Ok(attempt) => return (Some(group), Ok(attempt)),
+            Err(outcome) => {
+                if first_error.is_none() {
+                    first_error = Some((group, outcome));
+                }
+            }
+        }
+    }
+    for group in 0..groups {
+        if let Some(attempt) = pass.try_partly(group) {
+            return (Some(group), Ok(attempt));
+        }
+    }
+    let (group, outcome) = first_error.expect("a policy has at least one group");
+    if groups > 1 {
+        // The report is that of the group the error is about.
+        let again = pass.try_group(group);
+        debug_assert!(again.is_err(), "the same attempt fails again");
+    }
+    (current, Err(outcome))
+}

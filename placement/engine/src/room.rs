@@ -1,0 +1,386 @@
+//! Room: what is free by node shape, and what decisions have taken of it since the snapshot.
+//!
+//! Free capacity is kept as groups of nodes with the same amount free on each, never as a sum: a pod runs on one node.
+//! Reserving splits groups. A cluster has a fixed number of places for groups; when they are full, two groups become
+//! one with the smaller amounts of both, so that room is never overstated.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    expression::Expressions,
+    fleet::{BASE, ClusterId, Fleet, PODS},
+    mask::Masks,
+    select::Scratch,
+    workload::Workload,
+};
+
+/// So many nodes of a class with so much free on each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Group {
+    pub nodes: i64,
+    pub class: u32,
+    /// In the order of [`BASE`].
+    pub free: [i64; 4],
+}
+
+/// More places than groups at first, for what reserving splits off.
+const SPARE: usize = 8;
+
+/// The groups of every cluster in one run of memory.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Slots {
+    /// Where each cluster begins in `groups`.
+    start: Vec<u32>,
+    /// How many groups it has now, and at most.
+    len: Vec<u16>,
+    cap: Vec<u16>,
+    groups: Vec<Group>,
+    /// Extended resources of each group, `width` numbers each.
+    extended: Vec<i64>,
+    width: usize,
+    /// Free in all nodes of a cluster together: an upper bound of what fits, quick to test.
+    sums: Vec<[i64; 4]>,
+}
+
+impl Slots {
+    pub(crate) fn new(width: usize) -> Self {
+        Self { width, ..Self::default() }
+    }
+
+    pub(crate) fn push_cluster(&mut self, mut groups: Vec<(Group, Vec<i64>)>) {
+        groups.sort_by(|(a, x), (b, y)| (a.class, b.free, y, b.nodes).cmp(&(b.class, a.free, x, a.nodes)));
+        let count = groups.len().min(usize::from(u16::MAX) - SPARE);
+        let cap = count + SPARE;
+        let start = self.groups.len();
+        self.start.push(u32::try_from(start).expect("fewer than 2³² groups of nodes"));
+        self.len.push(u16::try_from(count).expect("cut above"));
+        self.cap.push(u16::try_from(cap).expect("cut above"));
+        let mut sum = [0_i64; 4];
+        for (group, extended) in groups.into_iter().take(count) {
+            for (sum, free) in sum.iter_mut().zip(group.free) {
+                *sum = sum.saturating_add(free.saturating_mul(group.nodes));
+            }
+            self.groups.push(group);
+            self.extended.extend(extended);
+        }
+        self.groups.resize(start + cap, Group::default());
+        self.extended.resize((start + cap) * self.width, 0);
+        self.sums.push(sum);
+    }
+
+    fn range(&self, cluster: usize) -> std::ops::Range<usize> {
+        let start = self.start[cluster] as usize;
+        start..start + usize::from(self.len[cluster])
+    }
+
+    fn extended(&self, group: usize) -> &[i64] {
+        &self.extended[group * self.width..(group + 1) * self.width]
+    }
+
+    /// Takes `n` replicas of `need` per node off `nodes` nodes of a group.
+    fn split(&mut self, cluster: usize, at: usize, nodes: i64, n: i64, need: &Need) {
+        let mut group = self.groups[at];
+        let mut extended = std::mem::take(&mut self.extended);
+        let width = self.width;
+        let mut own: Vec<i64> = extended[at * width..(at + 1) * width].to_vec();
+        for (resource, amount) in need.amounts.iter().enumerate() {
+            group.free[resource] -= amount * n;
+            self.sums[cluster][resource] -= amount * n * nodes;
+        }
+        for (resource, amount) in &need.extended {
+            own[*resource] -= amount * n;
+        }
+        group.nodes = nodes;
+        self.groups[at].nodes -= nodes;
+        if self.groups[at].nodes == 0 {
+            self.remove(cluster, at, &mut extended);
+        }
+        if group.free[PODS] > 0 {
+            self.add(cluster, group, &own, &mut extended);
+        }
+        self.extended = extended;
+    }
+
+    fn remove(&mut self, cluster: usize, at: usize, extended: &mut [i64]) {
+        let range = self.range(cluster);
+        let last = range.end - 1;
+        self.groups.swap(at, last);
+        for n in 0..self.width {
+            extended.swap(at * self.width + n, last * self.width + n);
+        }
+        self.len[cluster] -= 1;
+    }
+
+    fn add(&mut self, cluster: usize, group: Group, own: &[i64], extended: &mut [i64]) {
+        let (range, width) = (self.range(cluster), self.width);
+        let same = range.clone().find(|at| {
+            let it = self.groups[*at];
+            (it.class, it.free) == (group.class, group.free)
+                && &extended[at * width..(at + 1) * width] == own
+        });
+        if let Some(at) = same {
+            self.groups[at].nodes += group.nodes;
+            return;
+        }
+        if range.len() < usize::from(self.cap[cluster]) {
+            self.groups[range.end] = group;
+            extended[range.end * width..(range.end + 1) * width].copy_from_slice(own);
+            self.len[cluster] += 1;
+            return;
+        }
+        // No place left: join the group of the class that is nearest, and keep the smaller amounts. Without one of the
+        // class the nodes are forgotten until the next snapshot.
+        let nearest = range
+            .filter(|at| self.groups[*at].class == group.class)
+            .min_by_key(|at| (self.groups[*at].free[0] - group.free[0]).abs());
+        let Some(at) = nearest else { return };
+        let it = &mut self.groups[at];
+        for (free, other) in it.free.iter_mut().zip(group.free) {
+            *free = (*free).min(other);
+        }
+        it.nodes += group.nodes;
+        for (free, other) in extended[at * width..(at + 1) * width].iter_mut().zip(own) {
+            *free = (*free).min(*other);
+        }
+    }
+}
+
+/// What one replica of a workload takes, made ready for counting.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Need {
+    pub(crate) amounts: [i64; 4],
+    /// ⌊(2⁶⁴ − 1) ÷ amount⌋, so that the many divisions of a decision are multiplications.
+    inverse: [u64; 4],
+    pub(crate) extended: Vec<(usize, i64)>,
+    /// At most so many on one node.
+    per_node: i64,
+    /// Classes of nodes the pod may run on; `None` for all.
+    classes: Option<Vec<bool>>,
+    /// The pod wants a resource that no node of the fleet has.
+    impossible: bool,
+}
+
+impl Need {
+    /// Reads the workload into `self`, whose memory is used again.
+    pub(crate) fn read(&mut self, fleet: &Fleet, workload: &Workload) {
+        self.extended.clear();
+        self.impossible = false;
+        self.amounts = workload.requests.base;
+        self.amounts[PODS] = 1;
+        for (inverse, amount) in self.inverse.iter_mut().zip(self.amounts) {
+            *inverse = u64::MAX.checked_div(amount.unsigned_abs()).unwrap_or(0);
+        }
+        for (name, amount) in &workload.requests.extended {
+            match fleet.extended.binary_search(name) {
+                Ok(at) => self.extended.push((at, *amount)),
+                Err(_) => self.impossible |= *amount > 0,
+            }
+        }
+        self.per_node = workload.nodes.per_node.unwrap_or(i64::MAX);
+        let constrained = fleet.tainted_nodes || workload.nodes.constrains();
+        self.classes = constrained
+            .then(|| fleet.classes.iter().map(|it| workload.nodes.admits(it)).collect());
+    }
+
+    pub(crate) fn admits(&self, class: u32) -> bool {
+        self.classes.as_ref().is_none_or(|it| it[class as usize])
+    }
+
+    /// How many replicas fit on one node with so much free.
+    pub(crate) fn fit(&self, free: &[i64; 4], extended: &[i64]) -> i64 {
+        let mut fit = self.per_node.min(free[PODS]);
+        for resource in [0, 1, 3] {
+            let amount = self.amounts[resource];
+            if amount > 0 {
+                fit = fit.min(divide(free[resource], amount, self.inverse[resource]));
+            }
+        }
+        for (resource, amount) in &self.extended {
+            if *amount > 0 {
+                fit = fit.min(extended[*resource] / amount);
+            }
+        }
+        fit.max(0)
+    }
+
+    /// How many fit on an empty node of a class; 0 where the pod may not run.
+    pub(crate) fn fit_empty(&self, fleet: &Fleet, class: u32) -> i64 {
+        if self.impossible || !self.admits(class) {
+            return 0;
+        }
+        let class = &fleet.classes[class as usize];
+        self.fit(&class.allocatable, &class.extended)
+    }
+
+    /// A number that is never below what fits, from the sums of a cluster.
+    fn bound(&self, sums: &[i64; 4]) -> i64 {
+        let mut bound = sums[PODS];
+        for resource in [0, 1, 3] {
+            let amount = self.amounts[resource];
+            if amount > 0 {
+                bound = bound.min(divide(sums[resource], amount, self.inverse[resource]));
+            }
+        }
+        bound
+    }
+}
+
+/// ⌊value ÷ amount⌋ for value ≥ 0, with the inverse of the amount: one short at most, which is put right.
+#[inline]
+fn divide(value: i64, amount: i64, inverse: u64) -> i64 {
+    if value < amount {
+        return 0;
+    }
+    let high = u128::from(value.unsigned_abs()) * u128::from(inverse) >> 64;
+    let quotient = i64::try_from(high).expect("not more than the value");
+    quotient + i64::from(value - quotient * amount >= amount)
+}
+
+/// The state of one pass over a fleet: what decisions have taken, and what was worked out for each policy.
+///
+/// It belongs to the fleet it was made from.
+#[derive(Clone, Debug)]
+pub struct Room {
+    pub(crate) slots: Slots,
+    pub(crate) need: Need,
+    pub(crate) masks: BTreeMap<u64, std::sync::Arc<Masks>>,
+    pub(crate) expressions: Expressions,
+    pub(crate) scratch: Scratch,
+}
+
+impl Room {
+    /// All that is free in the snapshot.
+    pub fn new(fleet: &Fleet) -> Self {
+        Self {
+            slots: fleet.slots.clone(),
+            need: Need::default(),
+            masks: BTreeMap::new(),
+            expressions: Expressions::default(),
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// Gives back what was reserved and keeps what was worked out about policies.
+    pub fn reset(&mut self, fleet: &Fleet) {
+        self.slots.clone_from(&fleet.slots);
+    }
+
+    /// How many replicas of the workload fit there now, beside what runs.
+    pub fn available(&mut self, fleet: &Fleet, cluster: ClusterId, workload: &Workload) -> i64 {
+        let mut need = std::mem::take(&mut self.need);
+        need.read(fleet, workload);
+        let room = self.capacity(cluster, &need);
+        self.need = need;
+        room
+    }
+
+    /// Takes the room of `n` replicas, as for a decision that is in flight; returns how many found no room.
+    pub fn reserve(
+        &mut self,
+        fleet: &Fleet,
+        cluster: ClusterId,
+        workload: &Workload,
+        n: i64,
+    ) -> i64 {
+        let mut need = std::mem::take(&mut self.need);
+        need.read(fleet, workload);
+        let left = self.take(cluster, &need, n);
+        self.need = need;
+        left
+    }
+
+    /// The groups of a cluster, as they are now.
+    pub fn groups(&self, cluster: ClusterId) -> &[Group] {
+        &self.slots.groups[self.slots.range(cluster.at())]
+    }
+
+    pub(crate) fn capacity(&self, cluster: ClusterId, need: &Need) -> i64 {
+        if need.impossible {
+            return 0;
+        }
+        let mut room: i64 = 0;
+        for at in self.slots.range(cluster.at()) {
+            let group = &self.slots.groups[at];
+            if need.admits(group.class) {
+                let fit = need.fit(&group.free, self.slots.extended(at));
+                room = room.saturating_add(fit.saturating_mul(group.nodes));
+            }
+        }
+        room
+    }
+
+    #[inline]
+    pub(crate) fn bound(&self, cluster: ClusterId, need: &Need) -> i64 {
+        need.bound(&self.slots.sums[cluster.at()])
+    }
+
+    /// How many fit on the free part of the nodes of each class, in the order of classes.
+    pub(crate) fn by_class(&self, cluster: ClusterId, need: &Need) -> BTreeMap<u32, i64> {
+        let mut rooms = BTreeMap::new();
+        if need.impossible {
+            return rooms;
+        }
+        for at in self.slots.range(cluster.at()) {
+            let group = &self.slots.groups[at];
+            if need.admits(group.class) {
+                let fit = need.fit(&group.free, self.slots.extended(at)).saturating_mul(group.nodes);
+                let room = rooms.entry(group.class).or_insert(0_i64);
+                *room = room.saturating_add(fit);
+            }
+        }
+        rooms
+    }
+
+    /// Takes the room of `n` replicas; returns how many found none.
+    pub(crate) fn take(&mut self, cluster: ClusterId, need: &Need, n: i64) -> i64 {
+        let c = cluster.at();
+        let mut left = n;
+        while left > 0 && !need.impossible {
+            let found = self.slots.range(c).find_map(|at| {
+                let group = &self.slots.groups[at];
+                let fit = if need.admits(group.class) {
+                    need.fit(&group.free, self.slots.extended(at))
+                } else {
+                    0
+                };
+                (fit > 0).then_some((at, fit, group.nodes))
+            });
+            let Some((at, fit, nodes)) = found else { break };
+            let full = (left / fit).min(nodes);
+            if full > 0 {
+                self.slots.split(c, at, full, fit, need);
+                left -= full * fit;
+            } else {
+                self.slots.split(c, at, 1, left, need);
+                left = 0;
+            }
+        }
+        left
+    }
+}
+
+/// Names and amounts of one replica's requests, for people.
+pub(crate) fn describe(workload: &Workload) -> String {
+    let mut parts = Vec::new();
+    for (name, amount) in BASE.iter().zip(workload.requests.base) {
+        match *name {
+            _ if amount == 0 => (),
+            "cpu" => parts.push(format!("{amount}m cpu")),
+            "memory" => parts.push(format!("{} memory", bytes(amount))),
+            other => parts.push(format!("{} {other}", bytes(amount))),
+        }
+    }
+    for (name, amount) in &workload.requests.extended {
+        parts.push(format!("{amount} {name}"));
+    }
+    if parts.is_empty() { "a pod".to_owned() } else { parts.join(", ") }
+}
+
+fn bytes(amount: i64) -> String {
+    for (factor, suffix) in [(1 << 30, "Gi"), (1 << 20, "Mi"), (1 << 10, "Ki")] {
+        if amount >= factor && amount % factor == 0 {
+            return format!("{}{suffix}", amount / factor);
+        }
+    }
+    amount.to_string()
+}

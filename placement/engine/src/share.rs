@@ -1,0 +1,693 @@
+//! Sharing replicas out over clusters: scaling up adds, scaling down removes, and nothing else moves unless a rule asks
+//! for it (RULES 3.2).
+
+use crate::{
+    attempt::{Attempt, Pass},
+    bits::ones,
+    cheapest::{self, Bounds, Choice, Percent},
+    cost,
+    divide::{Party, webster},
+    fleet::{ClusterId, Domains},
+    place::{Outcome, Placed},
+    policy::Mode,
+    report::Rule,
+    select::{Candidate, Unfit, Wanted, select},
+};
+
+/// Up to so many clusters are picked from all by room in one sweep.
+const SWEEP: usize = 64;
+
+impl Pass<'_> {
+    /// The replicas of the workload over the clusters of a group.
+    pub(crate) fn divided(&mut self, group: usize) -> Result<Attempt, Outcome> {
+        let total = self.workload.replicas.unwrap_or(0);
+        if let Some((max, policy)) = &self.policy.max_replicas
+            && total > i64::from(*max)
+            && total > self.scratch.held.iter().map(|it| it.1).sum::<i64>() + self.absent
+        {
+            let (max, policy) = (i64::from(*max), policy.clone());
+            return Err(Outcome::OverReplicas { replicas: total, max, policy });
+        }
+        let total = (total - self.absent).max(0);
+        if total == 0 {
+            return self.none_running(group);
+        }
+        let least = self.policy.min_per_cluster();
+        let min = self.policy.min_clusters();
+        let each = least.max(1);
+        let needed = i64::try_from(min).unwrap_or(i64::MAX).saturating_mul(each);
+        if total < needed {
+            let outcome =
+                Outcome::TooFewReplicas { replicas: total, clusters: min, per_cluster: each };
+            return Err(outcome);
+        }
+        let most = usize::try_from(total / each).unwrap_or(usize::MAX);
+        let max = self.max_clusters().min(most);
+        let mut candidates = std::mem::take(&mut self.scratch.candidates);
+        candidates.clear();
+        let result = self.divide_among(group, total, max, &mut candidates);
+        self.scratch.candidates = candidates;
+        result
+    }
+
+    /// Clusters stay with no replicas while the template has none (RULES 3.3).
+    fn none_running(&mut self, group: usize) -> Result<Attempt, Outcome> {
+        let kept: Vec<_> = self
+            .scratch
+            .held
+            .iter()
+            .filter(|it| self.keeps(group, it.0))
+            .map(|it| Placed { cluster: ClusterId(it.0), replicas: Some(0) })
+            .collect();
+        if !kept.is_empty() {
+            return Ok(Attempt { clusters: kept, missing: 0 });
+        }
+        let mut candidates = std::mem::take(&mut self.scratch.candidates);
+        candidates.clear();
+        let max = self.max_clusters();
+        let total = i64::try_from(self.policy.min_clusters()).unwrap_or(1);
+        let result = self.divide_among(group, total, max, &mut candidates);
+        self.scratch.candidates = candidates;
+        let mut attempt = result?;
+        for it in &mut attempt.clusters {
+            it.replicas = Some(0);
+        }
+        Ok(attempt)
+    }
+
+    fn divide_among(
+        &mut self,
+        group: usize,
+        total: i64,
+        max: usize,
+        candidates: &mut Vec<Candidate>,
+    ) -> Result<Attempt, Outcome> {
+        let held = self.gather_kept(group, candidates);
+        let shrinks = total < held;
+        // As many new clusters as the growth can give a share to, and as the spread asks for: nothing else moves.
+        let each = self.policy.min_per_cluster().max(1);
+        let new = usize::try_from((total - held).max(0) / each).unwrap_or(usize::MAX);
+        let spread = self.policy.spread.iter().map(|it| it.min).max().unwrap_or(1);
+        let max = max.min(candidates.len().saturating_add(new).max(spread));
+        let swept = !shrinks && self.gather_open(max, candidates);
+        if shrinks {
+            self.gather_all(candidates);
+        }
+        if candidates.is_empty() {
+            return Err(Outcome::NoClusterFits);
+        }
+        let room: i64 = candidates.iter().map(|it| it.cap).fold(0, i64::saturating_add);
+        if self.mode.by_room() && !(self.mode == Mode::Cheapest && self.any_grows(candidates)) {
+            if room < total && !self.partial {
+                return Err(Outcome::NotEnoughRoom { missing: total - room });
+            }
+        }
+        let mut missing = 0;
+        if self.mode == Mode::Cheapest && total > held {
+            missing = self.cheapest(total, max, candidates)?;
+        } else {
+            self.choose(total, max, swept, candidates)?;
+            candidates.sort_unstable_by_key(|it| it.cluster);
+            missing += self.share(total, held, candidates)?;
+        }
+        candidates.sort_unstable_by_key(|it| it.cluster);
+        let placed = candidates
+            .iter()
+            .zip(&self.scratch.parties)
+            .filter(|(_, party)| party.seats > 0)
+            .map(|(it, party)| Placed {
+                cluster: ClusterId(it.cluster),
+                replicas: Some(party.seats),
+            })
+            .collect();
+        let attempt = self.within_budget(placed)?;
+        Ok(Attempt { missing, ..attempt })
+    }
+
+    /// Clusters that hold replicas and may keep them; returns how many they hold.
+    fn gather_kept(&mut self, group: usize, candidates: &mut Vec<Candidate>) -> i64 {
+        let most = self.policy.max_per_cluster();
+        let mut sum = 0;
+        for at in 0..self.scratch.held.len() {
+            let (cluster, held) = self.scratch.held[at];
+            if !self.keeps(group, cluster) {
+                continue;
+            }
+            let open = self.scratch.open.contains(cluster as usize);
+            let mut it = Candidate { cluster, kept: true, open, held, ..Candidate::default() };
+            it.cap = if !open {
+                held
+            } else if self.mode.by_room() {
+                held.saturating_add(self.free(cluster))
+            } else {
+                i64::MAX
+            }
+            .min(most);
+            it.held = held.min(it.cap);
+            self.rank(&mut it);
+            // Its place is taken: it is not to be found among the others.
+            self.scratch.open.remove(cluster as usize);
+            sum += it.held;
+            candidates.push(it);
+        }
+        sum
+    }
+
+    fn free(&self, cluster: u32) -> i64 {
+        let room = self.room.capacity(ClusterId(cluster), self.need);
+        if self.elastic && self.grows(cluster) {
+            return room.saturating_add(self.workload.replicas.unwrap_or(0));
+        }
+        room
+    }
+
+    fn rank(&self, it: &mut Candidate) {
+        let at = it.cluster as usize;
+        let soft = u8::from(self.masks.soft.contains(at));
+        match self.mode {
+            Mode::Room | Mode::Packed => {
+                it.weight = it.cap;
+                it.rank = (soft, -it.cap, 0);
+            }
+            Mode::Cheapest => {
+                it.weight = 1;
+                let (score, tie) = self.score(it.cluster, it.kept);
+                it.rank = (soft, score, tie);
+            }
+            Mode::Weighted | Mode::One | Mode::Duplicated => {
+                it.weight = self.masks.weights.as_ref().map_or(1, |all| i64::from(all[at]));
+                it.rank = (soft, -it.weight, 0);
+            }
+        }
+    }
+
+    /// Clusters that may get something new. Says whether they are the best `max` already.
+    fn gather_open(&mut self, max: usize, candidates: &mut Vec<Candidate>) -> bool {
+        let over_clusters = self.policy.spread.iter().all(|it| it.key == "cluster");
+        let by_room = matches!(self.mode, Mode::Room | Mode::Packed);
+        if !(by_room && over_clusters && max <= SWEEP && !self.elastic) {
+            self.gather_all(candidates);
+            return false;
+        }
+        let kept = candidates.len();
+        let places = max.saturating_sub(kept);
+        let most = self.policy.max_per_cluster();
+        for (at, word) in self.scratch.open.words().iter().enumerate() {
+            for bit in ones(*word) {
+                let cluster = ClusterId::of(at * 64 + bit);
+                let soft = u8::from(self.masks.soft.contains(cluster.at()));
+                let bound = self.room.bound(cluster, self.need).min(most);
+                if bound <= 0 {
+                    self.rules[cluster.at()] = Rule::Room;
+                    continue;
+                }
+                let full = candidates.len() - kept >= places;
+                let worst = candidates.last().map(|it| it.rank);
+                // Not even if all that is free together were on one node.
+                if full && (places == 0 || worst.is_some_and(|it| (soft, -bound, 0) >= it)) {
+                    continue;
+                }
+                let cap = self.room.capacity(cluster, self.need).min(most);
+                let rank = (soft, -cap, 0);
+                if cap == 0 {
+                    self.rules[cluster.at()] = Rule::Room;
+                    continue;
+                }
+                if full && worst.is_some_and(|it| rank >= it) {
+                    continue;
+                }
+                if full {
+                    candidates.pop();
+                }
+                let cluster = cluster.0;
+                let it = Candidate { cluster, open: true, cap, weight: cap, rank, ..Default::default() };
+                let to = kept + candidates[kept..].partition_point(|other| other.rank <= rank);
+                candidates.insert(to, it);
+            }
+        }
+        // Kept ones may be more than are allowed now: then they are chosen among, too.
+        kept <= max
+    }
+
+    fn gather_all(&mut self, candidates: &mut Vec<Candidate>) {
+        let most = self.policy.max_per_cluster();
+        let spreads = !self.policy.spread.is_empty();
+        for at in self.scratch.open.iter() {
+            let cluster = ClusterId::of(at).0;
+            if spreads && self.without_domain(cluster) {
+                self.rules[at] = Rule::Spread;
+                continue;
+            }
+            let room = if self.mode.by_room() { self.free(cluster) } else { i64::MAX };
+            let cap = room.min(most);
+            let elastic = self.mode == Mode::Cheapest && self.grows(cluster);
+            if cap == 0 && !elastic {
+                self.rules[at] = Rule::Room;
+                continue;
+            }
+            let mut it = Candidate { cluster, open: true, cap, ..Candidate::default() };
+            self.rank(&mut it);
+            candidates.push(it);
+        }
+    }
+
+    fn any_grows(&self, candidates: &[Candidate]) -> bool {
+        candidates.iter().any(|it| it.open && self.grows(it.cluster))
+    }
+
+    /// Keeps the clusters that replicas are shared out over.
+    fn choose(
+        &self,
+        total: i64,
+        max: usize,
+        swept: bool,
+        candidates: &mut Vec<Candidate>,
+    ) -> Result<(), Outcome> {
+        let room = candidates.iter().map(|it| it.cap).fold(0, i64::saturating_add);
+        let enough = !self.mode.by_room() || self.partial || room >= total;
+        let few = self.mode == Mode::Packed;
+        if swept && !few {
+            let rules = self.policy.spread.iter().enumerate();
+            let short = rules.filter(|(_, it)| it.hard && it.min > candidates.len()).next();
+            if let Some((rule, _)) = short {
+                return Err(self.unfit(Unfit::Spread { rule, found: candidates.len() }));
+            }
+            return if enough {
+                Ok(())
+            } else {
+                Err(Outcome::NotEnoughRoom { missing: total - room })
+            };
+        }
+        if self.policy.spread.is_empty() && candidates.len() <= max && !few {
+            return if enough {
+                Ok(())
+            } else {
+                Err(Outcome::NotEnoughRoom { missing: total - room })
+            };
+        }
+        let wanted = Wanted {
+            max_clusters: max,
+            room: if self.mode.by_room() && !self.partial { total } else { 0 },
+            few: few && !self.partial,
+        };
+        select(candidates, &self.policy.spread, self.masks, wanted).map_err(|it| self.unfit(it))
+    }
+
+    /// Shares `total` out over the chosen clusters, which hold `held`; the outcome is in `scratch.parties`. Returns how
+    /// many find no room.
+    fn share(
+        &mut self,
+        total: i64,
+        held: i64,
+        candidates: &[Candidate],
+    ) -> Result<i64, Outcome> {
+        let least = self.policy.min_per_cluster();
+        let room = candidates.iter().map(|it| it.cap).fold(0, i64::saturating_add);
+        let missing = if self.mode.by_room() || self.partial { (total - room).max(0) } else { 0 };
+        let total = total - missing;
+        let kept: i64 = candidates.iter().map(|it| it.held).sum();
+        let shrinks = total < kept;
+        debug_assert!(kept <= held, "chosen clusters hold no more than all of them");
+        let mut parties = std::mem::take(&mut self.scratch.parties);
+        parties.clear();
+        let floor = |it: &Candidate| least.min(it.cap);
+        for it in candidates {
+            let floor = if shrinks { floor(it).min(it.held) } else { it.held.max(floor(it)) };
+            let cap = if shrinks { it.held } else { it.cap };
+            let weight = match self.mode {
+                Mode::Room | Mode::Packed | Mode::Cheapest if shrinks => it.held,
+                _ => it.weight,
+            };
+            parties.push(Party { weight, floor, cap, seats: 0 });
+        }
+        let left = match self.mode {
+            Mode::Packed => packed(&mut parties, candidates, total, shrinks),
+            Mode::Cheapest if shrinks => self.dearest_first(&mut parties, candidates, total),
+            _ if !shrinks && self.skews() => self.level(&mut parties, candidates, total),
+            _ => webster(&mut parties, total),
+        };
+        if left < 0 {
+            // Clusters that must get their least share take it from the fullest.
+            shave(&mut parties, candidates, total, least);
+        }
+        let result = self.minima(&mut parties, candidates, least);
+        self.even_out(&mut parties, candidates);
+        self.scratch.parties = parties;
+        result?;
+        if left > 0 && !self.partial {
+            return Err(Outcome::NotEnoughRoom { missing: left });
+        }
+        Ok(missing + left.max(0))
+    }
+
+    fn domain(&self, rule: usize, it: &Candidate) -> u32 {
+        self.masks.domains[rule].of[it.cluster as usize]
+    }
+
+    /// Gives one replica to a chosen cluster in a new domain, from the one with most, until every rule has its minimum
+    /// of domains that hold a replica (RULES 3.1).
+    fn minima(
+        &self,
+        parties: &mut [Party],
+        candidates: &[Candidate],
+        least: i64,
+    ) -> Result<(), Outcome> {
+        for (rule, spread) in self.policy.spread.iter().enumerate() {
+            if spread.min <= 1 {
+                continue;
+            }
+            loop {
+                let mut holding: Vec<u32> = (0..parties.len())
+                    .filter(|at| parties[*at].seats > 0)
+                    .map(|at| self.domain(rule, &candidates[at]))
+                    .filter(|it| *it != Domains::NONE)
+                    .collect();
+                holding.sort_unstable();
+                holding.dedup();
+                if holding.len() >= spread.min {
+                    break;
+                }
+                let to = (0..parties.len())
+                    .filter(|at| {
+                        let domain = self.domain(rule, &candidates[*at]);
+                        let it = &candidates[*at];
+                        domain != Domains::NONE
+                            && holding.binary_search(&domain).is_err()
+                            && it.cap > 0
+                            && (it.open || it.kept)
+                    })
+                    .min_by_key(|at| (candidates[*at].rank, *at));
+                let from = (0..parties.len())
+                    .filter(|at| parties[*at].seats > least.max(1))
+                    .max_by_key(|at| {
+                        let grown = parties[*at].seats - candidates[*at].held;
+                        (grown.max(0), parties[*at].seats, *at)
+                    });
+                let (Some(to), Some(from)) = (to, from) else {
+                    if spread.hard {
+                        return Err(self.unfit(Unfit::Spread { rule, found: holding.len() }));
+                    }
+                    break;
+                };
+                let spare = parties[from].seats - least.max(1);
+                let amount = least.max(1).min(spare).min(candidates[to].cap);
+                parties[from].seats -= amount;
+                parties[to].seats += amount;
+            }
+        }
+        Ok(())
+    }
+
+    fn skews(&self) -> bool {
+        self.policy.spread.iter().any(|it| it.max_skew.is_some())
+    }
+
+    /// Replicas of each chosen domain of a rule, by domain.
+    fn totals(&self, rule: usize, parties: &[Party], candidates: &[Candidate]) -> Vec<(u32, i64)> {
+        let mut totals: Vec<(u32, i64)> = Vec::new();
+        for (party, it) in parties.iter().zip(candidates) {
+            let domain = self.domain(rule, it);
+            if domain == Domains::NONE {
+                continue;
+            }
+            match totals.iter_mut().find(|it| it.0 == domain) {
+                Some(total) => total.1 += party.seats,
+                None => totals.push((domain, party.seats)),
+            }
+        }
+        totals
+    }
+
+    /// Seat by seat, so that no chosen domain is ever further ahead than `maxSkew`.
+    fn level(&self, parties: &mut [Party], candidates: &[Candidate], total: i64) -> i64 {
+        for it in parties.iter_mut() {
+            it.seats = it.floor;
+        }
+        let mut left = total - parties.iter().map(|it| it.seats).sum::<i64>();
+        while left > 0 {
+            let totals: Vec<_> = (0..self.policy.spread.len())
+                .map(|rule| self.totals(rule, parties, candidates))
+                .collect();
+            let pick = |strict: bool| {
+                (0..parties.len())
+                    .filter(|at| parties[*at].seats < parties[*at].cap)
+                    .filter(|at| {
+                        self.policy.spread.iter().enumerate().all(|(rule, spread)| {
+                            let Some(skew) = spread.max_skew else { return true };
+                            if !strict && !spread.hard {
+                                return true;
+                            }
+                            let domain = self.domain(rule, &candidates[*at]);
+                            let lowest = totals[rule].iter().map(|it| it.1).min().unwrap_or(0);
+                            let own = totals[rule].iter().find(|it| it.0 == domain);
+                            own.is_none_or(|it| it.1 < lowest + skew)
+                        })
+                    })
+                    .map(|at| crate::divide::Next {
+                        weight: parties[at].weight,
+                        seats: parties[at].seats,
+                        at,
+                    })
+                    .max()
+            };
+            let Some(next) = pick(true).or_else(|| pick(false)) else { break };
+            parties[next.at].seats += 1;
+            left -= 1;
+        }
+        left
+    }
+
+    /// Moves single replicas from the fullest domain to the emptiest while a hard `maxSkew` is broken.
+    fn even_out(&self, parties: &mut [Party], candidates: &[Candidate]) {
+        for (rule, spread) in self.policy.spread.iter().enumerate() {
+            let Some(skew) = spread.max_skew.filter(|_| spread.hard) else { continue };
+            loop {
+                let totals = self.totals(rule, parties, candidates);
+                let Some(high) = totals.iter().max_by_key(|it| (it.1, it.0)) else { break };
+                let Some(low) = totals.iter().min_by_key(|it| (it.1, it.0)) else { break };
+                if high.1 - low.1 <= skew {
+                    break;
+                }
+                let of = |domain: u32| {
+                    (0..parties.len()).filter(move |at| self.domain(rule, &candidates[*at]) == domain)
+                };
+                let from = of(high.0).max_by_key(|at| (parties[*at].seats, *at));
+                let to = of(low.0)
+                    .filter(|at| parties[*at].seats < candidates[*at].cap)
+                    .min_by_key(|at| (parties[*at].seats, *at));
+                let (Some(from), Some(to)) = (from, to) else { break };
+                parties[from].seats -= 1;
+                parties[to].seats += 1;
+            }
+        }
+    }
+
+    /// Scaling down where money decides: the dearest slots go first, those at unknown prices before all.
+    fn dearest_first(&self, parties: &mut [Party], candidates: &[Candidate], total: i64) -> i64 {
+        let mut order: Vec<usize> = (0..parties.len()).collect();
+        let price = |at: usize| {
+            cost::slot(self.fleet, ClusterId(candidates[at].cluster), self.need)
+                .map_or(i64::MAX, |it| it.micros)
+        };
+        order.sort_by_key(|at| (std::cmp::Reverse(price(*at)), std::cmp::Reverse(*at)));
+        let mut extra = -total;
+        for it in parties.iter_mut() {
+            it.seats = it.cap;
+            extra += it.cap;
+        }
+        for at in order {
+            let it = &mut parties[at];
+            let off = (it.seats - it.floor).min(extra).max(0);
+            it.seats -= off;
+            extra -= off;
+        }
+        -extra
+    }
+
+    /// Growth to where it costs least. Returns how many replicas find no room.
+    fn cheapest(
+        &mut self,
+        total: i64,
+        max: usize,
+        candidates: &mut Vec<Candidate>,
+    ) -> Result<i64, Outcome> {
+        let rules = &self.policy.spread;
+        let binds = |at: &usize| {
+            let it = &rules[*at];
+            it.key != "cluster" && it.hard && (it.min > 1 || it.max < usize::MAX)
+        };
+        let binding: Vec<usize> = (0..rules.len()).filter(binds).collect();
+        if binding.len() > 1 {
+            // More than one kind of domain: clusters are chosen first, money decides among them.
+            let wanted = Wanted { max_clusters: max, room: 0, few: false };
+            select(candidates, rules, self.masks, wanted).map_err(|it| self.unfit(it))?;
+        }
+        let primary = binding.first().copied();
+        let domain = |it: &Candidate| primary.map_or(0, |rule| self.domain(rule, it));
+        candidates.sort_unstable_by_key(|it| (domain(it), it.cluster));
+        let held: i64 = candidates.iter().map(|it| it.held).sum();
+        let wanted = total - held;
+        let most = usize::try_from(wanted).unwrap_or(0);
+        let least = self.policy.min_per_cluster();
+        let per_cluster = self.policy.max_per_cluster();
+        let objective = Percent(self.policy.money.cost);
+        let choices: Vec<Choice> = candidates
+            .iter()
+            .map(|it| {
+                let room = usize::try_from(per_cluster - it.held).unwrap_or(0).min(most);
+                let room = if it.open { room } else { 0 };
+                let mut extra = self.latency_score(it.cluster);
+                if !it.kept {
+                    extra += self.policy.money.per_move;
+                }
+                let id = ClusterId(it.cluster);
+                let (fleet, need) = (self.fleet, self.need);
+                Choice {
+                    curve: cheapest::curve(fleet, self.room, id, need, room, objective, extra),
+                    used: it.held > 0,
+                    least: usize::try_from(least - it.held).unwrap_or(0),
+                    domain: domain(it),
+                }
+            })
+            .collect();
+        let room: usize = choices.iter().map(|it| it.curve.costs.len().saturating_sub(1)).sum();
+        let missing = most.saturating_sub(room);
+        let short = i64::try_from(missing).unwrap_or(i64::MAX);
+        if missing > 0 && !self.partial {
+            return Err(Outcome::NotEnoughRoom { missing: short });
+        }
+        let (min_clusters, min_domains, max_domains) = self.cheapest_minima(primary);
+        let bounds =
+            Bounds { clusters: (min_clusters, max), domains: (min_domains, max_domains) };
+        let solved = cheapest::solve(&choices, most - missing, bounds);
+        for (it, choice) in candidates.iter().zip(&choices) {
+            self.rules[it.cluster as usize] = match choice.curve {
+                _ if choice.curve.costs.len() < 2 => Rule::Room,
+                cheapest::Curve { unknown: true, .. } => Rule::PriceUnknown,
+                _ => Rule::Dearer,
+            };
+        }
+        let Some(shares) = solved else {
+            return Err(self.no_cheapest(&choices, candidates, wanted, bounds, primary));
+        };
+        self.gap = shares.gap;
+        let mut order: Vec<(Candidate, i64)> = candidates
+            .iter()
+            .zip(&shares.shares)
+            .map(|(it, share)| (*it, it.held + i64::try_from(*share).unwrap_or(0)))
+            .collect();
+        order.sort_unstable_by_key(|it| it.0.cluster);
+        let mut parties = std::mem::take(&mut self.scratch.parties);
+        parties.clear();
+        candidates.clear();
+        for (it, seats) in order {
+            candidates.push(it);
+            parties.push(Party { seats, cap: i64::MAX, ..Party::default() });
+        }
+        let minima = self.minima(&mut parties, candidates, least);
+        self.scratch.parties = parties;
+        minima?;
+        Ok(short)
+    }
+
+    fn cheapest_minima(&self, primary: Option<usize>) -> (usize, usize, usize) {
+        let rules = &self.policy.spread;
+        let of_clusters = rules.iter().filter(|it| it.key == "cluster" && it.hard);
+        let clusters = of_clusters.map(|it| it.min).max().unwrap_or(0);
+        match primary {
+            Some(rule) => (clusters, rules[rule].min, rules[rule].max),
+            None => (clusters, 0, usize::MAX),
+        }
+    }
+
+    /// Why there is no cheapest way: too few clusters or domains, or no room within the bounds.
+    fn no_cheapest(
+        &self,
+        choices: &[Choice],
+        candidates: &[Candidate],
+        wanted: i64,
+        bounds: Bounds,
+        primary: Option<usize>,
+    ) -> Outcome {
+        let usable = |it: &Choice| it.used || it.curve.costs.len() > it.least.max(1);
+        let clusters = choices.iter().filter(|it| usable(it)).count();
+        let cluster_rule = self.policy.spread.iter().position(|it| it.key == "cluster");
+        if let Some(rule) = cluster_rule.filter(|_| clusters < bounds.clusters.0) {
+            return self.unfit(Unfit::Spread { rule, found: clusters });
+        }
+        if let Some(rule) = primary {
+            let mut domains: Vec<u32> = choices
+                .iter()
+                .zip(candidates)
+                .filter(|(it, _)| usable(it))
+                .map(|(_, it)| self.domain(rule, it))
+                .collect();
+            domains.sort_unstable();
+            domains.dedup();
+            if domains.len() < bounds.domains.0 {
+                return self.unfit(Unfit::Spread { rule, found: domains.len() });
+            }
+        }
+        let mut rooms: Vec<usize> =
+            choices.iter().map(|it| it.curve.costs.len().saturating_sub(1)).collect();
+        rooms.sort_unstable_by_key(|it| std::cmp::Reverse(*it));
+        let best: usize = rooms.iter().take(bounds.clusters.1).sum();
+        let missing = wanted - i64::try_from(best).unwrap_or(i64::MAX);
+        Outcome::NotEnoughRoom { missing: missing.max(1) }
+    }
+}
+
+/// Fills clusters one after the other: those that hold most first, then the roomiest. Scaling down empties the
+/// smallest first.
+fn packed(parties: &mut [Party], candidates: &[Candidate], total: i64, shrinks: bool) -> i64 {
+    let mut order: Vec<usize> = (0..parties.len()).collect();
+    order.sort_by_key(|at| {
+        let it = &candidates[*at];
+        (!it.kept, -it.held, it.rank, *at)
+    });
+    if shrinks {
+        let mut extra = -total;
+        for it in parties.iter_mut() {
+            it.seats = it.cap;
+            extra += it.cap;
+        }
+        for at in order.into_iter().rev() {
+            // The smallest may go altogether; the rules of the spread are put right afterwards.
+            let it = &mut parties[at];
+            let off = if extra >= it.seats { it.seats } else { extra.min(it.seats - it.floor) };
+            it.seats -= off;
+            extra -= off;
+        }
+        return -extra;
+    }
+    let mut left = total;
+    for it in parties.iter_mut() {
+        it.seats = it.floor;
+        left -= it.floor;
+    }
+    for at in order {
+        let it = &mut parties[at];
+        let more = (it.cap - it.seats).min(left).max(0);
+        it.seats += more;
+        left -= more;
+    }
+    left
+}
+
+/// Brings seats down to the total: from the fullest, but not below the least share, then below it too.
+fn shave(parties: &mut [Party], candidates: &[Candidate], total: i64, least: i64) {
+    for floor in [least.max(1), 0] {
+        loop {
+            let sum: i64 = parties.iter().map(|it| it.seats).sum();
+            if sum <= total {
+                return;
+            }
+            let fullest = (0..parties.len())
+                .filter(|at| parties[*at].seats > floor)
+                .max_by_key(|at| (parties[*at].seats, candidates[*at].rank, *at));
+            let Some(at) = fullest else { break };
+            parties[at].seats -= 1;
+        }
+    }
+}
+

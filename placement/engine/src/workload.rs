@@ -1,0 +1,424 @@
+//! What is to be placed: a template as the engine sees it, with what one replica takes and where it may run.
+
+use std::collections::BTreeMap;
+
+use federation_types::{
+    cluster::{Taint, TaintEffect},
+    names::{Gvk, ObjectKey},
+    policy::{Toleration, TolerationOperator},
+    quantity,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::fleet::{BASE, ShapeClass};
+
+/// How a kind may be placed (RULES 3.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum KindClass {
+    Deployment,
+    ReplicaSet,
+    StatefulSet,
+    DaemonSet,
+    Job,
+    CronJob,
+    Pod,
+    /// Another kind with `spec.replicas`.
+    Scalable,
+    /// No replicas to divide.
+    #[default]
+    Plain,
+}
+
+impl KindClass {
+    /// Left without a mode, the kind runs on one cluster.
+    pub fn on_one_cluster(self) -> bool {
+        matches!(self, Self::StatefulSet | Self::Job | Self::CronJob | Self::Pod)
+    }
+
+    /// Whether its replicas can be shared out over clusters at all.
+    pub fn divisible(self) -> bool {
+        matches!(
+            self,
+            Self::Deployment | Self::ReplicaSet | Self::StatefulSet | Self::Job | Self::Scalable
+        )
+    }
+
+    /// Whether it is replaced elsewhere without proof that the old copy is dead (RULES 3.5).
+    pub fn fails_over(self) -> bool {
+        !matches!(self, Self::StatefulSet | Self::Job | Self::CronJob | Self::Pod)
+    }
+}
+
+/// How far a Job is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JobState {
+    pub indexed: bool,
+    /// A started Job is never moved or made again.
+    pub started: bool,
+}
+
+/// What one replica takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Requests {
+    /// Cpu in thousandths, memory in bytes, pods (not read: a replica is one), ephemeral storage in bytes.
+    pub base: [i64; 4],
+    /// Sorted by name; only what is above zero.
+    pub extended: Vec<(String, i64)>,
+}
+
+/// One requirement on the labels of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRequirement {
+    pub key: String,
+    /// `In`, `NotIn`, `Exists`, `DoesNotExist`, `Gt` or `Lt`.
+    pub operator: String,
+    #[serde(default)]
+    pub values: Vec<String>,
+}
+
+/// Which nodes a pod may run on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NodeRules {
+    pub selector: BTreeMap<String, String>,
+    /// One of them must hold, all requirements of it; none restricts nothing.
+    pub terms: Vec<Vec<NodeRequirement>>,
+    pub tolerations: Vec<Toleration>,
+    /// At most so many replicas on one node: a host port, or replicas that keep apart by host.
+    pub per_node: Option<i64>,
+}
+
+impl NodeRules {
+    /// Whether labels of nodes matter.
+    pub fn constrains(&self) -> bool {
+        !self.selector.is_empty() || !self.terms.is_empty()
+    }
+
+    /// Whether the pod may run on nodes of a class.
+    pub fn admits(&self, class: &ShapeClass) -> bool {
+        self.selector.iter().all(|(key, value)| class.labels.get(key) == Some(value))
+            && (self.terms.is_empty()
+                || self.terms.iter().any(|term| term.iter().all(|it| it.holds(&class.labels))))
+            && class.taints.iter().all(|(key, value, no_execute)| {
+                let effect =
+                    if *no_execute { TaintEffect::NoExecute } else { TaintEffect::NoSchedule };
+                let taint = Taint { key: key.clone(), value: value.clone(), effect };
+                self.tolerations.iter().any(|it| it.tolerates(&taint))
+            })
+    }
+}
+
+impl NodeRequirement {
+    fn holds(&self, labels: &BTreeMap<String, String>) -> bool {
+        let value = labels.get(&self.key);
+        let number = |text: &String| text.parse::<i64>().ok();
+        let bound = self.values.first().and_then(number);
+        match self.operator.as_str() {
+            "In" => value.is_some_and(|it| self.values.contains(it)),
+            "NotIn" => value.is_none_or(|it| !self.values.contains(it)),
+            "Exists" => value.is_some(),
+            "DoesNotExist" => value.is_none(),
+            "Gt" => value.and_then(number).zip(bound).is_some_and(|(it, bound)| it > bound),
+            "Lt" => value.and_then(number).zip(bound).is_some_and(|(it, bound)| it < bound),
+            _ => false,
+        }
+    }
+}
+
+/// A template, as far as placing it goes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Workload {
+    pub key: ObjectKey,
+    /// `apps/v1/Deployment`, as clusters list what they serve.
+    pub api: String,
+    pub labels: BTreeMap<String, String>,
+    pub class: KindClass,
+    /// `None` for kinds without replicas.
+    pub replicas: Option<i64>,
+    pub requests: Requests,
+    pub nodes: NodeRules,
+    pub job: JobState,
+}
+
+impl Workload {
+    /// Reads a template: workload kinds of Kubernetes, and any kind with `spec.replicas` or `spec.template`.
+    pub fn from_template(template: &Value) -> Self {
+        let text = |pointer: &str| {
+            template.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        let gvk = Gvk::new(&text("/apiVersion"), &text("/kind"));
+        let number = |pointer: &str| template.pointer(pointer).and_then(Value::as_i64);
+        let class = class(&gvk, template);
+        let pod = match class {
+            KindClass::Pod => template.pointer("/spec"),
+            KindClass::CronJob => template.pointer("/spec/jobTemplate/spec/template/spec"),
+            _ => template.pointer("/spec/template/spec"),
+        };
+        let replicas = match class {
+            KindClass::Deployment | KindClass::ReplicaSet | KindClass::StatefulSet => {
+                Some(number("/spec/replicas").unwrap_or(1))
+            }
+            KindClass::Scalable => number("/spec/replicas"),
+            KindClass::Job => Some(number("/spec/parallelism").unwrap_or(1)),
+            KindClass::DaemonSet | KindClass::CronJob | KindClass::Pod | KindClass::Plain => None,
+        };
+        let pod_labels = match class {
+            KindClass::Pod => template.pointer("/metadata/labels"),
+            KindClass::CronJob => template.pointer("/spec/jobTemplate/spec/template/metadata/labels"),
+            _ => template.pointer("/spec/template/metadata/labels"),
+        };
+        Self {
+            api: gvk.path(),
+            labels: strings(template.pointer("/metadata/labels")),
+            class,
+            replicas: replicas.map(|it| it.max(0)),
+            requests: pod.map(requests).unwrap_or_default(),
+            nodes: pod.map(|it| node_rules(it, &strings(pod_labels))).unwrap_or_default(),
+            job: JobState {
+                indexed: text("/spec/completionMode") == "Indexed",
+                started: template.pointer("/status/startTime").is_some(),
+            },
+            key: ObjectKey {
+                gvk,
+                namespace: text("/metadata/namespace"),
+                name: text("/metadata/name"),
+            },
+        }
+    }
+
+    /// Whether a copy runs pods of a known size.
+    pub fn has_pods(&self) -> bool {
+        self.replicas.is_some() || matches!(self.class, KindClass::Pod | KindClass::CronJob)
+    }
+
+    /// Pods of one copy, for room and money.
+    pub(crate) fn pods(&self) -> i64 {
+        self.replicas.unwrap_or_else(|| i64::from(self.has_pods()))
+    }
+}
+
+fn class(gvk: &Gvk, template: &Value) -> KindClass {
+    match (gvk.group.as_str(), gvk.kind.as_str()) {
+        ("apps", "Deployment") => KindClass::Deployment,
+        ("apps", "ReplicaSet") | ("", "ReplicationController") => KindClass::ReplicaSet,
+        ("apps", "StatefulSet") => KindClass::StatefulSet,
+        ("apps", "DaemonSet") => KindClass::DaemonSet,
+        ("batch", "Job") => KindClass::Job,
+        ("batch", "CronJob") => KindClass::CronJob,
+        ("", "Pod") => KindClass::Pod,
+        _ if template.pointer("/spec/replicas").is_some_and(Value::is_i64) => KindClass::Scalable,
+        _ => KindClass::Plain,
+    }
+}
+
+fn strings(value: Option<&Value>) -> BTreeMap<String, String> {
+    let entries = value.and_then(Value::as_object).into_iter().flatten();
+    entries.filter_map(|(key, it)| Some((key.clone(), it.as_str()?.to_owned()))).collect()
+}
+
+fn array<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
+    value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+type Amounts = BTreeMap<String, i64>;
+
+/// Requests of a pod: its own where it states them, else the sum of its containers and sidecars, or the largest moment
+/// of its start if that is more; the overhead of its runtime on top.
+fn requests(pod: &Value) -> Requests {
+    let mut total = Amounts::new();
+    for container in array(pod, "/containers") {
+        add(&mut total, &container_requests(container));
+    }
+    let mut sidecars = Amounts::new();
+    let mut start = Amounts::new();
+    for container in array(pod, "/initContainers") {
+        let own = container_requests(container);
+        if container.get("restartPolicy").and_then(Value::as_str) == Some("Always") {
+            add(&mut total, &own);
+            add(&mut sidecars, &own);
+        } else {
+            let mut moment = sidecars.clone();
+            add(&mut moment, &own);
+            raise(&mut start, &moment);
+        }
+    }
+    raise(&mut total, &start);
+    // What the pod states as a whole counts instead.
+    total.extend(container_requests(pod));
+    if let Some(overhead) = pod.get("overhead") {
+        add(&mut total, &amounts(Some(overhead)));
+    }
+    let base = BASE.map(|name| total.remove(name).unwrap_or(0).max(0));
+    Requests { base, extended: total.into_iter().filter(|(_, amount)| *amount > 0).collect() }
+}
+
+/// A limit without a request is the request.
+fn container_requests(container: &Value) -> Amounts {
+    let mut all = amounts(container.pointer("/resources/limits"));
+    all.extend(amounts(container.pointer("/resources/requests")));
+    all
+}
+
+fn amounts(value: Option<&Value>) -> Amounts {
+    let entries = value.and_then(Value::as_object).into_iter().flatten();
+    entries
+        .filter_map(|(name, it)| {
+            let text = match it {
+                Value::String(text) => text.clone(),
+                Value::Number(number) => number.to_string(),
+                _ => return None,
+            };
+            Some((name.clone(), quantity::units(name, &text)?))
+        })
+        .collect()
+}
+
+fn add(total: &mut Amounts, other: &Amounts) {
+    for (name, amount) in other {
+        let sum = total.entry(name.clone()).or_default();
+        *sum = sum.saturating_add(*amount);
+    }
+}
+
+fn raise(total: &mut Amounts, other: &Amounts) {
+    for (name, amount) in other {
+        let it = total.entry(name.clone()).or_default();
+        *it = (*it).max(*amount);
+    }
+}
+
+fn node_rules(pod: &Value, labels: &BTreeMap<String, String>) -> NodeRules {
+    let required = "/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution";
+    let terms = array(pod, &format!("{required}/nodeSelectorTerms"))
+        .iter()
+        .map(|term| array(term, "/matchExpressions").iter().filter_map(requirement).collect())
+        .collect();
+    let tolerations = array(pod, "/tolerations").iter().map(toleration).collect();
+    let host_port = array(pod, "/containers")
+        .iter()
+        .flat_map(|it| array(it, "/ports"))
+        .any(|it| it.get("hostPort").and_then(Value::as_i64).unwrap_or(0) > 0);
+    let apart = "/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution";
+    let keeps_apart = array(pod, apart).iter().any(|term| {
+        let own = strings(term.pointer("/labelSelector/matchLabels"));
+        term.get("topologyKey").and_then(Value::as_str) == Some("kubernetes.io/hostname")
+            && !own.is_empty()
+            && own.iter().all(|(key, value)| labels.get(key) == Some(value))
+    });
+    NodeRules {
+        selector: strings(pod.get("nodeSelector")),
+        terms,
+        tolerations,
+        per_node: (host_port || keeps_apart).then_some(1),
+    }
+}
+
+fn requirement(value: &Value) -> Option<NodeRequirement> {
+    serde_json::from_value(value.clone()).ok()
+}
+
+fn toleration(value: &Value) -> Toleration {
+    let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    Toleration {
+        key: text("key"),
+        operator: if text("operator") == "Exists" {
+            TolerationOperator::Exists
+        } else {
+            TolerationOperator::Equal
+        },
+        value: text("value"),
+        effect: match text("effect").as_str() {
+            "NoSchedule" => Some(TaintEffect::NoSchedule),
+            "NoExecute" => Some(TaintEffect::NoExecute),
+            "PreferNoSchedule" => Some(TaintEffect::PreferNoSchedule),
+            _ => None,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const MI: i64 = 1 << 20;
+
+    #[test]
+    fn a_deployment_is_read() {
+        let workload = Workload::from_template(&json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "web", "namespace": "shop", "labels": {"tier": "web"}},
+            "spec": {"replicas": 3, "template": {
+                "metadata": {"labels": {"app": "web"}},
+                "spec": {
+                    "nodeSelector": {"arch": "arm64"},
+                    "containers": [
+                        {"name": "a", "resources": {"requests": {"cpu": "250m", "memory": "512Mi"}}},
+                        {"name": "b", "resources": {"limits": {"cpu": 1, "nvidia.com/gpu": "1"}}}
+                    ]
+                }
+            }}
+        }));
+        assert_eq!(workload.api, "apps/v1/Deployment");
+        assert_eq!(workload.key.to_string(), "Deployment shop/web");
+        assert_eq!((workload.class, workload.replicas), (KindClass::Deployment, Some(3)));
+        assert_eq!(workload.requests.base, [1250, 512 * MI, 0, 0]);
+        assert_eq!(workload.requests.extended, [("nvidia.com/gpu".to_owned(), 1)]);
+        assert!(workload.nodes.constrains());
+    }
+
+    #[test]
+    fn init_containers_sidecars_and_overhead_count() {
+        let requests = requests(&json!({
+            "initContainers": [
+                {"name": "proxy", "restartPolicy": "Always", "resources": {"requests": {"cpu": "100m"}}},
+                {"name": "setup", "resources": {"requests": {"cpu": "900m", "memory": "64Mi"}}}
+            ],
+            "containers": [{"name": "a", "resources": {"requests": {"cpu": "500m", "memory": "32Mi"}}}],
+            "overhead": {"cpu": "50m"}
+        }));
+        assert_eq!(requests.base, [1050, 64 * MI, 0, 0]);
+    }
+
+    #[test]
+    fn what_the_pod_states_as_a_whole_counts_instead() {
+        let requests = requests(&json!({
+            "resources": {"requests": {"cpu": "2"}},
+            "containers": [{"name": "a", "resources": {"requests": {"cpu": "500m", "memory": "32Mi"}}}]
+        }));
+        assert_eq!(requests.base, [2000, 32 * MI, 0, 0]);
+    }
+
+    #[test]
+    fn every_kind_has_its_class() {
+        let check = |api: &str, kind: &str, spec: Value, class: KindClass, replicas: Option<i64>| {
+            let workload = Workload::from_template(
+                &json!({"apiVersion": api, "kind": kind, "metadata": {"name": "x"}, "spec": spec}),
+            );
+            assert_eq!((workload.class, workload.replicas), (class, replicas), "{kind}");
+        };
+        check("apps/v1", "StatefulSet", json!({}), KindClass::StatefulSet, Some(1));
+        check("batch/v1", "Job", json!({"parallelism": 4}), KindClass::Job, Some(4));
+        check("batch/v1", "CronJob", json!({}), KindClass::CronJob, None);
+        check("v1", "Pod", json!({}), KindClass::Pod, None);
+        check("apps/v1", "DaemonSet", json!({}), KindClass::DaemonSet, None);
+        check("example.org/v1", "Engine", json!({"replicas": 2}), KindClass::Scalable, Some(2));
+        check("v1", "ConfigMap", json!({}), KindClass::Plain, None);
+    }
+
+    #[test]
+    fn replicas_that_keep_apart_by_host_are_one_to_a_node() {
+        let pod = json!({"affinity": {"podAntiAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": [
+                {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "a"}}}
+            ]}}});
+        let labels = |value: &str| BTreeMap::from([("app".to_owned(), value.to_owned())]);
+        assert_eq!(node_rules(&pod, &labels("a")).per_node, Some(1));
+        assert_eq!(node_rules(&pod, &labels("b")).per_node, None);
+    }
+}
