@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 
 pub use conflict::{ApplyError, Conflict, Conflicts};
 pub use fieldset::FieldSet;
+use change::Emptied;
 use managed::{Entry, Managed, ManagerId, is_reset};
 use schema::Ty;
 use walk::{Comparison, compare, fields_of, with_named_fields};
@@ -205,11 +206,11 @@ fn apply_core(
     let time = last.as_ref().and_then(|entry| entry.time.clone());
     let api_version = write.api_version.to_owned();
     managed.entries.insert(id.clone(), Entry { set, api_version, time });
-    let object = match &last {
+    let (compared, object) = match &last {
         Some(last) if !last.set.is_empty() => prune(&merged, &last.set, &managed, ty),
-        _ => merged,
+        _ => (merged.clone(), merged),
     };
-    let changes = compare(live, &object, ty).filter(|set| write.owns.filter(set));
+    let changes = compare(live, &compared, ty).filter(|set| write.owns.filter(set));
     let taken = changes.modified.union(&changes.added);
     if !force {
         let conflicts = conflicts(&managed, &id, &taken);
@@ -238,20 +239,22 @@ fn conflicts(managed: &Managed, id: &ManagerId, taken: &FieldSet) -> Vec<Conflic
     out
 }
 
-/// Removes what the manager applied last time, does not apply now, and nobody else owns.
-fn prune(merged: &Value, last: &FieldSet, managed: &Managed, ty: &Ty) -> Value {
+/// Removes what the manager applied last time, does not apply now, and nobody else owns; the object to compare, and the
+/// object to store.
+fn prune(merged: &Value, last: &FieldSet, managed: &Managed, ty: &Ty) -> (Value, Value) {
     let named = |set: &FieldSet| with_named_fields(set, ty);
+    let without = |gone: &FieldSet| change::remove(merged, gone, ty, Emptied::Null);
     let last = named(last);
     let all = named(&fields_of(merged, ty));
-    let mut pruned = change::remove(merged, &last, ty).unwrap_or_else(|| json!({}));
+    let mut pruned = without(&last);
     // Back what somebody owns: an item that was dropped whole may hold fields of another's.
     let owned = managed.entries.values().fold(FieldSet::default(), |set, e| set.union(&e.set));
     let kept = named(&fields_of(&pruned, ty)).union(&named(&owned));
-    pruned = change::remove(merged, &all.difference(&kept), ty).unwrap_or_else(|| json!({}));
+    pruned = without(&all.difference(&kept));
     // Back what nobody owns and this manager never applied.
     let kept = named(&fields_of(&pruned, ty));
-    change::remove(merged, &all.difference(&kept).intersection(&last), ty)
-        .unwrap_or_else(|| json!({}))
+    let gone = all.difference(&kept).intersection(&last);
+    (without(&gone), change::remove(merged, &gone, ty, Emptied::Gone))
 }
 
 /// kubectl's own client-side past is no conflict: what the last-applied annotation says and what still stands so may be

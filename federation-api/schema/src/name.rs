@@ -62,8 +62,9 @@ fn is_label(s: &str) -> bool {
         && b.iter().all(|&b| lower(b) || b == b'-')
 }
 
-fn too_long(max: usize) -> String {
-    format!("must be no more than {max} characters")
+/// The API says "characters" of names and "bytes" of labels, and counts bytes.
+fn too_long(max: usize, unit: &str) -> String {
+    format!("must be no more than {max} {unit}")
 }
 
 fn pattern(message: &str, regex: &str, examples: &[&str]) -> String {
@@ -75,7 +76,7 @@ fn pattern(message: &str, regex: &str, examples: &[&str]) -> String {
 pub fn dns1123_label(s: &str) -> Vec<String> {
     let mut errors = Vec::new();
     if s.len() > 63 {
-        errors.push(too_long(63));
+        errors.push(too_long(63, "characters"));
     }
     if !is_label(s) {
         if s.split('.').all(is_label) {
@@ -94,7 +95,7 @@ pub fn dns1123_label(s: &str) -> Vec<String> {
 pub fn dns1123_subdomain(s: &str) -> Vec<String> {
     let mut errors = Vec::new();
     if s.len() > 253 {
-        errors.push(too_long(253));
+        errors.push(too_long(253, "characters"));
     }
     if !s.split('.').all(is_label) {
         let message = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', \
@@ -108,7 +109,7 @@ pub fn dns1123_subdomain(s: &str) -> Vec<String> {
 pub fn dns1035_label(s: &str) -> Vec<String> {
     let mut errors = Vec::new();
     if s.len() > 63 {
-        errors.push(too_long(63));
+        errors.push(too_long(63, "characters"));
     }
     if !is_label(s) || !s.as_bytes()[0].is_ascii_lowercase() {
         let message = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', \
@@ -151,7 +152,7 @@ pub fn qualified(s: &str) -> Vec<String> {
                 errors.push("prefix part must be non-empty".to_owned());
             } else {
                 errors.extend(
-                    dns1123_subdomain(prefix).into_iter().map(|m| format!("prefix part {m}")),
+                    dns1123_subdomain(prefix).into_iter().map(|m| format!("prefix part {}", m.replace("253 characters", "253 bytes"))),
                 );
             }
             name
@@ -167,7 +168,7 @@ pub fn qualified(s: &str) -> Vec<String> {
     if name.is_empty() {
         errors.push("name part must be non-empty".to_owned());
     } else if name.len() > 63 {
-        errors.push(format!("name part {}", too_long(63)));
+        errors.push(format!("name part {}", too_long(63, "bytes")));
     }
     if !is_qualified(name) {
         errors.push(format!("name part {}", pattern(message, QUALIFIED, &examples)));
@@ -179,7 +180,7 @@ pub fn qualified(s: &str) -> Vec<String> {
 pub fn label_value(s: &str) -> Vec<String> {
     let mut errors = Vec::new();
     if s.len() > 63 {
-        errors.push(too_long(63));
+        errors.push(too_long(63, "bytes"));
     }
     if !s.is_empty() && !is_qualified(s) {
         let message = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', \

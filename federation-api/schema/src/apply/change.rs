@@ -122,12 +122,29 @@ fn merge_lists(
     (!out.is_empty()).then_some(Value::Array(out))
 }
 
-/// `value` without the fields of `gone`; none when nothing is left of it.
-pub(crate) fn remove(value: &Value, gone: &FieldSet, ty: &Ty) -> Option<Value> {
+/// What stands where everything that a field held was taken out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Emptied {
+    /// Null: for comparing, since the field itself was not taken.
+    Null,
+    /// Nothing: for storing.
+    Gone,
+}
+
+/// `value` without the fields of `gone`.
+pub(crate) fn remove(value: &Value, gone: &FieldSet, ty: &Ty, emptied: Emptied) -> Value {
+    match remove_at(value, gone, ty, emptied) {
+        Some(Value::Null) | None => Value::Object(Map::new()),
+        Some(left) => left,
+    }
+}
+
+fn remove_at(value: &Value, gone: &FieldSet, ty: &Ty, emptied: Emptied) -> Option<Value> {
+    let nothing = || (emptied == Emptied::Null).then_some(Value::Null);
     match atom(ty, Some(value)) {
         Atom::Leaf => match value {
             // What is below an atomic list or map is nobody's: a set that says otherwise takes the whole.
-            Value::Array(_) | Value::Object(_) => None,
+            Value::Array(_) | Value::Object(_) => nothing(),
             scalar => Some(scalar.clone()),
         },
         Atom::Map(map) => {
@@ -138,14 +155,14 @@ pub(crate) fn remove(value: &Value, gone: &FieldSet, ty: &Ty) -> Option<Value> {
                     continue;
                 }
                 let kept = match gone.below(&element) {
-                    Some(below) if !below.is_empty() => remove(entry, below, &map.field(name).0),
+                    Some(below) if !below.is_empty() => remove_at(entry, below, &map.field(name).0, emptied),
                     _ => Some(entry.clone()),
                 };
                 if let Some(kept) = kept {
                     out.insert(name.clone(), kept);
                 }
             }
-            (!out.is_empty()).then_some(Value::Object(out))
+            if out.is_empty() { nothing() } else { Some(Value::Object(out)) }
         }
         Atom::List(list) => {
             let mut out = Vec::new();
@@ -158,11 +175,11 @@ pub(crate) fn remove(value: &Value, gone: &FieldSet, ty: &Ty) -> Option<Value> {
                     continue;
                 }
                 match gone.below(&element) {
-                    Some(below) if !below.is_empty() => out.extend(remove(item, below, &list.item)),
+                    Some(below) if !below.is_empty() => out.extend(remove_at(item, below, &list.item, emptied)),
                     _ => out.push(item.clone()),
                 }
             }
-            (!out.is_empty()).then_some(Value::Array(out))
+            if out.is_empty() { nothing() } else { Some(Value::Array(out)) }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{cmp::Ordering, fmt};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// A JSON value with a total order; numbers compare as numbers, so 1 and 1.0 are one value.
 #[derive(Clone, Debug)]
@@ -39,6 +39,13 @@ fn rank(value: &Value) -> u8 {
     }
 }
 
+/// By key: the map itself may keep the order of insertion.
+fn sorted(map: &Map<String, Value>) -> Vec<(&String, &Value)> {
+    let mut entries: Vec<_> = map.iter().collect();
+    entries.sort_by_key(|(key, _)| *key);
+    entries
+}
+
 /// A total order over JSON values.
 pub(crate) fn compare(a: &Value, b: &Value) -> Ordering {
     match (a, b) {
@@ -56,9 +63,10 @@ pub(crate) fn compare(a: &Value, b: &Value) -> Ordering {
             different.unwrap_or_else(|| a.len().cmp(&b.len()))
         }
         (Value::Object(a), Value::Object(b)) => {
+            let (a, b) = (sorted(a), sorted(b));
             let mut different = a
                 .iter()
-                .zip(b)
+                .zip(&b)
                 .map(|((ka, va), (kb, vb))| ka.cmp(kb).then_with(|| compare(va, vb)));
             different.find(|o| o.is_ne()).unwrap_or_else(|| a.len().cmp(&b.len()))
         }
@@ -106,7 +114,9 @@ impl PathElement {
             "i" => Self::Index(rest.parse().map_err(|_| format!("not an index: {rest}"))?),
             "k" => match json(rest)? {
                 Value::Object(keys) => {
-                    Self::Key(keys.into_iter().map(|(k, v)| (k.into(), Scalar(v))).collect())
+                    let mut keys: Vec<_> = keys.into_iter().map(|(k, v)| (k.into(), Scalar(v))).collect();
+                    keys.sort();
+                    Self::Key(keys)
                 }
                 _ => return Err(format!("not a key: {rest}")),
             },

@@ -25,6 +25,16 @@ pub fn prune(object: &mut Value, ty: &TypeRef) {
             let ty = ty.at(*item);
             items.iter_mut().for_each(|value| prune(value, &ty));
         }
+        (Shape::Any, _) => {}
+        (_, misplaced) => empty(misplaced),
+    }
+}
+
+/// An object where none belongs has no known fields.
+fn empty(value: &mut Value) {
+    match value {
+        Value::Object(fields) => fields.clear(),
+        Value::Array(items) => items.iter_mut().for_each(empty),
         _ => {}
     }
 }

@@ -233,10 +233,11 @@ fn check_order(patch: &[Value], order: &[Value], key: Option<&str>, at: &str) ->
     }
     let mut left = order.iter();
     for item in patch {
-        if item.get(DIRECTIVE).is_some() {
-            continue;
-        }
+        let directive = item.get(DIRECTIVE).and_then(Value::as_str);
         let found = match key {
+            _ if directive == Some("delete") => true,
+            // An item that replaces the list stands before the end of the order, or in nobody's.
+            _ if directive.is_some() => left.len() > 0,
             Some(key) => {
                 let value = key_value(item, key, at)?;
                 left.any(|o| o.get(key) == Some(value))

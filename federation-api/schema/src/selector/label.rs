@@ -118,7 +118,7 @@ impl Requirement {
 impl LabelSelector {
     /// From its string form.
     pub fn parse(text: &str) -> Result<Self, SelectorError> {
-        parser::parse(text).map_err(|e| SelectorError(format!("unable to parse requirement: {e}")))
+        parser::parse(text).map_err(SelectorError)
     }
 
     /// From a LabelSelector object: `{matchLabels, matchExpressions}`.
@@ -246,7 +246,7 @@ mod tests {
                 "a b",
                 "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt",
             ),
-            ("a,", "unable to parse requirement: found '', expected: identifier after ','"),
+            ("a,", "found '', expected: identifier after ','"),
             ("a in b", "unable to parse requirement: found 'b' expected: '('"),
             ("a in (b", "unable to parse requirement: found '', expected: ',' or ')'"),
             (

@@ -53,7 +53,8 @@ impl Parser {
                     ));
                 }
             }
-            requirements.push(self.requirement()?);
+            let requirement = self.requirement();
+            requirements.push(requirement.map_err(|e| format!("unable to parse requirement: {e}"))?);
             match self.next_value() {
                 (Token::End, _) => break,
                 (Token::Comma, _) => {
@@ -123,6 +124,10 @@ impl Parser {
         let (token, found) = self.next_value();
         if token != Token::Open {
             return Err(format!("found '{found}' expected: '('"));
+        }
+        match self.peek_value() {
+            (Token::Identifier | Token::Comma | Token::Close, _) => {}
+            (_, found) => return Err(format!("found '{found}', expected: ',', ')' or identifier")),
         }
         let mut values = BTreeSet::new();
         // An empty place between commas is the empty value: `(,a)`, `(a,)`, `()`.
