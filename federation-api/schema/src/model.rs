@@ -132,21 +132,6 @@ pub struct Field {
     pub nullable: bool,
     /// What a missing field is taken for: on every read of a CRD's objects, and for the keys of associative lists.
     pub default: Option<Value>,
-    /// The field's number in the protobuf message; 0 when there is none (CRDs).
-    pub proto: u32,
-    /// The JSON name differs from the protobuf name or the value is inlined: facts the decoder needs.
-    pub wire: Wire,
-}
-
-/// How a field stands on the protobuf wire.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Wire {
-    #[default]
-    Plain,
-    /// `json:",inline"`: the fields of the message stand in the parent's JSON object.
-    Inline,
-    /// Go writes zero values of this field, and JSON would leave them out (`omitempty`).
-    OmitZero,
 }
 
 /// What a CRD's schema demands beyond the shape.

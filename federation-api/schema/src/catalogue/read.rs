@@ -21,7 +21,7 @@ use super::{
     wire::{Flags, Holds, Kind, Message, Messages, WireField},
 };
 use crate::model::{
-    Field, ListTopology, Node, NodeId, PatchStrategy, Schema, Shape, StringKind, StructShape, Wire,
+    Field, ListTopology, Node, NodeId, PatchStrategy, Schema, Shape, StringKind, StructShape,
 };
 
 /// What is wrong with the table.
@@ -229,8 +229,6 @@ impl<'b> Builder<'b> {
                 required: line.flags.contains('r'),
                 nullable: false,
                 default,
-                proto: line.number,
-                wire: Wire::Plain,
             };
             fields.insert(line.name.into(), field);
         }

@@ -9,7 +9,7 @@ use crate::{
     error::{FieldError, child, key},
     model::{
         Field, ListTopology, NodeId, PatchStrategy, Schema, Shape, StringKind, StructShape,
-        TypeRef, Wire,
+        TypeRef,
     },
     validate::NOT_ENFORCED,
 };
@@ -137,8 +137,6 @@ impl Build {
                     required: required.contains(&name.as_str()),
                     nullable: flag(property, "nullable"),
                     default: property.get("default").filter(|d| !d.is_null()).cloned(),
-                    proto: 0,
-                    wire: Wire::Plain,
                 },
             );
         }

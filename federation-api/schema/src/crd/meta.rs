@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::model::{
     Field, ListTopology, Node, NodeId, PatchStrategy, Schema, Shape, StringKind, StructShape,
-    TypeRef, Wire,
+    TypeRef,
 };
 
 /// The type of ObjectMeta by itself.
@@ -21,7 +21,7 @@ pub(crate) fn push(schema: &mut Schema, name: &str, shape: Shape) -> NodeId {
 }
 
 pub(crate) fn plain(node: NodeId) -> Field {
-    Field { node, required: false, nullable: false, default: None, proto: 0, wire: Wire::Plain }
+    Field { node, required: false, nullable: false, default: None }
 }
 
 /// Adds ObjectMeta and what it refers to.
