@@ -105,7 +105,8 @@ pub struct PodStatus {
     pub phase: String,
 }
 
-type Amounts = BTreeMap<String, i64>;
+/// Amounts by resource: CPU in thousandths, everything else in units.
+pub type Amounts = BTreeMap<String, i64>;
 
 const TYPE: &str = "node.kubernetes.io/instance-type";
 const ZONE: &str = "topology.kubernetes.io/zone";
@@ -117,19 +118,35 @@ const OF_ONE_NODE: [&str; 1] = ["kubernetes.io/hostname"];
 pub fn shapes(nodes: &[Node], pods: &[Pod]) -> Vec<NodeShape> {
     let mut used: BTreeMap<&str, Amounts> = BTreeMap::new();
     for pod in pods {
-        let over = matches!(pod.status.phase.as_str(), "Succeeded" | "Failed");
-        if over || pod.spec.node_name.is_empty() {
-            continue;
+        if let Some((node, requests)) = usage(pod) {
+            add(used.entry(node).or_default(), &requests);
         }
-        let amounts = used.entry(&pod.spec.node_name).or_default();
-        for (resource, amount) in requests(&pod.spec) {
-            *amounts.entry(resource).or_default() += amount;
-        }
-        *amounts.entry("pods".to_owned()).or_default() += 1;
     }
+    shapes_in_use(nodes, &used)
+}
 
+/// The node that a pod takes room on, and what it takes there: its requests, and its place among the `pods`. `None` for
+/// pods that wait for a node or are over.
+pub fn usage(pod: &Pod) -> Option<(&str, Amounts)> {
+    let over = matches!(pod.status.phase.as_str(), "Succeeded" | "Failed");
+    if over || pod.spec.node_name.is_empty() {
+        return None;
+    }
+    let mut amounts = requests(&pod.spec);
+    amounts.insert("pods".to_owned(), 1);
+    Some((&pod.spec.node_name, amounts))
+}
+
+/// The same as [`shapes`], from what is used on each node.
+pub fn shapes_in_use<'a, N>(
+    nodes: impl IntoIterator<Item = &'a Node>,
+    used: &BTreeMap<N, Amounts>,
+) -> Vec<NodeShape>
+where
+    N: Ord + std::borrow::Borrow<str>,
+{
     let mut groups: BTreeMap<ShapeKey, Vec<(&Node, Amounts)>> = BTreeMap::new();
-    for node in nodes.iter().filter(|it| takes_pods(it)) {
+    for node in nodes.into_iter().filter(|it| takes_pods(it)) {
         let allocatable = amounts(&node.status.allocatable);
         let none = Amounts::new();
         let taken = used.get(node.metadata.name.as_str()).unwrap_or(&none);

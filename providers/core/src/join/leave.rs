@@ -1,0 +1,82 @@
+//! Taking away what joining made, with the account that it made: the guard first, as it binds that account too.
+
+use std::{fmt::Debug, time::Duration};
+
+use federation_types::names::{MEMBER_SERVICE_ACCOUNT, SYSTEM_NAMESPACE};
+use k8s_openapi::api::{
+    admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
+    core::v1::Namespace,
+    rbac::v1::{ClusterRole, ClusterRoleBinding},
+};
+use kube::{Api, api::DeleteParams};
+use serde::de::DeserializeOwned;
+
+use super::{
+    JoinError,
+    objects::{GUARD, MADE_BY_LABEL},
+};
+use crate::MemberClient;
+
+/// How long a guard that is gone may still be in force.
+const GUARD_PATIENCE: u32 = 40;
+
+/// Removes our namespace, roles and guard from a member; says what had to stay. The binding goes last and by the
+/// member's own garbage collection where our account may no longer do it: by then it grants nothing.
+pub async fn clean_up(client: &MemberClient) -> Result<Vec<String>, JoinError> {
+    let rest = client.rest();
+    let mut left = Vec::new();
+    let namespaces = Api::<Namespace>::all(rest.clone());
+    let namespace = namespaces.get_opt(SYSTEM_NAMESPACE).await.map_err(|error| {
+        JoinError::request("reading the namespace archipel-system", client, &error)
+    })?;
+    let made_here = namespace.is_some_and(|it| {
+        it.metadata.labels.unwrap_or_default().contains_key(MADE_BY_LABEL)
+    });
+    if !made_here {
+        // Joined with --keep-credentials: there is nothing of ours but the copies.
+        return Ok(left);
+    }
+    let bindings = Api::<ValidatingAdmissionPolicyBinding>::all(rest.clone());
+    delete(&bindings, GUARD)
+        .await
+        .map_err(|error| JoinError::request("removing the guard's binding", client, &error))?;
+    delete(&Api::<ValidatingAdmissionPolicy>::all(rest.clone()), GUARD)
+        .await
+        .map_err(|error| JoinError::request("removing the guard", client, &error))?;
+    let mut tries = 0;
+    loop {
+        match delete(&namespaces, SYSTEM_NAMESPACE).await {
+            Ok(()) => break,
+            Err(kube::Error::Api(status))
+                if matches!(status.code, 403 | 422) && tries < GUARD_PATIENCE =>
+            {
+                tries += 1;
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+            Err(error) => {
+                return Err(JoinError::request("removing the namespace archipel-system", client, &error));
+            }
+        }
+    }
+    // With the namespace goes the account; what follows may come too late.
+    if delete(&Api::<ClusterRole>::all(rest.clone()), MEMBER_SERVICE_ACCOUNT).await.is_err() {
+        left.push(format!("ClusterRole {MEMBER_SERVICE_ACCOUNT}"));
+    }
+    let bindings = Api::<ClusterRoleBinding>::all(rest.clone());
+    if delete(&bindings, MEMBER_SERVICE_ACCOUNT).await.is_err() {
+        left.push(format!("ClusterRoleBinding {MEMBER_SERVICE_ACCOUNT}"));
+    }
+    Ok(left)
+}
+
+/// Deletes; what is not there is deleted.
+async fn delete<K>(api: &Api<K>, name: &str) -> Result<(), kube::Error>
+where
+    K: Clone + Debug + DeserializeOwned,
+{
+    match api.delete(name, &DeleteParams::background()).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(error),
+    }
+}

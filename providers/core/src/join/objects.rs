@@ -1,0 +1,206 @@
+//! What joining makes in a member: an account, its roles, and the guard.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use federation_types::names::{
+    ADOPT_ANNOTATION, COPY_OF_ANNOTATION, MANAGED_LABEL, MEMBER_SERVICE_ACCOUNT, SYSTEM_NAMESPACE,
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::apis::Discovery;
+
+/// The name of the admission policy on the member and of its binding.
+pub const GUARD: &str = "archipel-guard";
+
+/// Label of what joining made, for taking it away again.
+pub(super) const MADE_BY_LABEL: &str = "archipel.dev/made-by";
+const MADE_BY: &str = "join";
+
+const RBAC: &str = "rbac.authorization.k8s.io/v1";
+const RBAC_GROUP: &str = "rbac.authorization.k8s.io";
+
+fn labels() -> Value {
+    json!({ MADE_BY_LABEL: MADE_BY, "app.kubernetes.io/part-of": "archipel" })
+}
+
+/// An object of these literals as its type.
+pub(super) fn typed<K: DeserializeOwned>(object: Value) -> K {
+    serde_json::from_value(object).expect("a literal of the type's own fields")
+}
+
+pub(super) fn namespace() -> Value {
+    json!({"apiVersion": "v1", "kind": "Namespace",
+           "metadata": {"name": SYSTEM_NAMESPACE, "labels": labels()}})
+}
+
+pub(super) fn account() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "ServiceAccount", "automountServiceAccountToken": false,
+        "metadata": {"name": MEMBER_SERVICE_ACCOUNT, "namespace": SYSTEM_NAMESPACE, "labels": labels()},
+    })
+}
+
+/// Whatever a policy can select, kinds of tomorrow included. RBAC knows no exceptions: that none of this reaches what is
+/// not ours, nor any subresource, is what the guard is for. `escalate`, `bind` and `impersonate` are not among the verbs.
+pub(super) fn role() -> Value {
+    cluster_role(json!([{
+        "apiGroups": ["*"], "resources": ["*"],
+        "verbs": ["get", "list", "watch", "create", "update", "patch", "delete"],
+    }]))
+}
+
+/// Where there is no guard: the kinds that are served today, none of their subresources.
+pub(super) fn role_without_guard(discovery: &Discovery) -> Value {
+    let mut groups: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for api in discovery.apis().filter(|it| it.creatable) {
+        groups.entry(&api.group).or_default().insert(&api.resource);
+    }
+    let mut rules: Vec<Value> = groups
+        .into_iter()
+        .map(|(group, resources)| {
+            json!({
+                "apiGroups": [group], "resources": resources,
+                "verbs": ["get", "list", "watch", "create", "update", "patch", "delete"],
+            })
+        })
+        .collect();
+    rules.push(json!({"apiGroups": [""], "resources": ["nodes", "pods"], "verbs": ["get", "list", "watch"]}));
+    cluster_role(Value::Array(rules))
+}
+
+fn cluster_role(rules: Value) -> Value {
+    json!({
+        "apiVersion": RBAC, "kind": "ClusterRole",
+        "metadata": {"name": MEMBER_SERVICE_ACCOUNT, "labels": labels()},
+        "rules": rules,
+    })
+}
+
+pub(super) fn role_binding() -> Value {
+    json!({
+        "apiVersion": RBAC, "kind": "ClusterRoleBinding",
+        "metadata": {"name": MEMBER_SERVICE_ACCOUNT, "labels": labels()},
+        "roleRef": {"apiGroup": RBAC_GROUP, "kind": "ClusterRole", "name": MEMBER_SERVICE_ACCOUNT},
+        "subjects": subjects(),
+    })
+}
+
+/// Lets the account renew its own token.
+pub(super) fn token_role() -> Value {
+    json!({
+        "apiVersion": RBAC, "kind": "Role",
+        "metadata": {"name": MEMBER_SERVICE_ACCOUNT, "namespace": SYSTEM_NAMESPACE, "labels": labels()},
+        "rules": [{
+            "apiGroups": [""], "resources": ["serviceaccounts/token"],
+            "resourceNames": [MEMBER_SERVICE_ACCOUNT], "verbs": ["create"],
+        }],
+    })
+}
+
+pub(super) fn token_binding() -> Value {
+    json!({
+        "apiVersion": RBAC, "kind": "RoleBinding",
+        "metadata": {"name": MEMBER_SERVICE_ACCOUNT, "namespace": SYSTEM_NAMESPACE, "labels": labels()},
+        "roleRef": {"apiGroup": RBAC_GROUP, "kind": "Role", "name": MEMBER_SERVICE_ACCOUNT},
+        "subjects": subjects(),
+    })
+}
+
+fn subjects() -> Value {
+    json!([{"kind": "ServiceAccount", "name": MEMBER_SERVICE_ACCOUNT, "namespace": SYSTEM_NAMESPACE}])
+}
+
+/// The admission policy that keeps our account to what carries our marks for that very object (RULES 4.2): copied marks
+/// prove nothing. Namespaces and events may be made without; an owner may hand an object over by annotation; of
+/// subresources there is only the account's own token.
+pub(super) fn guard() -> Value {
+    let user = format!("system:serviceaccount:{SYSTEM_NAMESPACE}:{MEMBER_SERVICE_ACCOUNT}");
+    let subresource = "has(request.subResource) && request.subResource != ''";
+    let own_token = format!(
+        "request.resource.resource == 'serviceaccounts' && request.subResource == 'token' && \
+         request.name == '{MEMBER_SERVICE_ACCOUNT}' && request.namespace == '{SYSTEM_NAMESPACE}'"
+    );
+    let target = "(request.operation == 'CREATE' ? object : oldObject)";
+    let copy_of = format!(
+        "has({target}.metadata.labels) && '{MANAGED_LABEL}' in {target}.metadata.labels && \
+         has({target}.metadata.annotations) && '{COPY_OF_ANNOTATION}' in {target}.metadata.annotations ? \
+         string({target}.metadata.annotations['{COPY_OF_ANNOTATION}']).split('/') : ['']"
+    );
+    let marked = format!(
+        "variables.parts.size() == 6 && variables.parts[2] == request.kind.kind && \
+         variables.parts[4] == string({target}.metadata.name)"
+    );
+    let free = "request.operation != 'DELETE' && request.resource.resource == 'events' || \
+                request.operation == 'CREATE' && \
+                (request.resource.group == '' && request.resource.resource == 'namespaces' || \
+                 request.resource.group in ['authentication.k8s.io', 'authorization.k8s.io'])";
+    let handed_over = format!(
+        "request.operation == 'UPDATE' && has(oldObject.metadata.annotations) && \
+         '{ADOPT_ANNOTATION}' in oldObject.metadata.annotations && \
+         oldObject.metadata.annotations['{ADOPT_ANNOTATION}'] == 'true'"
+    );
+    json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": GUARD, "labels": labels()},
+        "spec": {
+            "failurePolicy": "Fail",
+            "matchConstraints": {"resourceRules": [{
+                "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*/*"],
+                "operations": ["CREATE", "UPDATE", "DELETE", "CONNECT"],
+            }]},
+            "matchConditions": [{
+                "name": "our-account", "expression": format!("request.userInfo.username == '{user}'"),
+            }],
+            "variables": [{"name": "parts", "expression": copy_of}],
+            "validations": [
+                {
+                    "expression": format!(
+                        "request.operation != 'CONNECT' && (!({subresource}) || ({own_token}))"
+                    ),
+                    "message": "archipel-syncer has no business with subresources",
+                    "reason": "Forbidden",
+                },
+                {
+                    "expression": format!("({subresource}) || ({free}) || ({marked}) || ({handed_over})"),
+                    "message": "archipel-syncer may change only what carries the marks of Archipel",
+                    "reason": "Forbidden",
+                },
+            ],
+        },
+    })
+}
+
+pub(super) fn guard_binding() -> Value {
+    json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": GUARD, "labels": labels()},
+        "spec": {"policyName": GUARD, "validationActions": ["Deny"]},
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rule_4_8_the_account_may_not_widen_its_rights() {
+        for role in [role(), token_role(), role_without_guard(&Discovery::default())] {
+            let text = role.to_string();
+            for verb in ["escalate", "bind\"", "impersonate", "\"verbs\":[\"*\"]"] {
+                assert!(!text.contains(verb), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_literals_are_of_their_types() {
+        use k8s_openapi::api::{admissionregistration::v1 as admission, core::v1 as core, rbac::v1 as rbac};
+        let _: core::Namespace = typed(namespace());
+        let _: core::ServiceAccount = typed(account());
+        let _: rbac::ClusterRole = typed(role());
+        let _: rbac::RoleBinding = typed(token_binding());
+        let policy: admission::ValidatingAdmissionPolicy = typed(guard());
+        assert_eq!(policy.spec.and_then(|it| it.validations).map_or(0, |it| it.len()), 2);
+    }
+}
