@@ -165,6 +165,8 @@ impl std::error::Error for FieldError {}
 fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => go_quote(text),
+        // Rust shows a whole float without its ".0", as clients expect it.
+        Value::Number(number) if number.is_f64() => number.as_f64().unwrap_or_default().to_string(),
         other => other.to_string(),
     }
 }

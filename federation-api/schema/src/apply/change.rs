@@ -149,6 +149,8 @@ fn remove_at(value: &Value, gone: &FieldSet, ty: &Ty, emptied: Emptied) -> Optio
         },
         Atom::Map(map) => {
             let mut out = Map::new();
+            // A field that was emptied still holds up what it stands in.
+            let mut holds = false;
             for (name, entry) in value.as_object().into_iter().flatten() {
                 let element = PathElement::field(name);
                 if gone.members.contains(&element) {
@@ -158,11 +160,12 @@ fn remove_at(value: &Value, gone: &FieldSet, ty: &Ty, emptied: Emptied) -> Optio
                     Some(below) if !below.is_empty() => remove_at(entry, below, &map.field(name).0, emptied),
                     _ => Some(entry.clone()),
                 };
-                if let Some(kept) = kept {
-                    out.insert(name.clone(), kept);
+                match kept {
+                    Some(kept) => drop(out.insert(name.clone(), kept)),
+                    None => holds = true,
                 }
             }
-            if out.is_empty() { nothing() } else { Some(Value::Object(out)) }
+            if out.is_empty() && !holds { nothing() } else { Some(Value::Object(out)) }
         }
         Atom::List(list) => {
             let mut out = Vec::new();

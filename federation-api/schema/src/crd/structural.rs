@@ -24,7 +24,7 @@ const JUNCTORS: [&str; 3] = ["allOf", "anyOf", "oneOf"];
 
 /// Every reason why `schema` is not structural, sorted.
 pub(super) fn check(schema: &Value, at: &str) -> Vec<FieldError> {
-    let mut check = Check { errors: Vec::new() };
+    let mut check = Check { errors: Vec::new(), complete: false };
     if schema.is_object() {
         check.schema(schema, Level::Root, at);
     } else {
@@ -36,6 +36,8 @@ pub(super) fn check(schema: &Value, at: &str) -> Vec<FieldError> {
 
 struct Check {
     errors: Vec<FieldError>,
+    /// The rules being read are the root's: what they speak of must be described.
+    complete: bool,
 }
 
 fn properties(schema: &Value) -> impl Iterator<Item = (&String, &Value)> {
@@ -117,6 +119,7 @@ impl Check {
             }
         }
         self.lists(schema, kind, at);
+        self.complete = level == Level::Root;
         let any_of = schema.get("anyOf").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         self.values(
             schema,
@@ -348,10 +351,11 @@ impl Check {
         whole_at: &str,
         skip: bool,
     ) {
-        let Some(whole) = whole else {
+        if whole.is_none() && self.complete {
             let why = format!("because it is defined in {at}");
             return self.errors.push(FieldError::required(whole_at, why));
-        };
+        }
+        let whole = whole.unwrap_or(&Value::Null);
         let none = Map::new();
         for (name, value) in rules.as_object().unwrap_or(&none) {
             let why = match name.as_str() {

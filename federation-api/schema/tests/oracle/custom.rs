@@ -44,6 +44,7 @@ fn schema(dice: &mut Dice, depth: usize) -> Value {
             }
             if dice.chance(20) {
                 out["x-kubernetes-list-type"] = json!("set");
+                out["items"]["nullable"] = json!(false);
             }
             out
         }

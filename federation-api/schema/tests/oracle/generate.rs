@@ -115,7 +115,8 @@ fn item(dice: &mut Dice, list: &TypeRef, item: &TypeRef, depth: usize) -> Value 
     if let (Value::Object(fields), Shape::Struct(shape)) = (&mut out, &item.node().shape) {
         for key in keys(list) {
             let Some(field) = shape.fields.get(key.as_str()) else { continue };
-            if field.default.is_some() && dice.chance(50) {
+            let patch_key = matches!(&list.node().shape, Shape::List { patch, .. } if patch.merge_key.as_deref() == Some(&key));
+            if field.default.is_some() && !patch_key && dice.chance(50) {
                 fields.remove(&key);
                 continue;
             }
@@ -168,7 +169,13 @@ pub(crate) fn patch(dice: &mut Dice, ty: &TypeRef, live: &Value, depth: usize) -
                     }
                     Some(live) if depth < 3 || dice.chance(50) => {
                         list_directives(dice, &below, name, live, &mut out);
-                        out.insert(name.to_string(), patch(dice, &below, live, depth + 1));
+                        let mut made = patch(dice, &below, live, depth + 1);
+                        // What is added and deleted at once depends on the order of a map there.
+                        let gone = out.get(&format!("$deleteFromPrimitiveList/{name}")).and_then(Value::as_array);
+                        if let (Some(gone), Value::Array(items)) = (gone, &mut made) {
+                            items.retain(|item| !gone.contains(item));
+                        }
+                        out.insert(name.to_string(), made);
                     }
                     None if dice.chance(15) => {
                         out.insert(name.to_string(), value(dice, &below, depth + 1));
