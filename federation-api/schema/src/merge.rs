@@ -99,7 +99,11 @@ pub(crate) fn merge_map(
         let merged = match (original.remove(&name), value) {
             (Some(Value::Object(original)), Value::Object(patch)) => {
                 let ty = field_type(ty, &name);
-                Some(Value::Object(merge_map(original, patch, ty.as_ref(), &below)?))
+                if ty.as_ref().is_some_and(is_replaced) {
+                    Some(Value::Object(patch))
+                } else {
+                    Some(Value::Object(merge_map(original, patch, ty.as_ref(), &below)?))
+                }
             }
             (Some(Value::Array(original)), Value::Array(patch)) => {
                 let ty = field_type(ty, &name);
@@ -119,6 +123,11 @@ pub(crate) fn merge_map(
         }
     }
     Ok(original)
+}
+
+/// The few structs that a patch replaces whole, as a disruption budget's selector.
+fn is_replaced(ty: &TypeRef) -> bool {
+    matches!(&ty.node().shape, Shape::Struct(shape) if shape.replace)
 }
 
 fn unknown_directive(at: &str, directive: &Value) -> Error {
