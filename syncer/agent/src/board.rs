@@ -1,0 +1,194 @@
+//! What every member last said of every copy, and whose status is to be written.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use federation_types::placement::{CopyState, PlacementStatus};
+use parking_lot::Mutex;
+use serde_json::Value;
+use syncer_render::{CopyReport, Health, roll_up};
+use tokio::time::Instant;
+
+use crate::queue::{Key, Queue};
+
+/// Reports of a template's copies and what was last written of them.
+#[derive(Debug, Default)]
+struct Entry {
+    reports: BTreeMap<String, Reported>,
+    written: PlacementStatus,
+    template: Option<Value>,
+    last_write: Option<Instant>,
+    /// The hub had a status when this process began: the template's is read before it is written.
+    known_before: bool,
+}
+
+#[derive(Debug)]
+struct Reported {
+    report: CopyReport,
+    /// Read from the Placement's status at the start and not yet seen by this process.
+    seeded: bool,
+}
+
+/// What the writer of statuses needs of one template.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) reports: roll_up::Reports,
+    pub(crate) written: PlacementStatus,
+    pub(crate) template: Option<Value>,
+    /// Some copy was not looked at since the start: the template's numbers would be wrong.
+    pub(crate) incomplete: bool,
+    pub(crate) known_before: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Board {
+    entries: Mutex<HashMap<Key, Entry>>,
+    /// Templates whose status may be out of date.
+    pub(crate) dirty: Queue,
+}
+
+/// A status is not written more often than this, and less often while many are waiting.
+const INTERVAL: Duration = Duration::from_millis(200);
+/// What changes at once is written at once.
+const GATHER: Duration = Duration::from_millis(50);
+
+impl Board {
+    /// Takes over what an earlier process wrote.
+    pub(crate) fn seed(&self, key: &Key, status: &PlacementStatus) {
+        let mut entries = self.entries.lock();
+        let entry = entries.entry(Arc::clone(key)).or_default();
+        if entry.last_write.is_some() || entry.known_before {
+            return;
+        }
+        entry.known_before = status.observed_generation.is_some();
+        entry.written = status.clone();
+        for copy in &status.clusters {
+            let number = |value: Option<i64>| value.unwrap_or(0);
+            let (replicas, ready) = (number(copy.replicas), number(copy.ready_replicas));
+            let health = copy.replicas.map(|_| {
+                Arc::new(Health {
+                    state: copy.state,
+                    replicas: copy.replicas,
+                    ready: copy.ready_replicas,
+                    numbers: vec![
+                        ("replicas", replicas),
+                        ("updatedReplicas", replicas),
+                        ("readyReplicas", ready),
+                        ("availableReplicas", ready),
+                    ],
+                    ..Health::default()
+                })
+            });
+            let report = CopyReport {
+                state: copy.state,
+                reason: copy.reason.clone(),
+                message: copy.message.clone(),
+                revision: copy.revision.clone(),
+                current: copy.state == CopyState::Ready,
+                health,
+                stale: copy.stale,
+                gone: false,
+            };
+            entry
+                .reports
+                .entry(copy.name.clone())
+                .or_insert(Reported { report, seeded: true });
+        }
+    }
+
+    /// A member's word on a copy.
+    pub(crate) fn report(&self, key: &Key, cluster: &str, report: CopyReport) {
+        let mut entries = self.entries.lock();
+        let entry = entries.entry(Arc::clone(key)).or_default();
+        match entry.reports.get_mut(cluster) {
+            Some(known) if known.report == report && !known.seeded => return,
+            Some(known) => *known = Reported { report, seeded: false },
+            None => {
+                entry.reports.insert(cluster.to_owned(), Reported { report, seeded: false });
+            }
+        }
+        let delay = self.delay(entry.last_write);
+        drop(entries);
+        self.dirty.push_after(Arc::clone(key), delay);
+    }
+
+    /// The last word on a copy.
+    pub(crate) fn last(&self, key: &Key, cluster: &str) -> Option<CopyReport> {
+        Some(self.entries.lock().get(key)?.reports.get(cluster)?.report.clone())
+    }
+
+    /// A copy that is neither placed nor being removed is no part of any status.
+    pub(crate) fn forget(&self, key: &Key, cluster: &str) {
+        let mut entries = self.entries.lock();
+        let Some(entry) = entries.get_mut(key) else { return };
+        if entry.reports.remove(cluster).is_some() {
+            let delay = self.delay(entry.last_write);
+            drop(entries);
+            self.dirty.push_after(Arc::clone(key), delay);
+        }
+    }
+
+    /// The Placement is gone.
+    pub(crate) fn drop_template(&self, key: &Key) {
+        self.entries.lock().remove(key);
+    }
+
+    /// The Placement changed: its status is looked at even if no copy says anything new.
+    pub(crate) fn touch(&self, key: &Key) {
+        let last = self.entries.lock().get(key).and_then(|it| it.last_write);
+        self.dirty.push_after(Arc::clone(key), self.delay(last));
+    }
+
+    /// A status could not be written.
+    pub(crate) fn retry(&self, key: &Key) {
+        self.dirty.push_after(Arc::clone(key), Duration::from_secs(2));
+    }
+
+    fn delay(&self, last: Option<Instant>) -> Duration {
+        let Some(last) = last else { return GATHER };
+        let waiting = u32::try_from(self.dirty.len() / 50).unwrap_or(u32::MAX).min(9);
+        let next = last + INTERVAL * (1 + waiting);
+        next.saturating_duration_since(Instant::now()).max(GATHER)
+    }
+
+    pub(crate) fn snapshot(&self, key: &Key) -> Snapshot {
+        let entries = self.entries.lock();
+        match entries.get(key) {
+            None => Snapshot {
+                reports: BTreeMap::new(),
+                written: PlacementStatus::default(),
+                template: None,
+                incomplete: false,
+                known_before: false,
+            },
+            Some(entry) => Snapshot {
+                reports: entry
+                    .reports
+                    .iter()
+                    .map(|(name, it)| (name.clone(), it.report.clone()))
+                    .collect(),
+                written: entry.written.clone(),
+                template: entry.template.clone(),
+                incomplete: entry.reports.values().any(|it| it.seeded),
+                known_before: entry.known_before,
+            },
+        }
+    }
+
+    pub(crate) fn wrote(&self, key: &Key, status: PlacementStatus) {
+        let mut entries = self.entries.lock();
+        let entry = entries.entry(Arc::clone(key)).or_default();
+        entry.written = status;
+        entry.last_write = Some(Instant::now());
+    }
+
+    pub(crate) fn wrote_template(&self, key: &Key, status: Value) {
+        if let Some(entry) = self.entries.lock().get_mut(key) {
+            entry.template = Some(status);
+            entry.last_write = Some(Instant::now());
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Events on templates: what a member refused, said once.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use federation_types::{
+    names::{ObjectKey, short_hash},
+    reason::copy,
+};
+use kube::Client;
+use parking_lot::Mutex;
+use serde_json::json;
+use tokio::{sync::mpsc, time::Instant};
+
+use crate::{index::Index, queue::Key};
+
+/// The same refusal is not said again for so long.
+const QUIET: Duration = Duration::from_secs(600);
+const WAITING: usize = 256;
+
+#[derive(Debug)]
+struct Refusal {
+    key: Key,
+    cluster: String,
+    message: String,
+}
+
+/// Takes refusals in without waiting; too many at once are dropped, as each copy's report holds its own.
+#[derive(Debug)]
+pub(crate) struct Events {
+    said: Mutex<HashMap<String, Instant>>,
+    out: mpsc::Sender<Refusal>,
+    waiting: Mutex<Option<mpsc::Receiver<Refusal>>>,
+}
+
+impl Events {
+    pub(crate) fn new() -> Self {
+        let (out, waiting) = mpsc::channel(WAITING);
+        Self { said: Mutex::default(), out, waiting: Mutex::new(Some(waiting)) }
+    }
+
+    /// A member refused a copy, or it could not be rendered for it.
+    pub(crate) fn refused(&self, key: &Key, cluster: &str, message: &str) {
+        let id = short_hash(format!("{key}/{cluster}/{message}").as_bytes());
+        let now = Instant::now();
+        let mut said = self.said.lock();
+        said.retain(|_, at| now.duration_since(*at) < QUIET);
+        if said.insert(id, now).is_some() {
+            return;
+        }
+        drop(said);
+        let refusal = Refusal {
+            key: Arc::clone(key),
+            cluster: cluster.to_owned(),
+            message: message.to_owned(),
+        };
+        if self.out.try_send(refusal).is_err() {
+            tracing::debug!(%key, cluster, "too many events at once");
+        }
+    }
+
+    /// Writes them, for ever.
+    pub(crate) async fn write(&self, hub: &Client, index: &parking_lot::RwLock<Index>) {
+        let Some(mut waiting) = self.waiting.lock().take() else { return };
+        while let Some(refusal) = waiting.recv().await {
+            let uid = index.read().placement(&refusal.key).map(|it| it.spec.template.uid.clone());
+            if let Err(error) = write(hub, &refusal, uid.unwrap_or_default()).await {
+                tracing::debug!(key = %refusal.key, %error, "an event was not written");
+            }
+        }
+    }
+}
+
+async fn write(hub: &Client, refusal: &Refusal, uid: String) -> Result<(), kube::Error> {
+    let ObjectKey { gvk, namespace, name } = &*refusal.key;
+    let now = jiff::Timestamp::now();
+    let event_namespace = if namespace.is_empty() { "default" } else { namespace };
+    let id = short_hash(format!("{}/{}/{now}", refusal.key, refusal.cluster).as_bytes());
+    // An event's name may be shorter than the object's.
+    let stem: String = name.to_lowercase().replace(':', "-").chars().take(200).collect();
+    let event = json!({
+        "apiVersion": "v1", "kind": "Event",
+        "metadata": {"name": format!("{stem}.{id}"), "namespace": event_namespace},
+        "involvedObject": {
+            "apiVersion": gvk.api_version(), "kind": gvk.kind, "name": name,
+            "namespace": namespace, "uid": uid,
+        },
+        "type": "Warning", "reason": copy::REFUSED,
+        "message": format!("cluster {}: {}", refusal.cluster, refusal.message),
+        "source": {"component": "archipel-syncer"},
+        "reportingComponent": "archipel-syncer", "reportingInstance": "hub",
+        "firstTimestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        "lastTimestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        "count": 1,
+    });
+    let body = serde_json::to_vec(&event).expect("a JSON value serialises");
+    let request = http::Request::post(format!("/api/v1/namespaces/{event_namespace}/events"))
+        .header(http::header::CONTENT_TYPE, "application/json")
+        .body(body)
+        .map_err(kube::Error::HttpError)?;
+    hub.request_text(request).await.map(drop)
+}

@@ -1,0 +1,332 @@
+//! Watches of the hub: each feeds the index, and what becomes due goes to the members' queues.
+
+use std::{collections::HashSet, sync::Arc};
+
+use federation_types::{
+    budget::ChangeBudgetSpec,
+    cluster::{ClusterSetSpec, MemberClusterSpec, MemberClusterStatus},
+    condition,
+    names::{API_VERSION, Gvk, ObjectKey},
+    placement::TemplateRef,
+    reason::{self, condition::READY},
+    revision::NamedRule,
+    selector::ClusterFacts,
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+use tokio::sync::watch;
+
+use crate::{
+    context::Shared,
+    follow::{self, Seen, Source},
+    index::{
+        ClusterEntry, Due, Meta, NamespaceEntry, PlacementEntry, RevisionEntry, WatchedPlacement,
+    },
+    member,
+};
+
+/// Kinds of the hub that must be known before any member is touched.
+const WATCHES: usize = 8;
+
+#[derive(Deserialize)]
+struct Object<S> {
+    metadata: Meta,
+    spec: S,
+}
+
+#[derive(Deserialize)]
+struct OnlyMeta {
+    metadata: Meta,
+}
+
+#[derive(Deserialize)]
+struct WatchedCluster {
+    metadata: Meta,
+    spec: MemberClusterSpec,
+    #[serde(default)]
+    status: MemberClusterStatus,
+}
+
+#[derive(Deserialize)]
+struct RevisionText {
+    template: TemplateRef,
+    hash: String,
+    content: Box<RawValue>,
+    #[serde(default)]
+    overrides: Vec<NamedRule>,
+}
+
+/// Feeds the index, for ever. Members are started once everything is known.
+pub(crate) async fn watch_hub(shared: &Arc<Shared>) {
+    let (known, mut all_known) = watch::channel(0_usize);
+    let start = async {
+        // A sender lives as long as its watch, and the watches as long as this.
+        let _ = all_known.wait_for(|it| *it == WATCHES).await;
+        tracing::info!("the hub is known");
+        let entries: Vec<_> = shared.index.read().placements().map(|it| Arc::clone(&it.key)).collect();
+        for key in entries {
+            shared.board.touch(&key);
+        }
+        member::align(shared);
+    };
+    let started = || *known.borrow() == WATCHES;
+    tokio::join!(
+        start,
+        each(shared, "placements", &known, |shared, change| placement(shared, change)),
+        each(shared, "clusterplacements", &known, |shared, change| placement(shared, change)),
+        each(shared, "revisions", &known, |shared, change| revision(shared, change)),
+        each(shared, "clusterrevisions", &known, |shared, change| revision(shared, change)),
+        each(shared, "memberclusters", &known, |shared, change| cluster(shared, change, started())),
+        each(shared, "clustersets", &known, |shared, change| set(shared, change)),
+        each(shared, "changebudgets", &known, |shared, change| budget(shared, change)),
+        each(shared, "/api/v1/namespaces", &known, |shared, change| namespace(shared, change)),
+    );
+}
+
+enum Change<'a> {
+    Is(&'a str),
+    Gone { namespace: &'a str, name: &'a str },
+}
+
+/// Follows one kind of the hub and hands each change on; what a new list lacks is gone.
+async fn each(
+    shared: &Arc<Shared>,
+    plural: &str,
+    known: &watch::Sender<usize>,
+    apply: impl Fn(&Arc<Shared>, Change<'_>) -> Result<(), serde_json::Error>,
+) {
+    let path = if plural.starts_with('/') {
+        plural.to_owned()
+    } else {
+        format!("/apis/{API_VERSION}/{plural}")
+    };
+    let source = Source { path, label_selector: None };
+    let mut names: HashSet<(String, String)> = HashSet::new();
+    let mut unseen: HashSet<(String, String)> = HashSet::new();
+    let mut complete = false;
+    follow::follow(&shared.hub, &source, |seen| {
+        let result = match seen {
+            Seen::Restart => {
+                unseen = names.clone();
+                Ok(())
+            }
+            Seen::Object(text) => serde_json::from_str(text).and_then(|it: OnlyMeta| {
+                let id = (it.metadata.namespace, it.metadata.name);
+                unseen.remove(&id);
+                names.insert(id);
+                apply(shared, Change::Is(text))
+            }),
+            Seen::Deleted(text) => serde_json::from_str(text).and_then(|it: OnlyMeta| {
+                let Meta { namespace, name, .. } = it.metadata;
+                names.remove(&(namespace.clone(), name.clone()));
+                apply(shared, Change::Gone { namespace: &namespace, name: &name })
+            }),
+            Seen::Synced => {
+                let gone = unseen.drain().try_for_each(|(namespace, name)| {
+                    names.remove(&(namespace.clone(), name.clone()));
+                    apply(shared, Change::Gone { namespace: &namespace, name: &name })
+                });
+                if !std::mem::replace(&mut complete, true) {
+                    known.send_modify(|it| *it += 1);
+                }
+                gone
+            }
+            Seen::Broken(error) => {
+                tracing::debug!(plural, %error, "the hub was not followed");
+                Ok(())
+            }
+        };
+        if let Err(error) = result {
+            tracing::warn!(plural, %error, "an object of the hub was not understood");
+        }
+    })
+    .await;
+}
+
+fn read<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
+    serde_json::from_str(text)
+}
+
+fn push(shared: &Shared, due: Due) {
+    let members = shared.members.lock();
+    for (cluster, key) in due {
+        if let Some(member) = members.get(&cluster) {
+            member.queue.push(key);
+        }
+    }
+}
+
+fn placement(shared: &Arc<Shared>, change: Change<'_>) -> Result<(), serde_json::Error> {
+    match change {
+        Change::Is(text) => {
+            let watched: WatchedPlacement = read(text)?;
+            let key = Arc::new(watched.key());
+            if let Some(status) = &watched.status {
+                shared.board.seed(&key, status);
+            }
+            let entry = PlacementEntry {
+                key: Arc::clone(&key),
+                name: watched.metadata.name,
+                generation: watched.metadata.generation,
+                spec: watched.spec,
+            };
+            let known = shared.index.read().placement(&key);
+            let changed = known.is_none_or(|it| it.generation != entry.generation || it.spec != entry.spec);
+            let due = shared.index.write().put_placement(entry);
+            push(shared, due);
+            if changed {
+                shared.board.touch(&key);
+            }
+        }
+        Change::Gone { namespace, name } => {
+            let key = shared
+                .index
+                .read()
+                .placements()
+                .find(|it| it.name == name && it.key.namespace == namespace)
+                .map(|it| Arc::clone(&it.key));
+            if let Some(key) = key {
+                let due = shared.index.write().drop_placement(&key);
+                push(shared, due);
+                shared.board.drop_template(&key);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn revision(shared: &Arc<Shared>, change: Change<'_>) -> Result<(), serde_json::Error> {
+    match change {
+        Change::Is(text) => {
+            let Object { metadata, spec }: Object<RevisionText> = read(text)?;
+            let template = ObjectKey {
+                gvk: Gvk::new(&spec.template.api_version, &spec.template.kind),
+                namespace: metadata.namespace.clone(),
+                name: spec.template.name.clone(),
+            };
+            let entry = RevisionEntry {
+                hash: spec.hash,
+                generation: spec.template.generation,
+                content: spec.content,
+                rules: spec.overrides,
+            };
+            let due = shared.index.write().put_revision(
+                &metadata.namespace,
+                &metadata.name,
+                &template,
+                entry,
+            );
+            push(shared, due);
+        }
+        Change::Gone { namespace, name } => shared.index.write().drop_revision(namespace, name),
+    }
+    Ok(())
+}
+
+fn cluster(
+    shared: &Arc<Shared>,
+    change: Change<'_>,
+    started: bool,
+) -> Result<(), serde_json::Error> {
+    match change {
+        Change::Is(text) => {
+            let watched: WatchedCluster = read(text)?;
+            let spec = watched.spec;
+            let conditions = &watched.status.conditions;
+            let unreachable = condition::find(conditions, READY).is_some_and(|it| {
+                it.status != "True" && it.reason == reason::cluster::UNREACHABLE
+            });
+            let name = watched.metadata.name;
+            let entry = ClusterEntry {
+                facts: ClusterFacts {
+                    name: name.clone(),
+                    provider: spec.provider,
+                    region: spec.region,
+                    zones: spec.zones,
+                    jurisdiction: spec.jurisdiction,
+                    labels: watched.metadata.labels,
+                    ..ClusterFacts::default()
+                },
+                uid: watched.metadata.uid,
+                secret: spec.connection.kubeconfig.map(|it| it.secret_ref),
+                taints: spec.taints,
+                ready: !unreachable,
+            };
+            let before = shared.index.read().clusters.get(&name).cloned();
+            if shared.index.write().put_cluster(entry) {
+                let after = shared.index.read().clusters.get(&name).cloned();
+                let facts_changed = before.as_ref().map(|it| &it.facts) != after.as_ref().map(|it| &it.facts);
+                if facts_changed {
+                    redo(shared, &name);
+                }
+            }
+            if unreachable {
+                let session = shared.members.lock().get(&name).and_then(|it| it.session());
+                if let Some(session) = session {
+                    session.suspect();
+                }
+            }
+        }
+        Change::Gone { name, .. } => {
+            shared.index.write().clusters.remove(name);
+            shared.darken(name, "the cluster is not in the inventory");
+        }
+    }
+    if started {
+        member::align(shared);
+    }
+    Ok(())
+}
+
+fn redo(shared: &Shared, cluster: &str) {
+    let keys = shared.index.read().of_cluster(cluster);
+    push(shared, keys.into_iter().map(|key| (cluster.to_owned(), key)).collect());
+}
+
+fn set(shared: &Arc<Shared>, change: Change<'_>) -> Result<(), serde_json::Error> {
+    let changed = match change {
+        Change::Is(text) => {
+            let Object { metadata, spec }: Object<ClusterSetSpec> = read(text)?;
+            shared.index.write().put_set(&metadata.name, Some(spec))
+        }
+        Change::Gone { name, .. } => shared.index.write().put_set(name, None),
+    };
+    for cluster in changed {
+        redo(shared, &cluster);
+    }
+    Ok(())
+}
+
+fn budget(shared: &Arc<Shared>, change: Change<'_>) -> Result<(), serde_json::Error> {
+    let changed = match change {
+        Change::Is(text) => {
+            let Object { metadata, spec }: Object<ChangeBudgetSpec> = read(text)?;
+            shared.index.write().put_freeze(&metadata.name, Some(spec.freeze))
+        }
+        Change::Gone { name, .. } => shared.index.write().put_freeze(name, None),
+    };
+    if changed {
+        let clusters: Vec<String> = shared.index.read().clusters.keys().cloned().collect();
+        for cluster in clusters {
+            redo(shared, &cluster);
+        }
+    }
+    Ok(())
+}
+
+fn namespace(shared: &Arc<Shared>, change: Change<'_>) -> Result<(), serde_json::Error> {
+    let due = match change {
+        Change::Is(text) => {
+            let OnlyMeta { metadata } = read(text)?;
+            let entry = NamespaceEntry {
+                uid: metadata.uid,
+                labels: metadata.labels,
+                annotations: metadata.annotations,
+            };
+            shared.index.write().put_namespace(&metadata.name, Some(entry))
+        }
+        Change::Gone { name, .. } => shared.index.write().put_namespace(name, None),
+    };
+    push(shared, due);
+    Ok(())
+}

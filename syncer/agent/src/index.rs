@@ -1,0 +1,337 @@
+//! What the syncer knows of the hub: one index in memory, fed by watches, read by every pass.
+//!
+//! Changing it says whose passes are due; nothing else starts one.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use federation_types::{
+    budget::Freeze,
+    cluster::{ClusterSetSpec, SecretRef, Taint},
+    names::{Gvk, ObjectKey, placement_name},
+    placement::{PlacedCluster, PlacementSpec, PlacementStatus, RemovedCluster},
+    revision::NamedRule,
+    selector::{ClusterFacts, glob},
+};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::queue::Key;
+
+/// A pass that is due: which cluster, which template.
+pub(crate) type Due = Vec<(String, Key)>;
+
+#[derive(Debug)]
+pub(crate) struct PlacementEntry {
+    pub(crate) key: Key,
+    pub(crate) name: String,
+    pub(crate) generation: i64,
+    pub(crate) spec: PlacementSpec,
+}
+
+impl PlacementEntry {
+    pub(crate) fn placed(&self, cluster: &str) -> Option<&PlacedCluster> {
+        self.spec.clusters.iter().find(|it| it.name == cluster)
+    }
+
+    pub(crate) fn removed(&self, cluster: &str) -> Option<&RemovedCluster> {
+        self.spec.removing.iter().find(|it| it.name == cluster)
+    }
+
+    pub(crate) fn clusters(&self) -> impl Iterator<Item = &str> {
+        let placed = self.spec.clusters.iter().map(|it| it.name.as_str());
+        placed.chain(self.spec.removing.iter().map(|it| it.name.as_str()))
+    }
+}
+
+/// A revision; its content stays text until a manifest is made of it.
+#[derive(Debug)]
+pub(crate) struct RevisionEntry {
+    pub(crate) hash: String,
+    pub(crate) generation: i64,
+    pub(crate) content: Box<RawValue>,
+    pub(crate) rules: Vec<NamedRule>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ClusterEntry {
+    pub(crate) facts: ClusterFacts,
+    pub(crate) uid: String,
+    pub(crate) secret: Option<SecretRef>,
+    pub(crate) taints: Vec<Taint>,
+    /// What the providers' controller says: `False` or `Unknown` is a reason to look.
+    pub(crate) ready: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct NamespaceEntry {
+    pub(crate) uid: String,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) annotations: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    placements: HashMap<Key, Arc<PlacementEntry>>,
+    /// By namespace and name of the Revision.
+    revisions: HashMap<(String, String), Arc<RevisionEntry>>,
+    pub(crate) clusters: BTreeMap<String, Arc<ClusterEntry>>,
+    sets: BTreeMap<String, ClusterSetSpec>,
+    namespaces: HashMap<String, Arc<NamespaceEntry>>,
+    freezes: BTreeMap<String, Freeze>,
+}
+
+impl Index {
+    pub(crate) fn placement(&self, key: &ObjectKey) -> Option<Arc<PlacementEntry>> {
+        self.placements.get(key).cloned()
+    }
+
+    pub(crate) fn placements(&self) -> impl Iterator<Item = &Arc<PlacementEntry>> {
+        self.placements.values()
+    }
+
+    /// The templates that a cluster holds or is to lose.
+    pub(crate) fn of_cluster(&self, cluster: &str) -> Vec<Key> {
+        self.placements
+            .values()
+            .filter(|it| it.clusters().any(|name| name == cluster))
+            .map(|it| Arc::clone(&it.key))
+            .collect()
+    }
+
+    pub(crate) fn revision(&self, key: &ObjectKey, hash: &str) -> Option<Arc<RevisionEntry>> {
+        let name = format!("{}-{hash}", placement_name(&key.gvk, &key.name));
+        self.revisions.get(&(key.namespace.clone(), name)).cloned()
+    }
+
+    pub(crate) fn namespace(&self, name: &str) -> Option<Arc<NamespaceEntry>> {
+        self.namespaces.get(name).cloned()
+    }
+
+    /// Whether any freeze stops writes of that namespace into that cluster.
+    pub(crate) fn is_frozen(&self, cluster: &str, namespace: &str) -> bool {
+        self.freezes.values().any(|it| it.holds(cluster, namespace))
+    }
+
+    pub(crate) fn put_placement(&mut self, entry: PlacementEntry) -> Due {
+        let key = Arc::clone(&entry.key);
+        let before = self.placements.get(&key);
+        if before.is_some_and(|it| it.spec == entry.spec && it.generation == entry.generation) {
+            return Vec::new();
+        }
+        let mut due: Due =
+            entry.clusters().map(|it| (it.to_owned(), Arc::clone(&key))).collect();
+        for cluster in before.iter().flat_map(|it| it.clusters()) {
+            if !due.iter().any(|(it, _)| it == cluster) {
+                due.push((cluster.to_owned(), Arc::clone(&key)));
+            }
+        }
+        self.placements.insert(key, Arc::new(entry));
+        due
+    }
+
+    pub(crate) fn drop_placement(&mut self, key: &ObjectKey) -> Due {
+        let Some(gone) = self.placements.remove(key) else { return Vec::new() };
+        gone.clusters().map(|it| (it.to_owned(), Arc::clone(&gone.key))).collect()
+    }
+
+    pub(crate) fn put_revision(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        template: &ObjectKey,
+        entry: RevisionEntry,
+    ) -> Due {
+        let hash = entry.hash.clone();
+        let known = self.revisions.insert((namespace.to_owned(), name.to_owned()), Arc::new(entry));
+        if known.is_some() {
+            return Vec::new();
+        }
+        let Some(placement) = self.placements.get(template) else { return Vec::new() };
+        placement
+            .spec
+            .clusters
+            .iter()
+            .filter(|it| it.revision == hash)
+            .map(|it| (it.name.clone(), Arc::clone(&placement.key)))
+            .collect()
+    }
+
+    pub(crate) fn drop_revision(&mut self, namespace: &str, name: &str) {
+        self.revisions.remove(&(namespace.to_owned(), name.to_owned()));
+    }
+
+    /// Says whether anything that passes look at has changed.
+    pub(crate) fn put_cluster(&mut self, mut entry: ClusterEntry) -> bool {
+        entry.facts.sets = self.sets_of(&entry.facts);
+        let name = entry.facts.name.clone();
+        if self.clusters.get(&name).is_some_and(|it| **it == entry) {
+            return false;
+        }
+        self.clusters.insert(name, Arc::new(entry));
+        true
+    }
+
+    fn sets_of(&self, facts: &ClusterFacts) -> std::collections::BTreeSet<String> {
+        self.sets
+            .iter()
+            .filter(|(_, set)| {
+                let named = set.names.iter().any(|it| glob(it, &facts.name));
+                let labelled = !set.label_selector.is_empty() && set.label_selector.matches(&facts.labels);
+                named || labelled || (set.names.is_empty() && set.label_selector.is_empty())
+            })
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
+    /// A set changed: who is in it is computed anew. Says which clusters it changed.
+    pub(crate) fn put_set(&mut self, name: &str, spec: Option<ClusterSetSpec>) -> Vec<String> {
+        match spec {
+            Some(spec) => drop(self.sets.insert(name.to_owned(), spec)),
+            None => drop(self.sets.remove(name)),
+        }
+        let entries: Vec<ClusterEntry> = self.clusters.values().map(|it| (**it).clone()).collect();
+        entries
+            .into_iter()
+            .filter_map(|it| {
+                let name = it.facts.name.clone();
+                self.put_cluster(it).then_some(name)
+            })
+            .collect()
+    }
+
+    /// The clusters that hold copies in a namespace whose labels or annotations changed, each with one of the copies.
+    pub(crate) fn put_namespace(&mut self, name: &str, entry: Option<NamespaceEntry>) -> Due {
+        let changed = match entry {
+            None => {
+                self.namespaces.remove(name);
+                false
+            }
+            Some(entry) if self.namespaces.get(name).is_some_and(|it| **it == entry) => false,
+            Some(entry) => self.namespaces.insert(name.to_owned(), Arc::new(entry)).is_some(),
+        };
+        if !changed {
+            return Vec::new();
+        }
+        let mut due: BTreeMap<String, Key> = BTreeMap::new();
+        for placement in self.placements.values().filter(|it| it.key.namespace == name) {
+            for placed in &placement.spec.clusters {
+                due.entry(placed.name.clone()).or_insert_with(|| Arc::clone(&placement.key));
+            }
+        }
+        due.into_iter().collect()
+    }
+
+    /// Says whether the freeze is another one now.
+    pub(crate) fn put_freeze(&mut self, name: &str, freeze: Option<Freeze>) -> bool {
+        match freeze {
+            Some(freeze) => self.freezes.insert(name.to_owned(), freeze.clone()) != Some(freeze),
+            None => self.freezes.remove(name).is_some(),
+        }
+    }
+}
+
+/// What is read of an object's metadata.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct Meta {
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) namespace: String,
+    #[serde(default)]
+    pub(crate) uid: String,
+    #[serde(default)]
+    pub(crate) generation: i64,
+    #[serde(default)]
+    pub(crate) labels: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) annotations: BTreeMap<String, String>,
+}
+
+/// A Placement or a ClusterPlacement as it is watched.
+#[derive(Debug, Deserialize)]
+pub(crate) struct WatchedPlacement {
+    pub(crate) metadata: Meta,
+    #[serde(default)]
+    pub(crate) spec: PlacementSpec,
+    #[serde(default)]
+    pub(crate) status: Option<PlacementStatus>,
+}
+
+impl WatchedPlacement {
+    pub(crate) fn key(&self) -> ObjectKey {
+        let template = &self.spec.template;
+        ObjectKey {
+            gvk: Gvk::new(&template.api_version, &template.kind),
+            namespace: self.metadata.namespace.clone(),
+            name: template.name.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(generation: i64, clusters: &[&str]) -> PlacementEntry {
+        PlacementEntry {
+            key: Arc::new(ObjectKey {
+                gvk: Gvk::new("apps/v1", "Deployment"),
+                namespace: "shop".into(),
+                name: "web".into(),
+            }),
+            name: "deployment-web".into(),
+            generation,
+            spec: PlacementSpec {
+                clusters: clusters
+                    .iter()
+                    .map(|it| PlacedCluster {
+                        name: (*it).into(),
+                        revision: "r1".into(),
+                        ..PlacedCluster::default()
+                    })
+                    .collect(),
+                ..PlacementSpec::default()
+            },
+        }
+    }
+
+    fn names(due: Due) -> Vec<String> {
+        due.into_iter().map(|(cluster, _)| cluster).collect()
+    }
+
+    #[test]
+    fn a_changed_placement_is_due_in_the_clusters_it_names_and_named_and_an_equal_one_nowhere() {
+        let mut index = Index::default();
+        assert_eq!(names(index.put_placement(entry(1, &["a", "b"]))), ["a", "b"]);
+        assert_eq!(names(index.put_placement(entry(1, &["a", "b"]))), [""; 0]);
+        assert_eq!(names(index.put_placement(entry(2, &["b", "c"]))), ["b", "c", "a"]);
+    }
+
+    #[test]
+    fn a_revision_that_comes_after_its_placement_makes_the_passes_due_that_wait_for_it() {
+        let mut index = Index::default();
+        index.put_placement(entry(1, &["a"]));
+        let key = Arc::clone(&entry(1, &[]).key);
+        let revision = |hash: &str| RevisionEntry {
+            hash: hash.into(),
+            generation: 1,
+            content: RawValue::from_string("{}".into()).expect("JSON"),
+            rules: Vec::new(),
+        };
+        assert_eq!(names(index.put_revision("shop", "deployment-web-r1", &key, revision("r1"))), ["a"]);
+        assert_eq!(names(index.put_revision("shop", "deployment-web-r2", &key, revision("r2"))), [""; 0]);
+        assert!(index.revision(&key, "r1").is_some());
+    }
+
+    #[test]
+    fn rule_1_3_a_freeze_of_any_budget_holds() {
+        let mut index = Index::default();
+        let freeze = Freeze { clusters: vec!["a".into()], ..Freeze::default() };
+        assert!(index.put_freeze("default", Some(freeze)));
+        assert!(index.is_frozen("a", "shop") && !index.is_frozen("b", "shop"));
+        assert!(index.put_freeze("default", None));
+        assert!(!index.is_frozen("a", "shop"));
+    }
+}

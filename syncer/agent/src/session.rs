@@ -1,0 +1,504 @@
+//! One connection to one member: what is seen there, and whether it answers.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use federation_types::names::{Gvk, MANAGED_LABEL, ObjectKey};
+use futures::{StreamExt as _, stream::FuturesUnordered};
+use parking_lot::Mutex;
+use providers_core::MemberClient;
+use syncer_render::{
+    Owner, SyncPlan, drift,
+    health,
+    marks::{self, RevisionMark},
+};
+use tokio::{sync::Notify, task::JoinSet, time::timeout};
+
+use crate::{
+    context::Shared,
+    follow::{self, Source},
+    index::NamespaceEntry,
+    kinds::{Kinds, Resource},
+    live::LiveObject,
+    queue::{Key, Queue},
+    slot::{Outcome, Seen, Slot},
+};
+
+/// How far the cache of a kind's copies is.
+#[derive(Clone, Debug)]
+pub(crate) enum KindState {
+    Starting,
+    Synced(Arc<Resource>),
+    /// The member does not serve it.
+    Missing,
+}
+
+pub(crate) struct Session {
+    pub(crate) cluster: String,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) client: MemberClient,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) slots: Mutex<HashMap<Key, Slot>>,
+    pub(crate) kinds: Mutex<HashMap<Gvk, KindState>>,
+    /// Namespaces that are known to be there, with what they were last seen to be on the hub.
+    pub(crate) namespaces: Mutex<HashMap<String, Arc<NamespaceEntry>>>,
+    served: Kinds,
+    followers: Mutex<JoinSet<()>>,
+    dark: AtomicBool,
+    /// The first comparison is done: writes may begin.
+    compared: AtomicBool,
+    suspicion: Notify,
+    settled: Notify,
+    over: Notify,
+}
+
+/// Passes of one member at a time.
+const IN_FLIGHT: usize = 32;
+const PROBE: Duration = Duration::from_secs(5);
+
+impl Session {
+    pub(crate) fn new(
+        cluster: &str,
+        shared: &Arc<Shared>,
+        client: MemberClient,
+        queue: &Arc<Queue>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            cluster: cluster.to_owned(),
+            shared: Arc::clone(shared),
+            client,
+            queue: Arc::clone(queue),
+            slots: Mutex::default(),
+            kinds: Mutex::default(),
+            namespaces: Mutex::default(),
+            served: Kinds::default(),
+            followers: Mutex::new(JoinSet::new()),
+            dark: AtomicBool::new(false),
+            compared: AtomicBool::new(false),
+            suspicion: Notify::new(),
+            settled: Notify::new(),
+            over: Notify::new(),
+        })
+    }
+
+    /// Compares what is there with what is wanted, and then works until the credentials end or the connection must be
+    /// made anew.
+    pub(crate) async fn run(self: &Arc<Self>) {
+        let _followers = EndFollowers(Arc::clone(self));
+        self.queue.pause(true);
+        let keys = self.shared.index.read().of_cluster(&self.cluster);
+        let mut kinds: HashSet<Gvk> = keys.iter().map(|it| it.gvk.clone()).collect();
+        kinds.insert(namespace_kind());
+        let first = async {
+            for gvk in &kinds {
+                self.ensure_kind(gvk).await;
+            }
+            while !kinds.iter().all(|gvk| self.is_settled(gvk)) {
+                self.settled.notified().await;
+            }
+            self.compare_all(&keys);
+            self.compared.store(true, Ordering::Relaxed);
+            for key in keys {
+                self.queue.push(key);
+            }
+            self.queue.pause(self.is_dark());
+            self.work().await;
+        };
+        tokio::select! {
+            () = first => (),
+            () = self.watch_health() => (),
+            () = self.over.notified() => (),
+        }
+        self.queue.pause(true);
+    }
+
+    /// Ends the session: the credentials or the connection must be renewed.
+    pub(crate) fn end(&self) {
+        self.over.notify_one();
+    }
+
+    /// Something went unanswered: looks whether the member is there at all.
+    pub(crate) fn suspect(&self) {
+        self.suspicion.notify_one();
+    }
+
+    pub(crate) fn is_dark(&self) -> bool {
+        self.dark.load(Ordering::Relaxed)
+    }
+
+    async fn work(self: &Arc<Self>) {
+        let mut running = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                key = self.queue.next(), if running.len() < IN_FLIGHT => {
+                    running.push(async move {
+                        let retry = self.pass(&key).await;
+                        (key, retry)
+                    });
+                }
+                Some((key, retry)) = running.next(), if !running.is_empty() => {
+                    self.queue.done(&key);
+                    if let Some(delay) = retry {
+                        self.queue.push_after(key, delay);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The circuit breaker: while the member does not answer nothing is sent, and its copies are shown as unreachable.
+    async fn watch_health(self: &Arc<Self>) {
+        loop {
+            self.suspicion.notified().await;
+            let mut pause = Duration::from_secs(1);
+            loop {
+                match timeout(PROBE, self.client.rest().apiserver_version()).await {
+                    Ok(Ok(_)) => break,
+                    Ok(Err(kube::Error::Api(status))) if status.code == 401 => return self.end(),
+                    // An answer of any other kind is an answer.
+                    Ok(Err(kube::Error::Api(status))) if status.code < 500 => break,
+                    Ok(Err(error)) => self.darken(&error.to_string()),
+                    Err(_) => self.darken("no answer in time"),
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(15));
+            }
+            if self.dark.swap(false, Ordering::Relaxed) {
+                tracing::info!(cluster = %self.cluster, "answers again");
+                for key in self.shared.index.read().of_cluster(&self.cluster) {
+                    self.queue.push(key);
+                }
+            }
+            self.queue.pause(!self.compared.load(Ordering::Relaxed));
+        }
+    }
+
+    fn darken(&self, why: &str) {
+        if !self.dark.swap(true, Ordering::Relaxed) {
+            tracing::warn!(cluster = %self.cluster, why, "does not answer");
+            self.queue.pause(true);
+        }
+        self.shared.darken(&self.cluster, why);
+    }
+
+    fn is_settled(&self, gvk: &Gvk) -> bool {
+        matches!(
+            self.kinds.lock().get(gvk),
+            Some(KindState::Synced(_) | KindState::Missing)
+        )
+    }
+
+    /// Begins to follow a kind's copies if that was not done yet, and says how far it is.
+    pub(crate) async fn ensure_kind(self: &Arc<Self>, gvk: &Gvk) -> KindState {
+        {
+            let mut kinds = self.kinds.lock();
+            if let Some(state) = kinds.get(gvk) {
+                return state.clone();
+            }
+            kinds.insert(gvk.clone(), KindState::Starting);
+        }
+        match self.served.find(self.client.rest(), gvk).await {
+            Ok(Some(resource)) => {
+                self.follow(gvk, &resource);
+                KindState::Starting
+            }
+            Ok(None) => {
+                self.kinds.lock().insert(gvk.clone(), KindState::Missing);
+                self.settled.notify_one();
+                KindState::Missing
+            }
+            Err(error) => {
+                tracing::debug!(cluster = %self.cluster, %gvk, %error, "discovery failed");
+                self.kinds.lock().remove(gvk);
+                if let kube::Error::Api(status) = &error {
+                    if status.code == 401 {
+                        self.end();
+                    }
+                }
+                self.suspect();
+                self.retry_kind(gvk.clone());
+                KindState::Starting
+            }
+        }
+    }
+
+    fn retry_kind(self: &Arc<Self>, gvk: Gvk) {
+        let session = Arc::clone(self);
+        self.followers.lock().spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                match session.served.find(session.client.rest(), &gvk).await {
+                    Ok(Some(resource)) => return session.follow(&gvk, &resource),
+                    Ok(None) => {
+                        session.kinds.lock().insert(gvk, KindState::Missing);
+                        return session.settled.notify_one();
+                    }
+                    Err(_) => session.suspect(),
+                }
+            }
+        });
+    }
+
+    /// A kind that was missing may have come: the next pass asks again.
+    pub(crate) fn forget_kind(&self, gvk: &Gvk) {
+        let mut kinds = self.kinds.lock();
+        if matches!(kinds.get(gvk), Some(KindState::Missing)) {
+            kinds.remove(gvk);
+        }
+    }
+
+    fn follow(self: &Arc<Self>, gvk: &Gvk, resource: &Arc<Resource>) {
+        self.kinds.lock().insert(gvk.clone(), KindState::Starting);
+        let (session, gvk, resource) = (Arc::clone(self), gvk.clone(), Arc::clone(resource));
+        let source = Source {
+            path: resource.all(),
+            label_selector: Some(format!("{MANAGED_LABEL}=true")),
+        };
+        self.followers.lock().spawn(async move {
+            // Copies that were known when a list began and are not in it are gone; one made meanwhile is not.
+            let mut unseen: HashSet<Key> = HashSet::new();
+            follow::follow(session.client.watch(), &source, |seen| match seen {
+                follow::Seen::Restart => unseen = session.known(&gvk),
+                follow::Seen::Object(text) => match LiveObject::parse(text) {
+                    Ok(live) => {
+                        let key = session.observe(&gvk, &live);
+                        unseen.remove(&key);
+                    }
+                    Err(error) => tracing::warn!(%gvk, %error, "an object was not understood"),
+                },
+                follow::Seen::Deleted(text) => {
+                    if let Ok(live) = LiveObject::parse(text) {
+                        session.vanished(&Arc::new(live.key(&gvk)), Some(live.uid()));
+                    }
+                }
+                follow::Seen::Synced => {
+                    for key in unseen.drain() {
+                        session.vanished(&key, None);
+                    }
+                    session.synced(&gvk, &resource);
+                }
+                follow::Seen::Broken(error) => match error.code() {
+                    Some(401) => session.end(),
+                    // The kind is not served any more; its copies are no longer seen and must not count as gone.
+                    Some(404) => {
+                        session.kinds.lock().insert(gvk.clone(), KindState::Missing);
+                        session.settled.notify_one();
+                    }
+                    _ => session.suspect(),
+                },
+            })
+            .await;
+        });
+    }
+
+    fn synced(&self, gvk: &Gvk, resource: &Arc<Resource>) {
+        let before =
+            self.kinds.lock().insert(gvk.clone(), KindState::Synced(Arc::clone(resource)));
+        if matches!(before, Some(KindState::Synced(_))) {
+            return;
+        }
+        self.settled.notify_one();
+        let wanted = self.shared.index.read().of_cluster(&self.cluster);
+        for key in wanted.into_iter().filter(|it| it.gvk == *gvk) {
+            self.queue.push(key);
+        }
+        for key in self.known(gvk) {
+            self.queue.push(key);
+        }
+    }
+
+    fn known(&self, gvk: &Gvk) -> HashSet<Key> {
+        let slots = self.slots.lock();
+        let known = slots.iter().filter(|(key, slot)| key.gvk == *gvk && slot.seen.is_some());
+        known.map(|(key, _)| Arc::clone(key)).collect()
+    }
+
+    /// Takes over what is seen of an object, and asks for a pass if it is not what the last pass left.
+    pub(crate) fn observe(&self, gvk: &Gvk, live: &LiveObject) -> Key {
+        let key = Arc::new(live.key(gvk));
+        let owner =
+            marks::owner(&self.shared.hub_uid, &key, live.annotations(), live.has_controller());
+        let Owner::Us { template } = owner else {
+            self.vanished(&key, None);
+            return key;
+        };
+        let version = live.resource_version();
+        let content = live.content_hash();
+        let mark = marks::revision_mark(live.annotations()).unwrap_or_default();
+        let known = {
+            let slots = self.slots.lock();
+            let known = slots.get(&key).and_then(|it| it.seen.as_ref());
+            if known.is_some_and(|it| version != 0 && it.version >= version && it.uid == live.uid())
+            {
+                return key;
+            }
+            known.filter(|it| it.uid == live.uid() && it.content == content).map(|it| it.drift.clone())
+        };
+        let changed = known.is_none();
+        let drift = known.unwrap_or_else(|| self.drift_of(&key, &mark, live));
+        let seen = Seen {
+            uid: live.uid().to_owned(),
+            version,
+            template,
+            mark,
+            content,
+            drift,
+            terminating: live.is_terminating(),
+            health: Arc::new(health::assess(gvk, &live.value)),
+            scaled_by: live.scaled_by.clone(),
+            created_at: live.created_at,
+        };
+        let due = {
+            let mut slots = self.slots.lock();
+            let slot = slots.entry(Arc::clone(&key)).or_default();
+            let due = changed
+                || slot.seen.as_ref().is_none_or(|it| {
+                    it.terminating != seen.terminating || it.scaled_by != seen.scaled_by
+                });
+            slot.foreign = None;
+            slot.seen = Some(seen);
+            due
+        };
+        self.report(&key);
+        if due {
+            self.queue.push(Arc::clone(&key));
+        }
+        key
+    }
+
+    /// The copy is not seen any more. With a uid only that one, as another may have its name by now.
+    pub(crate) fn vanished(&self, key: &Key, uid: Option<&str>) {
+        {
+            let mut slots = self.slots.lock();
+            let Some(slot) = slots.get_mut(key) else { return };
+            let Some(seen) = &slot.seen else { return };
+            if uid.is_some_and(|it| it != seen.uid) {
+                return;
+            }
+            slot.seen = None;
+        }
+        if key.gvk == namespace_kind() {
+            self.namespaces.lock().remove(&key.name);
+        }
+        self.queue.push(Arc::clone(key));
+    }
+
+    /// Fields of the manifest that the mark names which the live object holds otherwise, less those that the member was
+    /// seen not to keep. A mark that is not the wanted one is written anew anyway.
+    fn drift_of(&self, key: &Key, mark: &RevisionMark, live: &LiveObject) -> Vec<String> {
+        let Some(wanted) = self.wanted_manifest(key, live.scaled_by.is_some()) else {
+            return Vec::new();
+        };
+        if wanted.manifest.mark.digest != mark.digest {
+            return Vec::new();
+        }
+        let mut found = drift::differences(&wanted.manifest.object, &live.value);
+        if let Some(slot) = self.slots.lock().get(key) {
+            found.retain(|it| !slot.not_kept.contains(it));
+        }
+        found
+    }
+
+    /// Compares everything before anything is written (RULES 1.7).
+    fn compare_all(self: &Arc<Self>, keys: &[Key]) {
+        let now = self.shared.now();
+        let wanted = keys
+            .iter()
+            .filter_map(|key| Some((ObjectKey::clone(key), self.wanted(key)?)))
+            .collect();
+        let observed = {
+            let slots = self.slots.lock();
+            slots
+                .iter()
+                .map(|(key, slot)| (ObjectKey::clone(key), slot.standing(now)))
+                .collect()
+        };
+        let plan = {
+            let index = self.shared.index.read();
+            SyncPlan::between(&wanted, &observed, |key| {
+                index.is_frozen(&self.cluster, &key.namespace)
+            })
+        };
+        tracing::info!(
+            cluster = %self.cluster,
+            copies = observed.len(),
+            wanted = wanted.len(),
+            steps = plan.steps.len(),
+            rewrites = plan.rewrites(),
+            "compared"
+        );
+        tracing::debug!(cluster = %self.cluster, "plan\n{plan}");
+    }
+
+    /// Tells the board how a copy stands.
+    pub(crate) fn report(&self, key: &Key) {
+        let Some(entry) = self.shared.index.read().placement(key) else { return };
+        let removing = entry.removed(&self.cluster).is_some();
+        if !removing && entry.placed(&self.cluster).is_none() {
+            return;
+        }
+        if self.is_dark() {
+            return;
+        }
+        let report = {
+            let slots = self.slots.lock();
+            let Some(slot) = slots.get(key) else { return };
+            // A Job that is gone after its end keeps its last word.
+            if slot.seen.is_none() && slot.outcome == Outcome::Synced(entry.generation) {
+                None
+            } else {
+                Some(slot.report(entry.generation, removing))
+            }
+        };
+        match report {
+            Some(report) => self.shared.board.report(key, &self.cluster, report),
+            None => {
+                if let Some(mut last) = self.shared.board.last(key, &self.cluster) {
+                    last.current = true;
+                    last.stale = false;
+                    self.shared.board.report(key, &self.cluster, last);
+                }
+            }
+        }
+    }
+
+    /// How many copies this hub holds here, and which of them nobody knows of.
+    pub(crate) fn census(&self) -> (i64, Vec<String>) {
+        let index = self.shared.index.read();
+        let slots = self.slots.lock();
+        let mut unknown = Vec::new();
+        let mut copies = 0;
+        for key in slots.iter().filter(|(_, slot)| slot.seen.is_some()).map(|(key, _)| key) {
+            copies += 1;
+            let entry = index.placement(key);
+            let placed = entry.is_some_and(|it| it.clusters().any(|name| name == self.cluster));
+            // A namespace comes with its first copy and needs no Placement of its own.
+            let carried = key.gvk == namespace_kind() && index.namespace(&key.name).is_some();
+            if !placed && !carried {
+                unknown.push(key.to_string());
+            }
+        }
+        unknown.sort();
+        unknown.truncate(100);
+        (copies, unknown)
+    }
+}
+
+/// Followers hold the session: they end when its run does, however it ends.
+struct EndFollowers(Arc<Session>);
+
+impl Drop for EndFollowers {
+    fn drop(&mut self) {
+        self.0.followers.lock().abort_all();
+    }
+}
+
+pub(crate) fn namespace_kind() -> Gvk {
+    Gvk::new("v1", "Namespace")
+}
