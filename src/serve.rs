@@ -7,18 +7,24 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use clap::Args;
 use federation_server::{
+    app::Server,
     hooks::{Review, ReviewError},
     identity::Identity,
-    local::client,
     shell::{Shell, ShellOptions},
 };
-use federation_storage::RedbStore;
+use federation_storage::{Encryption, RedbStore};
+use federation_types::{
+    names::{Gvk, SYSTEM_NAMESPACE},
+    review::ExplanationSpec,
+};
+use kube::{Api, Client, api::DynamicObject, core::GroupVersionKind};
 use placement_controller::Controller;
+use providers_core::prices::sample_book;
 use serde_json::Value;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -100,12 +106,13 @@ impl Serve {
             allowed_exec: self.allowed_exec,
         };
         let kubeconfig = options.kubeconfig.display().to_string();
-        let hub = Hub::start(options).await?;
+        let mut hub = Hub::start(options).await?;
         output::progress(format_args!("hub at {}; kubeconfig: {kubeconfig}", hub.url));
         tokio::select! {
-            () = interrupted() => hub.stop().await,
-            ended = hub.ended() => ended,
+            () = interrupted() => (),
+            ended = hub.ended() => return ended,
         }
+        hub.stop().await
     }
 }
 
@@ -149,13 +156,16 @@ impl Hub {
         shell.tls_names = options.tls_names;
         shell.embedded = federation_types::crds::all();
         shell.admission = vec![Arc::new(Guard { controller: Arc::clone(&controller) })];
-        shell.reviews = vec![explanation(Arc::clone(&controller))];
+        let opened = Arc::new(OnceLock::new());
+        shell.reviews = vec![explanation(Arc::clone(&controller), Arc::clone(&opened))];
         let shell = Shell::open(shell).await?;
+        drop(opened.set(Arc::clone(&shell.server)));
         let url = shell.url();
         let hub_uid = shell.hub_uid();
         let ca_certificate = shell.ca_certificate();
         let server = Arc::clone(&shell.server);
-        let component = |name: &str| client(&server, Identity::component(name));
+        let component =
+            |name: &str| Client::new(server.local(Identity::component(name)), SYSTEM_NAMESPACE);
 
         let closing = CancellationToken::new();
         let mut tasks: JoinSet<Result<(), Failure>> = JoinSet::new();
@@ -166,14 +176,21 @@ impl Hub {
         let serving = shell.run(Some(options.kubeconfig), closing.clone());
         tasks.spawn(async move { Ok(serving.await?) });
         tasks.spawn(async move {
-            Ok(federation_lifecycle::run(lifecycle, federation_lifecycle::Options { ca_certificate }).await?)
+            Ok(federation_lifecycle::run(lifecycle, federation_lifecycle::Options::new(ca_certificate)).await?)
         });
-        tasks.spawn(async move { Ok(controller.run(placement, sample_prices()).await?) });
+        tasks.spawn(async move { Ok(controller.run(placement, sample_book()).await?) });
+        let allowed_exec: Vec<String> =
+            options.allowed_exec.iter().map(|it| it.display().to_string()).collect();
+        let exec = allowed_exec.clone();
+        tasks.spawn(async move {
+            providers_controller::run(providers, providers_controller::Options { allowed_exec }).await;
+            Ok(())
+        });
         Ok(Self { url, closing, tasks })
     }
 
     /// Ends with the first task that does: none of them should, so a lost one must not look like a quiet one.
-    pub(crate) async fn ended(mut self) -> Result<(), Failure> {
+    pub(crate) async fn ended(&mut self) -> Result<(), Failure> {
         match self.tasks.join_next().await {
             Some(Ok(Ok(()))) => Err("a part of the hub ended by itself".into()),
             Some(Ok(Err(error))) => Err(error),
@@ -191,23 +208,34 @@ impl Hub {
     }
 }
 
+/// Values under these keys are sealed at rest: Secrets, and the revisions that may hold their content.
+const SEALED: [&str; 3] =
+    ["/core/secrets/", "/archipel.dev/revisions/", "/archipel.dev/clusterrevisions/"];
+
 fn open(dir: &Path, key_file: Option<PathBuf>) -> Result<RedbStore, Failure> {
     std::fs::create_dir_all(dir).map_err(|error| format!("cannot make {}: {error}", dir.display()))?;
-    Ok(RedbStore::open(dir, key_file)?)
+    let encryption = Encryption::Prefixes { prefixes: SEALED.map(str::to_owned).into(), key_file };
+    Ok(RedbStore::open(dir, &encryption)?)
 }
 
-/// The review behind `archipel why`.
-fn explanation(controller: Arc<Controller>) -> Review {
+/// The review behind `archipel why`: answered to whoever may read the template.
+fn explanation(controller: Arc<Controller>, server: Arc<OnceLock<Arc<Server>>>) -> Review {
     Review {
         kind: "Explanation",
         resource: "explanations",
         namespaced: false,
-        answer: Arc::new(move |_identity: Identity, review: Value| {
+        answer: Arc::new(move |identity: Identity, review: Value| {
             let controller = Arc::clone(&controller);
+            let server = Arc::clone(&server);
             Box::pin(async move {
-                let spec = serde_json::from_value(review["spec"].clone()).map_err(|error| {
-                    ReviewError::Invalid { field: "spec".to_owned(), message: error.to_string() }
+                let spec: ExplanationSpec =
+                    serde_json::from_value(review["spec"].clone()).map_err(|error| {
+                        ReviewError::Invalid { field: "spec".to_owned(), message: error.to_string() }
+                    })?;
+                let server = server.get().ok_or_else(|| {
+                    ReviewError::Unavailable("the hub is still starting".to_owned())
                 })?;
+                may_read(&Client::new(server.local(identity), SYSTEM_NAMESPACE), &spec).await?;
                 let status = controller.explain(&spec).map_err(ReviewError::NotFound)?;
                 let mut answer = review;
                 answer["status"] = serde_json::to_value(status)
@@ -216,4 +244,26 @@ fn explanation(controller: Arc<Controller>) -> Review {
             })
         }),
     }
+}
+
+/// Reads the template as the caller: what the caller may not see is not explained.
+async fn may_read(caller: &Client, template: &ExplanationSpec) -> Result<(), ReviewError> {
+    let gvk = Gvk::new(&template.api_version, &template.kind);
+    let gvk = GroupVersionKind { group: gvk.group, version: gvk.version, kind: gvk.kind };
+    let refused = |error: kube::Error| match error {
+        kube::Error::Api(status) if status.code == 403 => ReviewError::Forbidden(status.message),
+        kube::Error::Api(status) if status.code == 404 => ReviewError::NotFound(status.message),
+        other => ReviewError::Unavailable(other.to_string()),
+    };
+    let (resource, _) = kube::discovery::pinned_kind(caller, &gvk).await.map_err(|_| {
+        let field = "spec.kind".to_owned();
+        ReviewError::Invalid { field, message: format!("the hub serves no {}", template.kind) }
+    })?;
+    let api: Api<DynamicObject> = if template.namespace.is_empty() {
+        Api::all_with(caller.clone(), &resource)
+    } else {
+        Api::namespaced_with(caller.clone(), &template.namespace, &resource)
+    };
+    api.get_metadata(&template.name).await.map_err(refused)?;
+    Ok(())
 }

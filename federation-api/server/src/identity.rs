@@ -17,6 +17,11 @@ impl Identity {
         Self::service_account("archipel-system", component)
     }
 
+    /// Whether it is one of our own components.
+    pub fn is_component(&self) -> bool {
+        self.user.starts_with("system:serviceaccount:archipel-system:")
+    }
+
     /// A ServiceAccount with the groups that Kubernetes gives to it.
     pub fn service_account(namespace: &str, name: &str) -> Self {
         Self {

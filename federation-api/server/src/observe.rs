@@ -25,7 +25,8 @@ pub trait Observer: Send + Sync + 'static {
     ) -> Response<ResponseBody>;
 }
 
-/// One line per change, with the target `audit`; every other request at debug. Never a body: it may be a secret.
+/// One line per change by anyone but the hub's own components, with the target `audit`; every other request at debug:
+/// a component's change follows from somebody's, and the objects themselves say which. Never a body: it may be a secret.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Audit;
 
@@ -43,7 +44,7 @@ impl Observer for Audit {
             .get(crate::authn::IMPERSONATED_BY)
             .and_then(|users| users.first())
             .map(String::as_str);
-        if is_change(attributes) {
+        if is_change(attributes) && !identity.is_component() {
             tracing::info!(
                 target: "audit",
                 user = identity.user,

@@ -164,12 +164,28 @@ pub struct NodeShape {
 }
 
 /// So many nodes with so much free on each.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FreeNodes {
     pub nodes: i64,
     /// Quantities by resource, `pods` among them.
     #[serde(flatten)]
     pub resources: BTreeMap<String, String>,
+}
+
+// By hand: a structural schema has either properties or additional ones, and the names of resources are open.
+impl JsonSchema for FreeNodes {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "FreeNodes".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "object",
+            "properties": {"nodes": {"type": "integer", "format": "int64"}},
+            "required": ["nodes"],
+            "x-kubernetes-preserve-unknown-fields": true,
+        })
+    }
 }
 
 /// A selection of clusters, and the namespaces that may use it. The set `all` exists from the first start.

@@ -51,14 +51,21 @@ pub(crate) fn explain(index: &Index, question: &ExplanationSpec) -> Result<Expla
             return Ok(ExplanationStatus { policy: winner.title(), summary, shadowed, ..Default::default() });
         }
     };
-    let mut snapshot = snapshot::build(index, &std::collections::BTreeSet::new());
+    let snapshot = snapshot::build(index, &std::collections::BTreeSet::new());
+    let only = if question.cluster.is_empty() {
+        None
+    } else {
+        let id = snapshot.fleet.id(&question.cluster);
+        Some(id.ok_or_else(|| format!("there is no cluster `{}`", question.cluster))?)
+    };
     let previous = placed.map(|it| still_meant(&it.spec)).unwrap_or_default();
     let mut status = placement_engine::explain(
         &snapshot.fleet,
-        &mut snapshot.room,
+        &snapshot.room,
         &template.workload,
         compiled,
         &previous,
+        only,
     );
     status.policy = winner.title();
     status.shadowed = shadowed;
@@ -67,12 +74,6 @@ pub(crate) fn explain(index: &Index, question: &ExplanationSpec) -> Result<Expla
         && !placed.spec.outcome.message.is_empty()
     {
         status.notes.push(format!("{}: {}", placed.spec.outcome.reason, placed.spec.outcome.message));
-    }
-    if !question.cluster.is_empty() {
-        status.clusters.retain(|it| it.cluster == question.cluster);
-        if status.clusters.is_empty() {
-            return Err(format!("there is no cluster `{}`", question.cluster));
-        }
     }
     Ok(status)
 }

@@ -14,10 +14,10 @@ use federation_types::{
 };
 use futures::{StreamExt, pin_mut};
 use kube::{
-    Api, Client, Resource, ResourceExt,
+    Api, Resource, ResourceExt,
     api::{ApiResource, DynamicObject},
     core::PartialObjectMeta,
-    runtime::{metadata_watcher, watcher},
+    runtime::watcher,
 };
 use placement_engine::workload::Workload;
 use serde::de::DeserializeOwned;
@@ -135,10 +135,10 @@ where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
 {
     let context = Arc::clone(context);
-    let api = Api::<K>::all(context.client.clone());
+    let api = Api::<PartialObjectMeta<K>>::all(context.client.clone());
     context.expect_sync(what);
     tasks.spawn(async move {
-        let stream = metadata_watcher(api, watcher::Config::default());
+        let stream = watcher(api, watcher::Config::default());
         pin_mut!(stream);
         let mut known = Known::default();
         while let Some(event) = stream.next().await {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use federation_types::{
-    names::{ALLOW_DELETE_ANNOTATION, GROUP, Gvk, ObjectKey, SYSTEM_NAMESPACE},
+    names::{ALLOW_DELETE_ANNOTATION, GROUP, Gvk, SYSTEM_NAMESPACE},
     policy::PlacementPolicySpec,
     validate::Problem,
 };

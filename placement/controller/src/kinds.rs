@@ -35,17 +35,26 @@ impl Kinds {
         self.running.get(kind).map(|it| &it.resource)
     }
 
-    /// Starts and ends watches so that they are what the index wants. A kind that the hub does not serve is marked so
-    /// and asked for again on the next call; its Placements are held (RULES 1.2).
-    pub(crate) async fn reconcile(&mut self, context: &Arc<Context>) {
-        let wanted = context.index.lock().wanted_kinds();
-        self.running.retain(|kind, _| wanted.contains_key(kind));
-        {
+    /// Starts and ends watches so that they are what the index wants. A kind that the hub does not serve is marked so,
+    /// and asked for again when `ask_again` is set; its Placements are held (RULES 1.2).
+    pub(crate) async fn reconcile(&mut self, context: &Arc<Context>, ask_again: bool) {
+        let wanted = {
             let mut index = context.index.lock();
+            let wanted = index.wanted_kinds();
             index.kinds.retain(|kind, _| wanted.contains_key(kind));
-        }
+            if self.running.keys().any(|kind| !wanted.contains_key(kind)) {
+                index.templates.retain(|key, _| {
+                    wanted.contains_key(&(key.gvk.group.clone(), key.gvk.kind.clone()))
+                });
+            }
+            wanted
+        };
+        self.running.retain(|kind, _| wanted.contains_key(kind));
         for (kind, version) in wanted {
             if self.running.get(&kind).is_some_and(|it| !it.task.is_finished()) {
+                continue;
+            }
+            if !ask_again && context.index.lock().kinds.get(&kind).is_some_and(|it| it.missing) {
                 continue;
             }
             self.running.remove(&kind);
@@ -63,11 +72,6 @@ impl Kinds {
                 }
             }
         }
-    }
-
-    /// Whether some kind is asked for that the hub does not serve.
-    pub(crate) fn waiting(context: &Context) -> bool {
-        context.index.lock().kinds.values().any(|it| it.missing)
     }
 }
 

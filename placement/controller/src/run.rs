@@ -100,6 +100,7 @@ struct Decider {
 
 impl Decider {
     async fn on_tick(&mut self) {
+        self.kinds.reconcile(&self.context, true).await;
         let now = Instant::now();
         let rested: Vec<ObjectKey> =
             self.failing.iter().filter(|(_, it)| it.0 <= now).map(|(key, _)| key.clone()).collect();
@@ -146,7 +147,7 @@ impl Decider {
 
     /// Decides whatever is dirty, as far as writes have room.
     async fn pass_over_all(&mut self) {
-        self.kinds.reconcile(&self.context).await;
+        self.kinds.reconcile(&self.context, false).await;
         let dirty = std::mem::take(&mut self.context.index.lock().dirty);
         if dirty.is_empty() {
             return;

@@ -182,6 +182,8 @@ fn component_roles() -> Vec<Value> {
                     "archipel.dev",
                     "placements clusterplacements revisions clusterrevisions rollouts changebudgets clustersets",
                 ),
+                // The sample prices of a first start.
+                rule("create", "archipel.dev", "pricebooks"),
                 rule("update patch", "archipel.dev", "*/status"),
             ],
         ),

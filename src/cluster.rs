@@ -1,0 +1,29 @@
+//! `archipel cluster`: join, list and let go of members (RULES 4.8).
+
+use clap::Subcommand;
+
+use crate::output::Failure;
+
+pub(crate) mod join;
+mod leave;
+mod list;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Cluster {
+    /// Join a cluster by its kubeconfig; exits once it is ready.
+    Join(Box<join::Join>),
+    /// List the members.
+    List(list::List),
+    /// Let a member go.
+    Leave(leave::Leave),
+}
+
+impl Cluster {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Join(it) => it.run().await,
+            Self::List(it) => it.run().await,
+            Self::Leave(it) => it.run().await,
+        }
+    }
+}

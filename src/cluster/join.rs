@@ -1,0 +1,281 @@
+//! `archipel cluster join`: who the cluster is, an account of our own there, and the MemberCluster that stands for it.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use clap::{Args, ValueEnum};
+use federation_types::{
+    cluster::{
+        Connection, KubeconfigConnection, MemberCluster, MemberClusterSpec, SecretRef, Taint,
+        TaintEffect,
+    },
+    condition,
+    names::{CLUSTER_UID_ANNOTATION, MEMBER_FINALIZER, SYSTEM_NAMESPACE},
+    reason::condition::READY,
+};
+use futures::StreamExt;
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ListParams, Patch, PatchParams, PostParams},
+    runtime::{WatchStreamExt, watcher},
+};
+use providers_core::{ConnectOptions, UserKubeconfig, join};
+use serde_json::json;
+
+use crate::{
+    hub::Hub,
+    output::{self, Failure},
+};
+
+/// How long a new member may take to become ready.
+const PATIENCE: Duration = Duration::from_secs(60);
+const MANAGER: &str = "archipel-cli";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Provider {
+    Eks,
+    Gke,
+    Aks,
+    Onprem,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Join {
+    /// The member's name in the hub.
+    name: String,
+    /// The cluster's kubeconfig: used once, to make an account of the hub's own.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: PathBuf,
+    /// A context of it; the current one if left out.
+    #[arg(long, value_name = "CONTEXT")]
+    context: Option<String>,
+    #[arg(long, value_enum)]
+    provider: Provider,
+    /// The provider's own name of the region.
+    #[arg(long, value_name = "REGION")]
+    region: String,
+    #[arg(long = "zone", value_name = "ZONE")]
+    zones: Vec<String>,
+    /// The jurisdiction that data in this cluster is under.
+    #[arg(long, value_name = "JURISDICTION", default_value = "")]
+    jurisdiction: String,
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
+    #[arg(long = "taint", value_name = "KEY=VALUE:EFFECT", value_parser = taint)]
+    taints: Vec<Taint>,
+    /// Its node pools grow and shrink by themselves.
+    #[arg(long)]
+    autoscaled: bool,
+    /// Keep the given credentials instead of making an account with a guard.
+    #[arg(long)]
+    keep_credentials: bool,
+    /// Return at once instead of waiting until it is ready.
+    #[arg(long)]
+    no_wait: bool,
+    #[command(flatten)]
+    hub: Hub,
+}
+
+/// What a join needs to know; the demo makes these itself.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) name: String,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) spec: MemberClusterSpec,
+    pub(crate) user: UserKubeconfig,
+    pub(crate) keep_credentials: bool,
+}
+
+impl Join {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let user = UserKubeconfig::read(&self.kubeconfig, self.context.as_deref())?;
+        let provider = self.provider.to_possible_value().map(|it| it.get_name().to_owned());
+        let request = Request {
+            name: self.name.clone(),
+            labels: self.labels.into_iter().collect(),
+            spec: MemberClusterSpec {
+                provider: provider.unwrap_or_default(),
+                region: self.region,
+                zones: self.zones,
+                jurisdiction: self.jurisdiction,
+                taints: self.taints,
+                autoscaled: self.autoscaled,
+                ..MemberClusterSpec::default()
+            },
+            user,
+            keep_credentials: self.keep_credentials,
+        };
+        let hub = self.hub.client().await?;
+        for note in join(&hub, request).await? {
+            output::progress(format_args!("note: {note}"));
+        }
+        if self.no_wait {
+            output::line(format_args!("{} joined; not waited for", self.name));
+            return Ok(());
+        }
+        let member = wait_until_ready(&hub, &self.name).await?;
+        let status = member.status.unwrap_or_default();
+        let (version, nodes) = (status.version, status.nodes);
+        output::line(format_args!("{} is ready: {version}, {nodes} nodes", self.name));
+        Ok(())
+    }
+}
+
+/// Joins a cluster; returns notes for the user. The hub gets something only after the cluster has given everything.
+pub(crate) async fn join(hub: &Client, request: Request) -> Result<Vec<String>, Failure> {
+    let Request { name, labels, mut spec, user, keep_credentials } = request;
+    let members = Api::<MemberCluster>::all(hub.clone());
+    if let Some(there) = members.get_opt(&name).await? {
+        let leaving = there.metadata.deletion_timestamp.is_some();
+        let state = if leaving { "is still leaving" } else { "has joined already" };
+        return Err(format!("{name} {state}; `archipel cluster leave {name}` lets it go first").into());
+    }
+    let identified = join::identify(&user, &ConnectOptions::default()).await?;
+    let uid = identified.uid.clone();
+    let fleet = members.list(&ListParams::default()).await?;
+    if let Some(first) = fleet.items.iter().find(|it| is(it, &uid)) {
+        let server = user.server();
+        return Err(format!("the cluster at {server} is a member already, as `{}`", first.name_any()).into());
+    }
+    let joined = if keep_credentials { identified.keep()? } else { identified.join().await? };
+
+    let secret_name = format!("member-{name}");
+    spec.accepted = true;
+    spec.connection = Connection {
+        kubeconfig: Some(KubeconfigConnection {
+            secret_ref: SecretRef {
+                namespace: SYSTEM_NAMESPACE.to_owned(),
+                name: secret_name.clone(),
+            },
+        }),
+    };
+    let mut member = MemberCluster::new(&name, spec);
+    member.metadata.labels = (!labels.is_empty()).then_some(labels);
+    member.metadata.finalizers = Some(vec![MEMBER_FINALIZER.to_owned()]);
+    member.annotations_mut().insert(CLUSTER_UID_ANNOTATION.to_owned(), uid);
+
+    let secrets = Api::<Secret>::namespaced(hub.clone(), SYSTEM_NAMESPACE);
+    let secret = Secret {
+        metadata: kube::api::ObjectMeta {
+            name: Some(secret_name.clone()),
+            ..kube::api::ObjectMeta::default()
+        },
+        data: Some(BTreeMap::from([("kubeconfig".to_owned(), ByteString(joined.kubeconfig))])),
+        type_: Some("Opaque".to_owned()),
+        ..Secret::default()
+    };
+    let apply = PatchParams::apply(MANAGER).force();
+    secrets
+        .patch(&secret_name, &apply, &Patch::Apply(&secret))
+        .await
+        .map_err(|error| format!("cannot keep the credentials of {name} in the hub: {error}"))?;
+    let made = match members.create(&PostParams::default(), &member).await {
+        Ok(made) => made,
+        Err(error) => {
+            // Nothing stays behind in the hub; the account in the member does no harm and is found by the next join.
+            let _ = secrets.delete(&secret_name, &kube::api::DeleteParams::default()).await;
+            return Err(format!("the hub did not take the MemberCluster {name}: {error}").into());
+        }
+    };
+    // With the member goes its secret, whoever deletes it.
+    let owner = json!({"metadata": {"ownerReferences": [{
+        "apiVersion": "archipel.dev/v1alpha1", "kind": "MemberCluster", "name": name,
+        "uid": made.metadata.uid,
+    }]}});
+    secrets.patch(&secret_name, &PatchParams::default(), &Patch::Merge(owner)).await?;
+    Ok(joined.notes)
+}
+
+fn is(member: &MemberCluster, uid: &str) -> bool {
+    let seen = member.status.as_ref().map(|it| it.uid.as_str());
+    seen == Some(uid) || member.annotations().get(CLUSTER_UID_ANNOTATION).is_some_and(|it| it == uid)
+}
+
+/// Watches a member until it is ready, and tells what it waits for.
+pub(crate) async fn wait_until_ready(hub: &Client, name: &str) -> Result<MemberCluster, Failure> {
+    let members = Api::<MemberCluster>::all(hub.clone());
+    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let mut changes = std::pin::pin!(watcher(members, config).default_backoff().applied_objects());
+    let mut said = String::new();
+    let waiting = async {
+        while let Some(change) = changes.next().await {
+            // An interrupted watch comes back by itself.
+            let Ok(member) = change else { continue };
+            let conditions = member.status.as_ref().map(|it| it.conditions.as_slice());
+            if condition::is_true(conditions.unwrap_or_default(), READY) {
+                return Some(member);
+            }
+            let found = condition::find(conditions.unwrap_or_default(), READY);
+            let now = found.map_or_else(
+                || "joined; the hub has not reached it yet".to_owned(),
+                |it| format!("{}: {}", it.reason, it.message),
+            );
+            if now != said {
+                output::progress(format_args!("{name}: {now}"));
+                said = now;
+            }
+        }
+        None
+    };
+    match tokio::time::timeout(PATIENCE, waiting).await {
+        Ok(Some(member)) => Ok(member),
+        Ok(None) => Err(format!("the hub stopped answering while {name} was waited for").into()),
+        Err(_) => {
+            let seconds = PATIENCE.as_secs();
+            Err(format!("{name} has joined but is not ready after {seconds} s: {said}").into())
+        }
+    }
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("is no KEY=VALUE".to_owned()),
+    }
+}
+
+/// `key=value:Effect` or `key:Effect`
+fn taint(text: &str) -> Result<Taint, String> {
+    let wrong = || "is no KEY=VALUE:EFFECT with NoSchedule, PreferNoSchedule or NoExecute".to_owned();
+    let (rest, effect) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let effect = match effect {
+        "NoSchedule" => TaintEffect::NoSchedule,
+        "PreferNoSchedule" => TaintEffect::PreferNoSchedule,
+        "NoExecute" => TaintEffect::NoExecute,
+        _ => return Err(wrong()),
+    };
+    let (key, value) = rest.split_once('=').unwrap_or((rest, ""));
+    if key.is_empty() {
+        return Err(wrong());
+    }
+    Ok(Taint { key: key.to_owned(), value: value.to_owned(), effect })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_and_taints_are_read_as_kubectl_writes_them() {
+        assert_eq!(label("tier=prod"), Ok(("tier".to_owned(), "prod".to_owned())));
+        assert!(label("tier").is_err() && label("=x").is_err());
+        let read = taint("gpu=a100:NoSchedule").unwrap();
+        assert_eq!((read.key.as_str(), read.value.as_str()), ("gpu", "a100"));
+        assert_eq!(taint("spot:NoExecute").unwrap().effect, TaintEffect::NoExecute);
+        assert!(taint("spot").is_err() && taint("spot:Never").is_err() && taint(":NoExecute").is_err());
+    }
+
+    #[test]
+    fn rule_4_8_a_cluster_is_known_by_its_uid_before_and_after_it_was_reached() {
+        let mut member = MemberCluster::new("a", MemberClusterSpec::default());
+        assert!(!is(&member, "u"));
+        member.annotations_mut().insert(CLUSTER_UID_ANNOTATION.to_owned(), "u".to_owned());
+        assert!(is(&member, "u"));
+        let mut seen = MemberCluster::new("b", MemberClusterSpec::default());
+        seen.status = Some(federation_types::cluster::MemberClusterStatus {
+            uid: "v".to_owned(),
+            ..Default::default()
+        });
+        assert!(is(&seen, "v") && !is(&seen, "u"));
+    }
+}

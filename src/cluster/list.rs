@@ -1,0 +1,87 @@
+//! `archipel cluster list`
+
+use clap::Args;
+use federation_types::{cluster::MemberCluster, condition, reason::condition::READY};
+use kube::{Api, ResourceExt, api::ListParams};
+
+use crate::{
+    hub::Hub,
+    output::{self, Failure, Format, Table},
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    #[arg(long, short = 'o', value_enum, default_value_t)]
+    output: Format,
+    #[command(flatten)]
+    hub: Hub,
+}
+
+impl List {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let members = Api::<MemberCluster>::all(self.hub.client().await?);
+        let mut members = members.list(&ListParams::default()).await?.items;
+        for member in &mut members {
+            member.metadata.managed_fields = None;
+        }
+        if output::machine(self.output, &members)? {
+            return Ok(());
+        }
+        if members.is_empty() {
+            output::line("no members yet: `archipel cluster join` adds one");
+            return Ok(());
+        }
+        table(&members, self.output == Format::Wide).print();
+        Ok(())
+    }
+}
+
+/// The members as a table.
+pub(super) fn table(members: &[MemberCluster], wide: bool) -> Table {
+    let mut headers = vec!["NAME", "PROVIDER", "REGION", "READY", "VERSION", "NODES", "COPIES"];
+    if wide {
+        headers.extend(["JURISDICTION", "TAINTS", "LAST SEEN", "MESSAGE"]);
+    }
+    let mut table = Table::new(&headers);
+    for member in members {
+        let status = member.status.clone().unwrap_or_default();
+        let ready = condition::find(&status.conditions, READY);
+        let word = match ready {
+            None => "Unknown".to_owned(),
+            Some(it) if it.status == "True" => "True".to_owned(),
+            Some(it) => format!("{} ({})", it.status, it.reason),
+        };
+        let mut cells = vec![
+            member.name_any(),
+            member.spec.provider.clone(),
+            member.spec.region.clone(),
+            word,
+            status.version,
+            status.nodes.to_string(),
+            status.copies.to_string(),
+        ];
+        if wide {
+            let taints = member.spec.taints.iter().map(|it| format!("{}={}:{:?}", it.key, it.value, it.effect));
+            cells.push(member.spec.jurisdiction.clone());
+            cells.push(taints.collect::<Vec<_>>().join(","));
+            cells.push(status.last_seen);
+            cells.push(ready.map(|it| it.message.clone()).unwrap_or_default());
+        }
+        table.row(cells);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use federation_types::cluster::MemberClusterSpec;
+
+    use super::*;
+
+    #[test]
+    fn a_member_that_was_never_reached_is_not_shown_as_ready() {
+        let spec = MemberClusterSpec { provider: "eks".to_owned(), ..Default::default() };
+        let text = table(&[MemberCluster::new("a", spec)], false).to_string();
+        assert!(text.contains("Unknown"), "{text}");
+    }
+}
