@@ -14,9 +14,9 @@ mod walk;
 
 use serde_json::{Map, Value, json};
 
+use change::Emptied;
 pub use conflict::{ApplyError, Conflict, Conflicts};
 pub use fieldset::FieldSet;
-use change::Emptied;
 use managed::{Entry, Managed, ManagerId, is_reset};
 use schema::Ty;
 use walk::{Comparison, compare, fields_of, with_named_fields};

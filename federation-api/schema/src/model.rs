@@ -139,6 +139,8 @@ pub struct Field {
 pub struct Rules {
     /// Null is a value (what [`Field::nullable`] says for the items of lists and the entries of maps).
     pub nullable: bool,
+    /// What null becomes in a list or a map, where it may not stand.
+    pub default: Option<Value>,
     pub enumeration: Vec<Value>,
     pub pattern: Option<crate::crd::Pattern>,
     pub format: Option<Box<str>>,

@@ -152,7 +152,9 @@ pub fn qualified(s: &str) -> Vec<String> {
                 errors.push("prefix part must be non-empty".to_owned());
             } else {
                 errors.extend(
-                    dns1123_subdomain(prefix).into_iter().map(|m| format!("prefix part {}", m.replace("253 characters", "253 bytes"))),
+                    dns1123_subdomain(prefix).into_iter().map(|m| {
+                        format!("prefix part {}", m.replace("253 characters", "253 bytes"))
+                    }),
                 );
             }
             name

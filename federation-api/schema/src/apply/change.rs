@@ -157,7 +157,9 @@ fn remove_at(value: &Value, gone: &FieldSet, ty: &Ty, emptied: Emptied) -> Optio
                     continue;
                 }
                 let kept = match gone.below(&element) {
-                    Some(below) if !below.is_empty() => remove_at(entry, below, &map.field(name).0, emptied),
+                    Some(below) if !below.is_empty() => {
+                        remove_at(entry, below, &map.field(name).0, emptied)
+                    }
                     _ => Some(entry.clone()),
                 };
                 match kept {
@@ -178,7 +180,9 @@ fn remove_at(value: &Value, gone: &FieldSet, ty: &Ty, emptied: Emptied) -> Optio
                     continue;
                 }
                 match gone.below(&element) {
-                    Some(below) if !below.is_empty() => out.extend(remove_at(item, below, &list.item, emptied)),
+                    Some(below) if !below.is_empty() => {
+                        out.extend(remove_at(item, below, &list.item, emptied));
+                    }
                     _ => out.push(item.clone()),
                 }
             }

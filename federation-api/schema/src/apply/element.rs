@@ -114,7 +114,8 @@ impl PathElement {
             "i" => Self::Index(rest.parse().map_err(|_| format!("not an index: {rest}"))?),
             "k" => match json(rest)? {
                 Value::Object(keys) => {
-                    let mut keys: Vec<_> = keys.into_iter().map(|(k, v)| (k.into(), Scalar(v))).collect();
+                    let mut keys: Vec<_> =
+                        keys.into_iter().map(|(k, v)| (k.into(), Scalar(v))).collect();
                     keys.sort();
                     Self::Key(keys)
                 }

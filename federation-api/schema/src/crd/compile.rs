@@ -8,8 +8,7 @@ use super::{meta, rules, structural};
 use crate::{
     error::{FieldError, child, key},
     model::{
-        Field, ListTopology, NodeId, PatchStrategy, Schema, Shape, StringKind, StructShape,
-        TypeRef,
+        Field, ListTopology, NodeId, PatchStrategy, Schema, Shape, StringKind, StructShape, TypeRef,
     },
     validate::NOT_ENFORCED,
 };

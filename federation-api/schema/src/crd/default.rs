@@ -33,17 +33,30 @@ pub fn default(object: &mut Value, ty: &TypeRef) {
         }
         (Shape::Map { value: node, .. }, Value::Object(entries)) => {
             let ty = ty.at(*node);
+            for value in entries.values_mut() {
+                place(value, &ty);
+            }
             if !matches!(ty.node().shape, Shape::Any) && !nullable(&ty) {
                 entries.retain(|_, value| !value.is_null());
             }
-            entries.values_mut().for_each(|value| default(value, &ty));
         }
         (Shape::List { item, .. }, Value::Array(items)) => {
             let ty = ty.at(*item);
-            items.iter_mut().for_each(|value| default(value, &ty));
+            items.iter_mut().for_each(|value| place(value, &ty));
         }
         _ => {}
     }
+}
+
+/// An item or an entry: it cannot be missing, but null where it may not be.
+fn place(value: &mut Value, ty: &TypeRef) {
+    if value.is_null()
+        && !nullable(ty)
+        && let Some(default) = ty.node().rules.as_ref().and_then(|rules| rules.default.as_ref())
+    {
+        value.clone_from(default);
+    }
+    default(value, ty);
 }
 
 fn nullable(ty: &TypeRef) -> bool {

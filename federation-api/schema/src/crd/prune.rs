@@ -26,6 +26,7 @@ pub fn prune(object: &mut Value, ty: &TypeRef) {
             items.iter_mut().for_each(|value| prune(value, &ty));
         }
         (Shape::Any, _) => {}
+        (Shape::Struct(shape), _) if shape.open => {}
         (_, misplaced) => empty(misplaced),
     }
 }

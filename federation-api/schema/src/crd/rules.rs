@@ -58,6 +58,7 @@ pub(crate) fn read(schema: &Value) -> Option<Rules> {
     }
     let rules = Rules {
         nullable: flag("nullable"),
+        default: schema.get("default").filter(|d| !d.is_null()).cloned(),
         enumeration: list("enum"),
         pattern: text("pattern").and_then(|p| Pattern::new(p).ok()),
         format: text("format").map(Into::into),
@@ -80,6 +81,7 @@ pub(crate) fn read(schema: &Value) -> Option<Rules> {
         validations: list("x-kubernetes-validations"),
     };
     let empty = !rules.nullable
+        && rules.default.is_none()
         && rules.enumeration.is_empty()
         && rules.pattern.is_none()
         && rules.format.is_none()

@@ -49,6 +49,15 @@ impl Check {
         self.errors.push(FieldError::forbidden(child(at, name), why));
     }
 
+    /// Absent is required, anything else is invalid.
+    fn wrong(&mut self, schema: &Value, at: &str, name: &str, why: &str) {
+        if schema.get(name).is_none() {
+            self.require(at, name, why);
+        } else {
+            self.invalid(schema, at, name, why);
+        }
+    }
+
     fn invalid(&mut self, schema: &Value, at: &str, name: &str, why: &str) {
         let value = schema.get(name).cloned().unwrap_or_default();
         self.errors.push(FieldError::invalid(child(at, name), value, why));
@@ -218,7 +227,7 @@ impl Check {
         match text(schema, "x-kubernetes-map-type") {
             "" => {}
             _ if kind != "object" => {
-                self.invalid(
+                self.wrong(
                     schema,
                     at,
                     "type",
@@ -240,12 +249,7 @@ impl Check {
         let keys =
             schema.get("x-kubernetes-list-map-keys").and_then(Value::as_array).unwrap_or(&none);
         if !list_type.is_empty() && kind != "array" {
-            self.invalid(
-                schema,
-                at,
-                "type",
-                "must be array if x-kubernetes-list-type is specified",
-            );
+            self.wrong(schema, at, "type", "must be array if x-kubernetes-list-type is specified");
         }
         if !["", "atomic", "set", "map"].contains(&list_type) {
             let field = child(at, "x-kubernetes-list-type");

@@ -129,9 +129,11 @@ fn a_disruption_budgets_selector_is_replaced_whole() {
     use crate::catalogue::{Catalogue, Gvk};
     let kind = Gvk::new("policy", "v1", "PodDisruptionBudget");
     let ty = Catalogue::builtin().type_of(&kind).expect("it is built in");
-    let budget = serde_json::json!({"spec": {"minAvailable": 1, "selector": {"matchLabels": {"a": "1"}}}});
+    let budget =
+        serde_json::json!({"spec": {"minAvailable": 1, "selector": {"matchLabels": {"a": "1"}}}});
     let patch = serde_json::json!({"spec": {"selector": {"matchLabels": {"b": "2"}}}});
     let merged = strategic(&budget, &patch, &ty).expect("a well-formed patch");
-    let wanted = serde_json::json!({"spec": {"minAvailable": 1, "selector": {"matchLabels": {"b": "2"}}}});
+    let wanted =
+        serde_json::json!({"spec": {"minAvailable": 1, "selector": {"matchLabels": {"b": "2"}}}});
     assert_eq!(merged, wanted);
 }

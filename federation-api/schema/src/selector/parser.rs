@@ -54,7 +54,8 @@ impl Parser {
                 }
             }
             let requirement = self.requirement();
-            requirements.push(requirement.map_err(|e| format!("unable to parse requirement: {e}"))?);
+            requirements
+                .push(requirement.map_err(|e| format!("unable to parse requirement: {e}"))?);
             match self.next_value() {
                 (Token::End, _) => break,
                 (Token::Comma, _) => {

@@ -30,14 +30,71 @@ impl Dice {
 
 /// The fields that make interesting objects; all others would only dilute them.
 const FIELDS: &[&str] = &[
-    "metadata", "labels", "annotations", "finalizers", "ownerReferences", "spec", "template", "replicas", "selector",
-    "matchLabels", "containers", "initContainers", "name", "image", "args", "env", "value", "valueFrom", "fieldRef",
-    "fieldPath", "ports", "containerPort", "protocol", "port", "targetPort", "nodePort", "resources", "limits",
-    "requests", "volumes", "emptyDir", "hostPath", "path", "volumeMounts", "mountPath", "strategy", "type",
-    "rollingUpdate", "maxSurge", "tolerations", "key", "operator", "nodeSelector", "imagePullSecrets", "data",
-    "clusterIP", "externalIPs", "loadBalancerSourceRanges", "topologySpreadConstraints", "topologyKey",
-    "whenUnsatisfiable", "maxSkew", "status", "conditions", "uid", "apiVersion", "kind", "secret", "medium",
-    "hostAliases", "ip", "hostnames", "securityContext", "capabilities", "add",
+    "metadata",
+    "labels",
+    "annotations",
+    "finalizers",
+    "ownerReferences",
+    "spec",
+    "template",
+    "replicas",
+    "selector",
+    "matchLabels",
+    "containers",
+    "initContainers",
+    "name",
+    "image",
+    "args",
+    "env",
+    "value",
+    "valueFrom",
+    "fieldRef",
+    "fieldPath",
+    "ports",
+    "containerPort",
+    "protocol",
+    "port",
+    "targetPort",
+    "nodePort",
+    "resources",
+    "limits",
+    "requests",
+    "volumes",
+    "emptyDir",
+    "hostPath",
+    "path",
+    "volumeMounts",
+    "mountPath",
+    "strategy",
+    "type",
+    "rollingUpdate",
+    "maxSurge",
+    "tolerations",
+    "key",
+    "operator",
+    "nodeSelector",
+    "imagePullSecrets",
+    "data",
+    "clusterIP",
+    "externalIPs",
+    "loadBalancerSourceRanges",
+    "topologySpreadConstraints",
+    "topologyKey",
+    "whenUnsatisfiable",
+    "maxSkew",
+    "status",
+    "conditions",
+    "uid",
+    "apiVersion",
+    "kind",
+    "secret",
+    "medium",
+    "hostAliases",
+    "ip",
+    "hostnames",
+    "securityContext",
+    "capabilities",
+    "add",
 ];
 
 /// An object of a type.
@@ -62,7 +119,11 @@ pub(crate) fn value(dice: &mut Dice, ty: &TypeRef, depth: usize) -> Value {
         Shape::String(_) => json!("2026-01-01T00:00:00Z"),
         Shape::Quantity => json!(dice.pick(&["1", "2"])),
         Shape::IntOrString => {
-            if dice.chance(50) { json!(1) } else { json!("a") }
+            if dice.chance(50) {
+                json!(1)
+            } else {
+                json!("a")
+            }
         }
         Shape::Map { value: node, .. } => {
             let mut out = Map::new();
@@ -171,7 +232,9 @@ pub(crate) fn patch(dice: &mut Dice, ty: &TypeRef, live: &Value, depth: usize) -
                         list_directives(dice, &below, name, live, &mut out);
                         let mut made = patch(dice, &below, live, depth + 1);
                         // What is added and deleted at once depends on the order of a map there.
-                        let gone = out.get(&format!("$deleteFromPrimitiveList/{name}")).and_then(Value::as_array);
+                        let gone = out
+                            .get(&format!("$deleteFromPrimitiveList/{name}"))
+                            .and_then(Value::as_array);
                         if let (Some(gone), Value::Array(items)) = (gone, &mut made) {
                             items.retain(|item| !gone.contains(item));
                         }
@@ -184,7 +247,8 @@ pub(crate) fn patch(dice: &mut Dice, ty: &TypeRef, live: &Value, depth: usize) -
                 }
             }
             if (90..=93).contains(&odds) {
-                let mut kept: Vec<Value> = out.keys().filter(|k| !k.starts_with('$')).map(|k| json!(k)).collect();
+                let mut kept: Vec<Value> =
+                    out.keys().filter(|k| !k.starts_with('$')).map(|k| json!(k)).collect();
                 if odds == 93 {
                     kept.pop();
                 }
@@ -220,7 +284,8 @@ pub(crate) fn patch(dice: &mut Dice, ty: &TypeRef, live: &Value, depth: usize) -
             }
             if let Value::Array(more) = value(dice, ty, depth + 1) {
                 for one in more {
-                    let fresh = by.is_none_or(|key| !out.iter().any(|o| o.get(key) == one.get(key)));
+                    let fresh =
+                        by.is_none_or(|key| !out.iter().any(|o| o.get(key) == one.get(key)));
                     if fresh && dice.chance(50) {
                         out.push(one);
                     }
@@ -235,7 +300,13 @@ pub(crate) fn patch(dice: &mut Dice, ty: &TypeRef, live: &Value, depth: usize) -
     }
 }
 
-fn list_directives(dice: &mut Dice, ty: &TypeRef, name: &str, live: &Value, out: &mut Map<String, Value>) {
+fn list_directives(
+    dice: &mut Dice,
+    ty: &TypeRef,
+    name: &str,
+    live: &Value,
+    out: &mut Map<String, Value>,
+) {
     let (Shape::List { patch, .. }, Value::Array(items)) = (&ty.node().shape, live) else { return };
     if !patch.merge {
         return;
@@ -259,7 +330,10 @@ pub(crate) fn order(dice: &mut Dice, ty: &TypeRef, patch: &mut Value, live: &Val
                 let Some(value) = fields.get_mut(&**name) else { continue };
                 order(dice, &below, value, &live[&**name]);
                 let Shape::List { patch: strategy, .. } = &below.node().shape else { continue };
-                let (true, Value::Array(items)) = (strategy.merge && dice.chance(40), &*value) else { continue };
+                let (true, Value::Array(items)) = (strategy.merge && dice.chance(40), &*value)
+                else {
+                    continue;
+                };
                 let key = strategy.merge_key.as_deref();
                 let mut listed: Vec<Value> = Vec::new();
                 let theirs = live[&**name].as_array().cloned().unwrap_or_default();
@@ -271,7 +345,8 @@ pub(crate) fn order(dice: &mut Dice, ty: &TypeRef, patch: &mut Value, live: &Val
                         },
                         None => item.clone(),
                     };
-                    let deleted = gone.as_ref().and_then(Value::as_array).is_some_and(|g| g.contains(&entry));
+                    let deleted =
+                        gone.as_ref().and_then(Value::as_array).is_some_and(|g| g.contains(&entry));
                     if !listed.contains(&entry) && !deleted {
                         listed.push(entry);
                     }
@@ -285,7 +360,8 @@ pub(crate) fn order(dice: &mut Dice, ty: &TypeRef, patch: &mut Value, live: &Val
         (Shape::List { item, patch: strategy, .. }, Value::Array(items)) => {
             let Some(key) = strategy.merge_key.as_deref() else { return };
             for one in items {
-                let theirs = live.as_array().into_iter().flatten().find(|l| l.get(key) == one.get(key));
+                let theirs =
+                    live.as_array().into_iter().flatten().find(|l| l.get(key) == one.get(key));
                 order(dice, &ty.at(*item), one, theirs.unwrap_or(&Value::Null));
             }
         }

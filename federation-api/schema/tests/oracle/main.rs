@@ -1,5 +1,8 @@
 //! Differential tests: what this crate says, against Kubernetes' own libraries, over generated cases.
-#![expect(clippy::disallowed_methods, reason = "where the oracle is kept and how many cases are run is the environment's")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "where the oracle is kept and how many cases are run is the environment's"
+)]
 
 mod generate;
 mod process;
@@ -20,8 +23,13 @@ use generate::Dice;
 use process::Oracle;
 use serde_json::{Value, json};
 
-const KINDS: [(&str, &str); 5] =
-    [("apps/v1", "Deployment"), ("v1", "Pod"), ("v1", "Service"), ("apps/v1", "StatefulSet"), ("v1", "ConfigMap")];
+const KINDS: [(&str, &str); 5] = [
+    ("apps/v1", "Deployment"),
+    ("v1", "Pod"),
+    ("v1", "Service"),
+    ("apps/v1", "StatefulSet"),
+    ("v1", "ConfigMap"),
+];
 
 fn cases(of: usize) -> usize {
     std::env::var("ORACLE_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(of)
@@ -34,11 +42,14 @@ fn type_of(api_version: &str, kind: &str) -> TypeRef {
 /// Without times, which are the oracle's own, and without nulls, which Go's types do not keep.
 fn plain(mut object: Value) -> Value {
     strip(&mut object);
-    if let Some(list) = object.pointer_mut("/metadata/managedFields").and_then(Value::as_array_mut) {
+    if let Some(list) = object.pointer_mut("/metadata/managedFields").and_then(Value::as_array_mut)
+    {
         for entry in list.iter_mut().filter_map(Value::as_object_mut) {
             entry.remove("time");
         }
-        list.sort_by_key(|e| format!("{}{}{}{}", e["operation"], e["manager"], e["apiVersion"], e["subresource"]));
+        list.sort_by_key(|e| {
+            format!("{}{}{}{}", e["operation"], e["manager"], e["apiVersion"], e["subresource"])
+        });
     }
     object
 }
@@ -59,7 +70,9 @@ fn difference(ours: &Value, theirs: &Value, at: &str) -> Option<String> {
     match (ours, theirs) {
         (Value::Object(a), Value::Object(b)) => {
             let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
-            let below = |key: &&String| difference(&ours[key.as_str()], &theirs[key.as_str()], &format!("{at}.{key}"));
+            let below = |key: &&String| {
+                difference(&ours[key.as_str()], &theirs[key.as_str()], &format!("{at}.{key}"))
+            };
             keys.iter().find_map(below)
         }
         (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
@@ -94,13 +107,20 @@ fn strategic_merges_agree() {
         refused += usize::from(error.is_some());
         match (&ours, error) {
             (Ok(ours), None) => assert_eq!(
-                difference(ours, &theirs["object"], ""), None,
-                "case {case}\nlive {}\npatch {}", pretty(&live), pretty(&patch)
+                difference(ours, &theirs["object"], ""),
+                None,
+                "case {case}\nlive {}\npatch {}",
+                pretty(&live),
+                pretty(&patch)
             ),
             (Err(_), Some(_)) => {}
             // An order for a list that stays empty is nothing that must fail.
             (Ok(_), Some("no elements in any of the given slices")) => {}
-            _ => panic!("case {case}: we say {ours:?}, they say {error:?}\nlive {}\npatch {}", pretty(&live), pretty(&patch)),
+            _ => panic!(
+                "case {case}: we say {ours:?}, they say {error:?}\nlive {}\npatch {}",
+                pretty(&live),
+                pretty(&patch)
+            ),
         }
     }
     println!("strategic: {refused} refused by both");
@@ -134,7 +154,11 @@ fn applies_agree() {
                 }
             }
             let write = Write {
-                manager, api_version, subresource, now: "2026-11-21T10:00:00Z", owns: Owns::AllBut("status"),
+                manager,
+                api_version,
+                subresource,
+                now: "2026-11-21T10:00:00Z",
+                owns: Owns::AllBut("status"),
             };
             let request = json!({
                 "op": if applies { "apply" } else { "update" }, "apiVersion": api_version, "kind": kind, "live": live,
@@ -151,23 +175,35 @@ fn applies_agree() {
             let next = match (ours, error) {
                 (Ok(ours), None) => {
                     assert_eq!(
-                        difference(&plain(ours.clone()), &plain(theirs["object"].clone()), ""), None,
-                        "case {case} step {step}\nrequest {}", pretty(&request)
+                        difference(&plain(ours.clone()), &plain(theirs["object"].clone()), ""),
+                        None,
+                        "case {case} step {step}\nrequest {}",
+                        pretty(&request)
                     );
                     ours
                 }
                 (Err(ApplyError::Conflicts(ours)), Some(error)) => {
                     conflicts += 1;
-                    let mut causes: Vec<String> = ours.causes().map(|(m, f)| format!("{m}: {f}")).collect();
-                    let mut theirs: Vec<String> = serde_json::from_value(theirs["list"].clone()).expect("causes");
+                    let mut causes: Vec<String> =
+                        ours.causes().map(|(m, f)| format!("{m}: {f}")).collect();
+                    let mut theirs: Vec<String> =
+                        serde_json::from_value(theirs["list"].clone()).expect("causes");
                     causes.sort();
                     theirs.sort();
-                    assert_eq!(causes, theirs, "case {case} step {step}\nrequest {}", pretty(&request));
+                    assert_eq!(
+                        causes,
+                        theirs,
+                        "case {case} step {step}\nrequest {}",
+                        pretty(&request)
+                    );
                     let head = |text: &str| text.split(':').next().map(str::to_owned);
                     assert_eq!(head(&ours.to_string()), head(error));
                     continue;
                 }
-                (ours, error) => panic!("case {case} step {step}: we say {ours:?}, they say {error:?}\n{}", pretty(&request)),
+                (ours, error) => panic!(
+                    "case {case} step {step}: we say {ours:?}, they say {error:?}\n{}",
+                    pretty(&request)
+                ),
             };
             let mut next = next;
             strip(&mut next);
@@ -194,8 +230,8 @@ fn quantities_agree() {
             }
         }
         text.push_str(dice.pick(&[
-            "", "", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei", "e3", "E6", "e-3",
-            "e1", "x", "K", "e",
+            "", "", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi",
+            "Ei", "e3", "E6", "e-3", "e1", "x", "K", "e",
         ]));
         text
     };
@@ -226,8 +262,8 @@ fn selectors_agree() {
         let mut text = String::new();
         for _ in 0..=dice.below(9) {
             text.push_str(dice.pick(&[
-                "a", "b", "c.d/e", " ", ",", "=", "==", "!=", "!", " in ", " notin ", "(", ")", "(a,b)", ">", "<", "1", "a=b",
-                "a in (b)", "-", "in",
+                "a", "b", "c.d/e", " ", ",", "=", "==", "!=", "!", " in ", " notin ", "(", ")",
+                "(a,b)", ">", "<", "1", "a=b", "a in (b)", "-", "in",
             ]));
         }
         let labels = json!({"a": dice.pick(&["a", "b", "1", "2"]), "c.d/e": "a"});

@@ -3,8 +3,8 @@
 use std::{
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
-    sync::OnceLock,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::OnceLock,
 };
 
 use serde_json::Value;
@@ -60,7 +60,13 @@ fn build() -> PathBuf {
     std::fs::create_dir_all(&directory).expect("the cache directory can be made");
     // One file per process: tests that run at once do not overwrite a binary that runs.
     let binary = directory.join(format!("oracle-{}", std::process::id()));
-    let built = Command::new("go").arg("build").arg("-o").arg(&binary).arg(".").current_dir(source).output();
+    let built = Command::new("go")
+        .arg("build")
+        .arg("-o")
+        .arg(&binary)
+        .arg(".")
+        .current_dir(source)
+        .output();
     match built {
         Err(e) => panic!("the differential tests need Go (`go version`): {e}"),
         Ok(output) if !output.status.success() => {
