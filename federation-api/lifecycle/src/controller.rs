@@ -68,6 +68,8 @@ pub(crate) struct Controller {
     queue: Queue<Work>,
     watches: SelectAll<BoxStream<'static, Change>>,
     aborts: HashMap<KindId, AbortHandle>,
+    /// Namespaces that are being deleted.
+    terminating: BTreeSet<Box<str>>,
     /// Kinds whose first list is not complete. While there are some, no owner is let go: dependents may be unseen.
     unlisted: BTreeSet<KindId>,
     working: FuturesUnordered<BoxFuture<'static, (Work, Outcome)>>,
@@ -85,6 +87,7 @@ impl Controller {
             queue: Queue::default(),
             watches: SelectAll::new(),
             aborts: HashMap::new(),
+            terminating: BTreeSet::new(),
             unlisted: BTreeSet::new(),
             working: FuturesUnordered::new(),
         }
@@ -100,7 +103,7 @@ impl Controller {
             let due = self.queue.next_due();
             tokio::select! {
                 Some((kind, change)) = self.watches.next() => self.changed(kind, change),
-                Some((work, outcome)) = self.working.next() => self.finished(work, outcome),
+                Some((work, outcome)) = self.working.next() => self.finished(work, &outcome),
                 () = until(due) => {}
                 _ = expiry_look.tick() => self.expire(),
                 _ = discovery.tick() => self.queue.add(Work::Discover),
@@ -187,11 +190,12 @@ impl Controller {
         let meta = &object.metadata;
         let name = meta.name.as_deref().unwrap_or_default();
         if kind.is("", "namespaces") {
-            self.queue.add(if meta.deletion_timestamp.is_some() {
-                Work::Empty(name.into())
+            if meta.deletion_timestamp.is_some() {
+                self.terminating.insert(name.into());
+                self.queue.add(Work::Empty(name.into()));
             } else {
-                Work::Furnish(name.into())
-            });
+                self.queue.add(Work::Furnish(name.into()));
+            }
         } else if kind.is("", "events") {
             self.expiry.apply(meta, listed, SystemTime::now());
         } else if !listed {
@@ -208,10 +212,19 @@ impl Controller {
     fn deleted(&mut self, kind: &Kind, object: &PartialObjectMeta<DynamicObject>) {
         let meta = &object.metadata;
         let name = meta.name.as_deref().unwrap_or_default();
+        if kind.is("", "namespaces") {
+            self.terminating.remove(name);
+        }
+        let namespace = meta.namespace.as_deref().unwrap_or_default();
+        if self.terminating.contains(namespace) {
+            // It may have been the last one there.
+            self.queue.add(Work::Empty(namespace.into()));
+            self.expiry.remove(meta);
+            return;
+        }
         let furniture = kind.is("", "configmaps") && name == ROOT_CA
             || kind.is("", "serviceaccounts") && name == DEFAULT_ACCOUNT;
         if furniture {
-            let namespace = meta.namespace.as_deref().unwrap_or_default();
             self.queue.add(Work::Furnish(namespace.into()));
         } else if kind.is("", "events") {
             self.expiry.remove(meta);
@@ -240,12 +253,11 @@ impl Controller {
         }
     }
 
-    fn finished(&mut self, work: Work, outcome: Outcome) {
-        let retry = matches!(outcome, Outcome::Retry);
-        if let Outcome::Served(served) = &outcome {
+    fn finished(&mut self, work: Work, outcome: &Outcome) {
+        if let Outcome::Served(served) = outcome {
             self.serve(served);
         }
-        self.queue.finish(work, retry);
+        self.queue.finish(work, matches!(outcome, Outcome::Retry));
     }
 
     /// Everything that the work needs is taken out of the state here; it holds no reference to it.

@@ -22,17 +22,13 @@ pub(crate) struct Uid(u128);
 impl Uid {
     /// UUIDs keep all their bits; any other text is folded.
     pub(crate) fn new(text: &str) -> Self {
-        let mut value: u128 = 0;
-        let mut digits = 0;
-        for character in text.chars().filter(|&character| character != '-') {
+        let characters = text.chars().filter(|&character| character != '-');
+        let value = characters.enumerate().fold(0_u128, |value, (at, character)| {
             match character.to_digit(16) {
-                Some(digit) if digits < 32 => value = value << 4 | u128::from(digit),
-                _ => {
-                    value = value.wrapping_mul(0x0100_0000_01b3) ^ u128::from(u32::from(character))
-                }
+                Some(digit) if at < 32 => value << 4 | u128::from(digit),
+                _ => value.wrapping_mul(0x0100_0000_01b3) ^ u128::from(u32::from(character)),
             }
-            digits += 1;
-        }
+        });
         Self(value)
     }
 }
@@ -289,7 +285,7 @@ mod tests {
                     .collect(),
             ),
             finalizers: Some(finalizers.iter().map(|&finalizer| finalizer.to_owned()).collect()),
-            deletion_timestamp: (!finalizers.is_empty()).then(|| Time(Timestamp::UNIX_EPOCH)),
+            deletion_timestamp: (!finalizers.is_empty()).then_some(Time(Timestamp::UNIX_EPOCH)),
             ..ObjectMeta::default()
         }
     }

@@ -169,7 +169,7 @@ async fn dependents_go_with_their_last_owner() {
     let hub = hub().await;
     let a = hub.make::<ConfigMap>("a", &[], &[]).await;
     let b = hub.make::<Secret>("b", &[], &[]).await;
-    let child = hub.make::<ConfigMap>("of-a", &[a.clone()], &[]).await;
+    let child = hub.make::<ConfigMap>("of-a", std::slice::from_ref(&a), &[]).await;
     hub.make::<Secret>("of-of-a", &[child], &[]).await;
     hub.make::<ConfigMap>("of-both", &[a, b], &[]).await;
     hub.api::<ConfigMap>().delete("a", &DeleteParams::default()).await.unwrap();
@@ -206,7 +206,7 @@ async fn an_owner_that_never_was_takes_its_dependent_along_and_an_unknown_kind_d
 async fn in_the_foreground_the_owner_goes_last() {
     let hub = hub().await;
     let owner = hub.make::<ConfigMap>("owner", &[], &[]).await;
-    hub.make::<Secret>("held", &[owner.clone()], &["example.com/hold"]).await;
+    hub.make::<Secret>("held", std::slice::from_ref(&owner), &["example.com/hold"]).await;
     hub.make::<Secret>("free", &[owner], &[]).await;
     let maps = hub.api::<ConfigMap>();
     maps.delete("owner", &DeleteParams::foreground()).await.unwrap();

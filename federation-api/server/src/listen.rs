@@ -26,8 +26,11 @@ use crate::{
     tls::{self, Peer},
 };
 
-/// How long a client may take over its handshake or its request's head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take over its handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an HTTP/1.1 client may take over a request's head. The time between two requests counts, so it is longer
+/// than clients keep idle connections in use.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(90);
 /// How long open requests may take once we are shutting down.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -173,7 +176,7 @@ async fn connection(
 ) {
     // Answers are small and wanted now.
     drop(socket.set_nodelay(true));
-    let stream = match tokio::time::timeout(HEAD_TIMEOUT, acceptor.accept(socket)).await {
+    let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(socket)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!(%address, %error, "no TLS session"),
         Err(_) => return tracing::debug!(%address, "no TLS session in time"),

@@ -138,10 +138,7 @@ impl Observer for Metrics {
             .inc();
         if attributes.verb != "watch" {
             self.durations
-                .get_or_create(&VerbLabels {
-                    verb: verb(&attributes.verb),
-                    resource: resource.clone(),
-                })
+                .get_or_create(&VerbLabels { verb: verb(&attributes.verb), resource })
                 .observe(answered.elapsed.as_secs_f64());
         } else if known {
             let gauge = self.watches.get_or_create_owned(&ResourceLabels { group, resource });

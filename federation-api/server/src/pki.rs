@@ -275,23 +275,23 @@ fn store(path: &Path, pair: Pair) -> Result<Pair, PkiError> {
 fn read_pair(path: &Path) -> Result<Option<Pair>, PkiError> {
     let Some(text) = files::read_if_there(path)? else { return Ok(None) };
     let Some(at) = text.find("-----BEGIN PRIVATE KEY-----") else {
-        return Err(malformed(path, "there is no private key"));
+        return Err(malformed(path, &"there is no private key"));
     };
     let pair = Pair { certificate: text[..at].to_owned(), key: text[at..].to_owned() };
     der(path, &pair)?;
-    pair.private_key().map_err(|error| malformed(path, error))?;
+    pair.private_key().map_err(|error| malformed(path, &error))?;
     Ok(Some(pair))
 }
 
 fn der(path: &Path, pair: &Pair) -> Result<CertificateDer<'static>, PkiError> {
     CertificateDer::from_pem_slice(pair.certificate.as_bytes())
-        .map_err(|error| malformed(path, error))
+        .map_err(|error| malformed(path, &error))
 }
 
 fn expires(path: &Path, pair: &Pair) -> Result<SystemTime, PkiError> {
     let der = der(path, pair)?;
     let (_, certificate) =
-        X509Certificate::from_der(&der).map_err(|error| malformed(path, error))?;
+        X509Certificate::from_der(&der).map_err(|error| malformed(path, &error))?;
     let seconds = certificate.validity().not_after.timestamp();
     Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
 }
@@ -300,7 +300,7 @@ fn expires(path: &Path, pair: &Pair) -> Result<SystemTime, PkiError> {
 fn names_of(path: &Path, pair: &Pair) -> Result<Vec<String>, PkiError> {
     let der = der(path, pair)?;
     let (_, certificate) =
-        X509Certificate::from_der(&der).map_err(|error| malformed(path, error))?;
+        X509Certificate::from_der(&der).map_err(|error| malformed(path, &error))?;
     let mut names = Vec::new();
     if let Ok(Some(extension)) = certificate.subject_alternative_name() {
         for name in &extension.value.general_names {
@@ -321,7 +321,7 @@ fn names_of(path: &Path, pair: &Pair) -> Result<Vec<String>, PkiError> {
     Ok(names)
 }
 
-fn malformed(path: &Path, reason: impl ToString) -> PkiError {
+fn malformed(path: &Path, reason: &dyn std::fmt::Display) -> PkiError {
     PkiError::Malformed { path: path.to_owned(), reason: reason.to_string() }
 }
 

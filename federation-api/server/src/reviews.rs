@@ -141,12 +141,10 @@ impl Builtin for RulesReview {
             let (paths, resources): (Vec<&Rule>, Vec<&Rule>) =
                 rules.iter().partition(|rule| rule.resources.is_empty());
             let resources: Vec<Value> = resources.into_iter().map(resource_rule).collect();
-            let mut paths: Vec<Value> = paths
+            let paths: Vec<Value> = paths
                 .into_iter()
                 .map(|rule| json!({"verbs": rule.verbs, "nonResourceURLs": rule.paths}))
                 .collect();
-            // A rule of cluster-admin's kind has both in one role but in two rules; nothing is lost here.
-            paths.dedup();
             Ok(with_status(
                 call.body,
                 json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false}),

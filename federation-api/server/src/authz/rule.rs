@@ -62,7 +62,7 @@ impl Rule {
     }
 
     /// Whether `held` together allow all that this rule allows.
-    pub fn covered_by(&self, held: &[Rule]) -> bool {
+    pub fn covered_by(&self, held: &[Self]) -> bool {
         let resources_covered = || {
             all(&self.verbs, |verb| {
                 all(&self.groups, |group| {

@@ -42,12 +42,16 @@ impl Drop for Running {
 }
 
 async fn start() -> Running {
+    start_with(Limits::default()).await
+}
+
+async fn start_with(limits: Limits) -> Running {
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let dir = tempfile::tempdir().unwrap();
     let listen = "127.0.0.1:0".parse().unwrap();
-    let shell = Shell::open(ShellOptions::new(Arc::new(MemoryStore::new()), dir.path(), listen))
-        .await
-        .unwrap();
+    let mut options = ShellOptions::new(Arc::new(MemoryStore::new()), dir.path(), listen);
+    options.limits = limits;
+    let shell = Shell::open(options).await.unwrap();
     let (server, metrics) = (Arc::clone(&shell.server), Arc::clone(&shell.metrics));
     let pki = shell.pki.lock().clone();
     let closing = CancellationToken::new();
@@ -134,7 +138,7 @@ async fn account_with_token(client: &Client, namespace: &str, name: &str) -> Str
     answer.status.unwrap().token.unwrap()
 }
 
-fn binding(namespace: &str, role: &str, subject: Value) -> RoleBinding {
+fn binding(namespace: &str, role: &str, subject: &Value) -> RoleBinding {
     serde_json::from_value(serde_json::json!({
         "metadata": {"name": role, "namespace": namespace},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
@@ -227,11 +231,8 @@ async fn a_token_is_good_for_as_long_as_its_account_lives() {
     let maps: Api<ConfigMap> = Api::namespaced(ci.clone(), "shop");
     let secrets: Api<Secret> = Api::namespaced(ci.clone(), "shop");
     assert_eq!(code(maps.list(&ListParams::default()).await), 403);
-    let view = binding(
-        "shop",
-        "view",
-        serde_json::json!({"kind": "ServiceAccount", "namespace": "shop", "name": "ci"}),
-    );
+    let subject = serde_json::json!({"kind": "ServiceAccount", "namespace": "shop", "name": "ci"});
+    let view = binding("shop", "view", &subject);
     let bindings: Api<RoleBinding> = Api::namespaced(admin.clone(), "shop");
     bindings.create(&PostParams::default(), &view).await.unwrap();
     within("the binding holds", async || code(maps.list(&ListParams::default()).await) == 200)
@@ -304,16 +305,16 @@ async fn nobody_grants_himself_more_than_he_holds() {
     namespace(&admin, "shop").await;
     let bindings: Api<RoleBinding> = Api::namespaced(admin.clone(), "shop");
     let ann = serde_json::json!({"kind": "User", "name": "ann"});
-    bindings.create(&PostParams::default(), &binding("shop", "admin", ann.clone())).await.unwrap();
+    bindings.create(&PostParams::default(), &binding("shop", "admin", &ann)).await.unwrap();
     let pair = running.pki.issue_client("ann", None, SystemTime::now()).unwrap();
     let client = running.with_certificate(&pair).await;
     let own: Api<RoleBinding> = Api::namespaced(client.clone(), "shop");
     within("ann is admin", async || {
-        let view = binding("shop", "view", ann.clone());
+        let view = binding("shop", "view", &ann);
         code(own.create(&PostParams::default(), &view).await) == 200
     })
     .await;
-    let more = binding("shop", "cluster-admin", ann.clone());
+    let more = binding("shop", "cluster-admin", &ann);
     let error = own.create(&PostParams::default(), &more).await.unwrap_err();
     let kube::Error::Api(status) = &error else { panic!("{error}") };
     assert_eq!((status.code, status.reason.as_str()), (403, "Forbidden"), "{status:?}");
@@ -360,6 +361,19 @@ async fn the_local_client_is_judged_as_the_network_is() {
     assert_eq!(code(web.create(&PostParams::default(), &map).await), 403);
     let stranger: Api<ConfigMap> = Api::namespaced(local("stranger"), "shop");
     assert_eq!(code(stranger.list(&ListParams::default()).await), 403);
+}
+
+#[tokio::test]
+async fn too_many_requests_are_sent_away_and_watches_are_not_counted() {
+    let running = start_with(Limits { in_flight: 0, ..Limits::default() }).await;
+    // The client would try again, for minutes.
+    let client = running.client(|config| config.default_retry = false).await;
+    let namespaces: Api<Namespace> = Api::all(client);
+    let error = namespaces.list(&ListParams::default()).await.unwrap_err();
+    let kube::Error::Api(status) = &error else { panic!("{error}") };
+    assert_eq!((status.code, status.reason.as_str()), (429, "TooManyRequests"));
+    assert_eq!(status.details.as_ref().unwrap().retry_after_seconds, 1);
+    assert!(namespaces.watch(&WatchParams::default(), "0").await.is_ok());
 }
 
 #[tokio::test]
