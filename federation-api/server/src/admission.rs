@@ -96,7 +96,12 @@ const LASTING: [&str; 3] = ["default", "kube-system", "kube-public"];
 /// What may never be deleted.
 pub(crate) fn may_be_deleted(kind: &Kind, name: &str) -> Result<(), ApiError> {
     if kind.is("", "namespaces") && LASTING.contains(&name) {
-        return Err(ApiError::forbidden("", "namespaces", name, "this namespace may not be deleted"));
+        return Err(ApiError::forbidden(
+            "",
+            "namespaces",
+            name,
+            "this namespace may not be deleted",
+        ));
     }
     Ok(())
 }
@@ -106,7 +111,9 @@ pub(crate) fn immutable(kind: &Kind, old: &Value, new: &Value) -> Vec<Cause> {
     let frozen = kind.is("", "configmaps") || kind.is("", "secrets");
     let mut causes = Vec::new();
     if frozen && old["immutable"] == true {
-        let text = |field: &str| Cause::field(field, "Forbidden: field is immutable when `immutable` is set");
+        let text = |field: &str| {
+            Cause::field(field, "Forbidden: field is immutable when `immutable` is set")
+        };
         if new["immutable"] != true {
             causes.push(text("immutable"));
         }

@@ -186,7 +186,7 @@ impl Server {
             observers,
             version,
         } = options;
-        let registry = Registry::new(&embedded, reviews, builtins, store.revision())
+        let registry = Registry::new(&embedded, &reviews, &builtins, store.revision())
             .map_err(StartError::Embedded)?;
         let server = Arc::new(Self {
             store,
@@ -248,7 +248,9 @@ impl Server {
         let response = answer.unwrap_or_else(|error| respond::error(&parts, &error));
         let answered =
             Answered { identity: &identity, attributes: &attributes, elapsed: started.elapsed() };
-        self.observers.iter().fold(response, |response, observer| observer.answered(answered, response))
+        self.observers
+            .iter()
+            .fold(response, |response, observer| observer.answered(answered, response))
     }
 
     async fn dispatch<B>(
@@ -268,7 +270,8 @@ impl Server {
         }
         match info.target {
             Target::Resource => {
-                let body = if parts.method.is_safe() { Bytes::new() } else { body::read(body).await? };
+                let body =
+                    if parts.method.is_safe() { Bytes::new() } else { body::read(body).await? };
                 verbs::dispatch(self, identity, parts, info, body).await
             }
             Target::Discovery => crate::discovery::answer(self, parts, &info),
@@ -278,7 +281,11 @@ impl Server {
         }
     }
 
-    pub(crate) fn authorize(&self, identity: &Identity, attributes: &Attributes) -> Result<(), ApiError> {
+    pub(crate) fn authorize(
+        &self,
+        identity: &Identity,
+        attributes: &Attributes,
+    ) -> Result<(), ApiError> {
         match self.authorizer.authorize(identity, attributes) {
             Decision::Allow => Ok(()),
             Decision::Deny(reason) => Err(ApiError::denied(identity, attributes, &reason)),

@@ -73,9 +73,9 @@ impl Body for ResponseBody {
         match self.get_mut() {
             Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Stream(stream) => {
-                Pin::new(stream).poll_next(context).map(|next| next.map(|chunk| Ok(Frame::data(chunk))))
-            }
+            Self::Stream(stream) => Pin::new(stream)
+                .poll_next(context)
+                .map(|next| next.map(|chunk| Ok(Frame::data(chunk)))),
         }
     }
 

@@ -73,7 +73,8 @@ fn autoscaler(object: &mut Value, from: &str, to: &str) {
                 "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": target}},
             }));
         }
-        let behavior = annotation(object, BEHAVIOR).and_then(|text| serde_json::from_str(&text).ok());
+        let behavior =
+            annotation(object, BEHAVIOR).and_then(|text| serde_json::from_str(&text).ok());
         let Some(spec) = spec_of(object) else { return };
         if !metrics.is_empty() {
             spec.insert("metrics".to_owned(), metrics.into());
@@ -127,7 +128,8 @@ mod tests {
 
     #[test]
     fn an_event_has_two_faces() {
-        let core = json!({"involvedObject": {"name": "a"}, "message": "m", "count": 2, "reason": "R"});
+        let core =
+            json!({"involvedObject": {"name": "a"}, "message": "m", "count": 2, "reason": "R"});
         let mut object = core.clone();
         event(&mut object, "v1", "events.k8s.io/v1");
         assert_eq!(

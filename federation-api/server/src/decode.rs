@@ -10,8 +10,7 @@ use serde_json::Value;
 
 use crate::status::ApiError;
 
-const ACCEPTED: &str =
-    "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
 /// A body that was read.
 #[derive(Debug)]
@@ -41,7 +40,11 @@ pub(crate) fn media_type(headers: &HeaderMap) -> &str {
 }
 
 /// Reads an object. `expected` is what it is taken for if it does not say what it is.
-pub(crate) fn object(headers: &HeaderMap, body: &Bytes, expected: &Gvk) -> Result<Decoded, ApiError> {
+pub(crate) fn object(
+    headers: &HeaderMap,
+    body: &Bytes,
+    expected: &Gvk,
+) -> Result<Decoded, ApiError> {
     if body.is_empty() {
         return Err(ApiError::bad_request("the request has no body, and one is needed"));
     }

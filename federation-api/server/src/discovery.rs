@@ -71,7 +71,9 @@ pub(crate) fn answer(
     if let ["api" | "apis"] = path.as_slice() {
         let aggregated = negotiate::clauses(&parts.headers)
             .iter()
-            .find(|clause| clause.media == "application/json" && (clause.kind.is_empty() || is_v2(clause)))
+            .find(|clause| {
+                clause.media == "application/json" && (clause.kind.is_empty() || is_v2(clause))
+            })
             .is_some_and(is_v2);
         if aggregated {
             let document = server.discovery.document(&kinds, path[0] == "api");

@@ -94,7 +94,9 @@ impl Selection {
         let labels = labels
             .map(LabelSelector::parse)
             .transpose()
-            .map_err(|error| ApiError::bad_request(format!("unable to parse requirement: {error}")))?
+            .map_err(|error| {
+                ApiError::bad_request(format!("unable to parse requirement: {error}"))
+            })?
             .unwrap_or_default();
         let fields = fields
             .map(FieldSelector::parse)

@@ -7,7 +7,10 @@ use crate::{object, registry::Kind, status::Cause};
 
 /// What is wrong with the metadata of an object.
 pub(crate) fn check(object: &Value, kind: &Kind) -> Vec<Cause> {
-    validate::object_meta(object, kind.namespaced, kind.names).into_iter().map(Cause::from).collect()
+    validate::object_meta(object, kind.namespaced, kind.names)
+        .into_iter()
+        .map(Cause::from)
+        .collect()
 }
 
 /// Finalizers that an object being deleted may not gain.

@@ -114,9 +114,11 @@ pub(crate) fn form(
         let shape = match (clause.kind, clause.group, clause.version) {
             ("", ..) => Shape::Object,
             ("Table", "meta.k8s.io", "v1" | "v1beta1") => Shape::Table(include),
-            ("PartialObjectMetadata" | "PartialObjectMetadataList", "meta.k8s.io", "v1" | "v1beta1") => {
-                Shape::Metadata
-            }
+            (
+                "PartialObjectMetadata" | "PartialObjectMetadataList",
+                "meta.k8s.io",
+                "v1" | "v1beta1",
+            ) => Shape::Metadata,
             _ => continue,
         };
         return Ok(Form { shape, encoding });
@@ -170,8 +172,14 @@ mod tests {
             ("", Ok((Shape::Object, Encoding::Json))),
             ("*/*", Ok((Shape::Object, Encoding::Json))),
             ("application/vnd.kubernetes.protobuf, */*", Ok((Shape::Object, Encoding::Json))),
-            ("application/json;as=Table;v=v1;g=meta.k8s.io,application/json", Ok((table, Encoding::Json))),
-            ("application/json;as=Table;v=v9;g=meta.k8s.io,application/json", Ok((Shape::Object, Encoding::Json))),
+            (
+                "application/json;as=Table;v=v1;g=meta.k8s.io,application/json",
+                Ok((table, Encoding::Json)),
+            ),
+            (
+                "application/json;as=Table;v=v9;g=meta.k8s.io,application/json",
+                Ok((Shape::Object, Encoding::Json)),
+            ),
             (
                 "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json",
                 Ok((Shape::Metadata, Encoding::Json)),

@@ -40,7 +40,9 @@ pub(crate) fn is_deleting(object: &Value) -> bool {
 
 /// What stands at a path of fields.
 pub(crate) fn at<'v>(object: &'v Value, path: &[Box<str>]) -> Option<&'v Value> {
-    path.iter().try_fold(object, |value, field| value.get(&**field)).filter(|value| !value.is_null())
+    path.iter()
+        .try_fold(object, |value, field| value.get(&**field))
+        .filter(|value| !value.is_null())
 }
 
 /// Puts a value at a path of fields, making the objects on the way.

@@ -1,6 +1,6 @@
 //! `/openapi/v3` and `/openapi/v2`: documents made on demand, a few kept.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use federation_schema::{
@@ -90,28 +90,36 @@ fn hash(server: &Server, group: &Group, version: &Version) -> String {
         if let Origin::Custom(custom) = &kind.origin {
             source.push_str(&kind.plural);
             source.push_str(&kind.kind);
-            source.push_str(&custom.schema.to_string());
+            source.push_str(&custom.schema);
         }
     }
     openapi::hash(source.as_bytes())
 }
 
-fn custom(kinds: &[std::sync::Arc<Kind>]) -> Vec<CustomKind<'_>> {
-    let kinds = kinds.iter().filter_map(|kind| {
-        let Origin::Custom(version) = &kind.origin else { return None };
-        Some(CustomKind {
+/// The schemas of custom kinds, parsed for as long as a document is being made.
+fn with_custom<T>(kinds: &[Arc<Kind>], make: impl FnOnce(&[CustomKind<'_>]) -> T) -> T {
+    let schemas: Vec<(&Kind, Value)> = kinds
+        .iter()
+        .filter_map(|kind| {
+            let schema = &kind.custom()?.schema;
+            Some((&**kind, serde_json::from_str(schema).unwrap_or_default()))
+        })
+        .collect();
+    let customs: Vec<CustomKind<'_>> = schemas
+        .iter()
+        .map(|(kind, schema)| CustomKind {
             group: &kind.group,
             version: &kind.version,
             kind: &kind.kind,
             list_kind: &kind.list_kind,
             plural: &kind.plural,
             namespaced: kind.namespaced,
-            schema: &version.schema,
+            schema,
             status: kind.has_status(),
             scale: kind.scale.is_some(),
         })
-    });
-    kinds.collect()
+        .collect();
+    make(&customs)
 }
 
 fn v3(
@@ -134,7 +142,9 @@ fn v3(
         return response;
     }
     let body = server.openapi.get(&format!("{path}?{hash}"), || {
-        openapi::v3(Catalogue::builtin(), &group.name, &version.name, &custom(&version.kinds))
+        with_custom(&version.kinds, |custom| {
+            openapi::v3(Catalogue::builtin(), &group.name, &version.name, custom)
+        })
     });
     let etag = discovery::etag(hash.as_bytes());
     let mut response = tagged(parts, body, etag);
@@ -152,8 +162,8 @@ fn v2(
 ) -> Result<Response<ResponseBody>, ApiError> {
     negotiate::plain(&parts.headers)?;
     let body = server.openapi.get(&format!("v2?{}", kinds.generation), || {
-        let all: Vec<std::sync::Arc<Kind>> = kinds.kinds().cloned().collect();
-        openapi::v2(Catalogue::builtin(), &custom(&all))
+        let all: Vec<Arc<Kind>> = kinds.kinds().cloned().collect();
+        with_custom(&all, |custom| openapi::v2(Catalogue::builtin(), custom))
     });
     let etag = discovery::etag(&body);
     Ok(tagged(parts, body, etag))

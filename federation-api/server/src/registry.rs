@@ -151,8 +151,8 @@ pub struct Registry {
 impl Registry {
     pub(crate) fn new(
         embedded: &[Value],
-        reviews: Vec<Review>,
-        builtins: Vec<Arc<dyn Builtin>>,
+        reviews: &[Review],
+        builtins: &[Arc<dyn Builtin>],
         now: Revision,
     ) -> Result<Self, RegistryError> {
         let mut groups = builtin_groups();
@@ -170,16 +170,15 @@ impl Registry {
         }
         let mut snapshot = Snapshot::default();
         for mut group in groups {
-            group.versions.retain(|version| !version.kinds.is_empty() || !version.answered.is_empty());
+            group
+                .versions
+                .retain(|version| !version.kinds.is_empty() || !version.answered.is_empty());
             if !group.versions.is_empty() {
                 snapshot.put_group(group);
             }
         }
-        let base = snapshot
-            .groups
-            .iter()
-            .map(|group| (group.name.clone(), Arc::clone(group)))
-            .collect();
+        let base =
+            snapshot.groups.iter().map(|group| (group.name.clone(), Arc::clone(group))).collect();
         let registry = Self { base, current: RwLock::new(Arc::new(snapshot)) };
         for object in embedded {
             let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
@@ -199,7 +198,9 @@ impl Registry {
     pub(crate) fn put(&self, definition: Arc<Definition>) {
         let mut current = self.current.write();
         let held = current.definition(&definition.name);
-        if held.is_some_and(|held| held.embedded && !definition.embedded || held.revision > definition.revision) {
+        if held.is_some_and(|held| {
+            held.embedded && !definition.embedded || held.revision > definition.revision
+        }) {
             return;
         }
         let mut next = Snapshot::clone(&current);
@@ -227,7 +228,9 @@ impl Registry {
             None => Group { name: name.into(), versions: Vec::new() },
         };
         let mut versions = BTreeSet::new();
-        for definition in snapshot.definitions.values().filter(|definition| &*definition.group == name) {
+        for definition in
+            snapshot.definitions.values().filter(|definition| &*definition.group == name)
+        {
             for kind in &definition.kinds {
                 let version = group.version_mut(&kind.version);
                 let taken = version.kinds.iter().any(|other| other.plural == kind.plural);
@@ -277,7 +280,8 @@ fn builtin_groups() -> Vec<Group> {
     let catalogue = Catalogue::builtin();
     let mut groups = Vec::new();
     for (name, versions) in catalogue.groups() {
-        let versions: Vec<Version> = versions.iter().map(|version| Version::named(version)).collect();
+        let versions: Vec<Version> =
+            versions.iter().map(|version| Version::named(version)).collect();
         groups.push(Group { name: name.clone(), versions });
     }
     for info in catalogue.resources() {
@@ -315,7 +319,8 @@ fn builtin_groups() -> Vec<Group> {
                 })
             })
             .collect();
-        let scale = subresources.iter().any(|subresource| subresource.kind == SubresourceKind::Scale);
+        let scale =
+            subresources.iter().any(|subresource| subresource.kind == SubresourceKind::Scale);
         let path = |text: &str| -> Vec<Box<str>> { text.split('.').map(Into::into).collect() };
         let kind = Kind {
             group: info.group.clone(),

@@ -97,7 +97,9 @@ impl RequestInfo {
         let (group, version, rest) = match segments.as_slice() {
             ["api", version, rest @ ..] if !rest.is_empty() => ("", *version, rest),
             ["apis", group, version, rest @ ..] if !rest.is_empty() => (*group, *version, rest),
-            ["api" | "apis", ..] => return Ok(Self { target: Target::Discovery, attributes, query }),
+            ["api" | "apis", ..] => {
+                return Ok(Self { target: Target::Discovery, attributes, query });
+            }
             ["openapi", ..] => return Ok(Self { target: Target::OpenApi, attributes, query }),
             ["version"] => return Ok(Self { target: Target::Version, attributes, query }),
             _ => return Ok(Self { target: Target::Other, attributes, query }),
@@ -152,7 +154,12 @@ fn place(attributes: &mut Attributes, rest: &[&str]) {
     attributes.subresource = rest.get(2..).unwrap_or_default().join("/");
 }
 
-fn verb(method: &Method, attributes: &Attributes, query: &Query, legacy_watch: bool) -> &'static str {
+fn verb(
+    method: &Method,
+    attributes: &Attributes,
+    query: &Query,
+    legacy_watch: bool,
+) -> &'static str {
     let collection = attributes.name.is_empty();
     match *method {
         Method::GET | Method::HEAD if legacy_watch => "watch",
@@ -170,7 +177,8 @@ fn verb(method: &Method, attributes: &Attributes, query: &Query, legacy_watch: b
 
 /// Undoes percent-encoding; what is not valid stays as it is.
 fn decode(text: &str, form: bool) -> String {
-    if !text.contains('%') && !(form && text.contains('+')) {
+    let encoded = text.contains('%') || (form && text.contains('+'));
+    if !encoded {
         return text.to_owned();
     }
     let bytes = text.as_bytes();
@@ -195,11 +203,11 @@ fn decode(text: &str, form: bool) -> String {
 mod tests {
     use super::*;
 
-    fn parse(method: Method, uri: &str) -> RequestInfo {
-        RequestInfo::parse(&method, &uri.parse().unwrap()).unwrap()
+    fn parse(method: &Method, uri: &str) -> RequestInfo {
+        RequestInfo::parse(method, &uri.parse().unwrap()).unwrap()
     }
 
-    fn shown(method: Method, uri: &str) -> String {
+    fn shown(method: &Method, uri: &str) -> String {
         let info = parse(method, uri);
         let Attributes { verb, group, version, resource, subresource, namespace, name, .. } =
             &info.attributes;
@@ -222,24 +230,28 @@ mod tests {
                 "/apis/apps/v1/namespaces/a/deployments/b/scale",
                 "patch apps/v1 deployments/scale a/b",
             ),
-            (Method::DELETE, "/apis/apps/v1/namespaces/a/deployments", "deletecollection apps/v1 deployments/ a/"),
+            (
+                Method::DELETE,
+                "/apis/apps/v1/namespaces/a/deployments",
+                "deletecollection apps/v1 deployments/ a/",
+            ),
             (
                 Method::GET,
                 "/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Aa",
                 "get rbac.authorization.k8s.io/v1 clusterroles/ /system:a",
             ),
         ] {
-            assert_eq!(shown(method, uri), want, "{uri}");
+            assert_eq!(shown(&method, uri), want, "{uri}");
         }
-        assert_eq!(parse(Method::GET, "/apis/apps/v1").target, Target::Discovery);
-        assert_eq!(parse(Method::GET, "/openapi/v3/apis/apps/v1").target, Target::OpenApi);
-        assert_eq!(parse(Method::GET, "/healthz").target, Target::Other);
+        assert_eq!(parse(&Method::GET, "/apis/apps/v1").target, Target::Discovery);
+        assert_eq!(parse(&Method::GET, "/openapi/v3/apis/apps/v1").target, Target::OpenApi);
+        assert_eq!(parse(&Method::GET, "/healthz").target, Target::Other);
         assert!(RequestInfo::parse(&Method::GET, &"/api/v1/pods/%2e%2e".parse().unwrap()).is_err());
     }
 
     #[test]
     fn a_query_is_decoded() {
-        let query = parse(Method::GET, "/api/v1/pods?labelSelector=a%3Db%2Cc+in+(d)&limit=5").query;
+        let query = parse(&Method::GET, "/api/v1/pods?labelSelector=a%3Db%2Cc+in+(d)&limit=5").query;
         assert_eq!(query.get("labelSelector"), Some("a=b,c in (d)"));
         assert_eq!(query.number("limit").unwrap(), Some(5));
         assert_eq!(query.number("continue").unwrap(), None);

@@ -35,6 +35,42 @@ const REQUIRED: &[(&str, &str, &str)] = &[
     ("", "persistentvolumeclaims", "spec.accessModes"),
 ];
 
+/// Fields that stay as they were made: group, plural, field.
+const IMMUTABLE: &[(&str, &str, &str)] = &[
+    ("apps", "deployments", "spec.selector"),
+    ("apps", "replicasets", "spec.selector"),
+    ("apps", "daemonsets", "spec.selector"),
+    ("apps", "statefulsets", "spec.selector"),
+    ("apps", "statefulsets", "spec.serviceName"),
+    ("apps", "statefulsets", "spec.podManagementPolicy"),
+    ("batch", "jobs", "spec.completionMode"),
+    ("rbac.authorization.k8s.io", "rolebindings", "roleRef"),
+    ("rbac.authorization.k8s.io", "clusterrolebindings", "roleRef"),
+    ("storage.k8s.io", "storageclasses", "provisioner"),
+    ("storage.k8s.io", "storageclasses", "parameters"),
+];
+
+/// What of a built-in object may not be changed and is.
+pub(crate) fn changed(kind: &Kind, old: &Value, new: &Value) -> Vec<Cause> {
+    let of_kind = |(group, plural, _): &&(&str, &str, &str)| kind.is(group, plural);
+    let mut causes: Vec<Cause> = IMMUTABLE
+        .iter()
+        .filter(of_kind)
+        .filter(|(.., path)| at(old, path) != at(new, path))
+        .map(|(.., path)| immutable(path, at(new, path)))
+        .collect();
+    // A Job that has not started yet may still be told where to run.
+    let started = kind.is("batch", "jobs") && old["spec"]["suspend"] != true;
+    if started && old["spec"]["template"] != new["spec"]["template"] {
+        causes.push(immutable("spec.template", &new["spec"]["template"]));
+    }
+    causes
+}
+
+fn immutable(field: &str, value: &Value) -> Cause {
+    Cause::field(field, format!("Invalid value: {value}: field is immutable"))
+}
+
 /// What a built-in object lacks.
 pub(crate) fn check(kind: &Kind, object: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
@@ -78,7 +114,8 @@ fn missing(value: &Value) -> bool {
 
 fn template(kind: &Kind, object: &Value, path: &str, causes: &mut Vec<Cause>) {
     let template = at(object, path);
-    let below = |field: &str| if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") };
+    let below =
+        |field: &str| if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") };
     if *kind.group == *"apps" && SELECTORS.contains(&&*kind.plural) {
         let selector = &object["spec"]["selector"];
         if missing(selector) {
@@ -87,6 +124,7 @@ fn template(kind: &Kind, object: &Value, path: &str, causes: &mut Vec<Cause>) {
             selects_itself(selector, template, causes);
         }
     }
+    restart(kind, &template["spec"]["restartPolicy"], below("spec.restartPolicy"), causes);
     let containers = template["spec"]["containers"].as_array();
     let field = below("spec.containers");
     let Some(containers) = containers.filter(|list| !list.is_empty()) else {
@@ -111,13 +149,36 @@ fn template(kind: &Kind, object: &Value, path: &str, causes: &mut Vec<Cause>) {
                 ));
             }
         }
-        // A Pod without an image is refused; a template may still be given one by an override.
-        if missing(&container["image"]) && path.is_empty() {
+        if missing(&container["image"]) {
             causes.push(Cause::field(format!("{field}[{at}].image"), "Required value"));
         }
         for (number, port) in container["ports"].as_array().into_iter().flatten().enumerate() {
             let field = format!("{field}[{at}].ports[{number}].containerPort");
             port_number(&port["containerPort"], field, causes);
+        }
+    }
+}
+
+/// What runs for ever restarts always; what ends does not.
+fn restart(kind: &Kind, policy: &Value, field: String, causes: &mut Vec<Cause>) {
+    let supported: &[&str] = match (&*kind.group, &*kind.plural) {
+        ("batch", _) => &["OnFailure", "Never"],
+        ("apps", _) | ("", "replicationcontrollers") => &["Always"],
+        _ => return,
+    };
+    match policy.as_str() {
+        Some(policy) if supported.contains(&policy) => {}
+        None | Some("") if supported == ["Always"] => {}
+        None | Some("") => causes.push(Cause::field(
+            field,
+            "Required value: valid values: \"OnFailure\", \"Never\"",
+        )),
+        Some(policy) => {
+            let list: Vec<String> = supported.iter().map(|name| format!("{name:?}")).collect();
+            causes.push(Cause::field(
+                field,
+                format!("Unsupported value: {policy:?}: supported values: {}", list.join(", ")),
+            ));
         }
     }
 }

@@ -90,15 +90,21 @@ pub(crate) fn apply(
     record: &Record<'_>,
     force: bool,
 ) -> Result<Value, ApiError> {
-    apply::apply(old, config, &record.kind.ty, &record.write(), force).map_err(|error| match error {
-        ApplyError::Conflicts(conflicts) => {
-            let causes = conflicts
-                .causes()
-                .map(|(message, field)| Cause { reason: "FieldManagerConflict", message, field })
-                .collect();
-            ApiError::apply_conflict(conflicts.to_string(), causes)
-        }
-        ApplyError::BadRequest(why) => ApiError::bad_request(why),
-        error @ ApplyError::Invalid(..) => ApiError::internal(error.to_string()),
-    })
+    apply::apply(old, config, &record.kind.ty, &record.write(), force).map_err(
+        |error| match error {
+            ApplyError::Conflicts(conflicts) => {
+                let causes = conflicts
+                    .causes()
+                    .map(|(message, field)| Cause {
+                        reason: "FieldManagerConflict",
+                        message,
+                        field,
+                    })
+                    .collect();
+                ApiError::apply_conflict(conflicts.to_string(), causes)
+            }
+            ApplyError::BadRequest(why) => ApiError::bad_request(why),
+            error @ ApplyError::Invalid(..) => ApiError::internal(error.to_string()),
+        },
+    )
 }

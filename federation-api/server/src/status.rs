@@ -129,8 +129,10 @@ impl ApiError {
 
     /// 409: the object is not in the state that the request supposes.
     pub fn conflict(group: &str, resource: &str, name: &str, why: &str) -> Self {
-        let message =
-            format!("Operation cannot be fulfilled on {} {name:?}: {why}", qualified(resource, group));
+        let message = format!(
+            "Operation cannot be fulfilled on {} {name:?}: {why}",
+            qualified(resource, group)
+        );
         Self::new(StatusCode::CONFLICT, "Conflict", message).about(group, resource, name)
     }
 
@@ -204,7 +206,9 @@ impl ApiError {
         Self::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "UnsupportedMediaType",
-            format!("the body of the request was in an unknown format - accepted media types include: {accepted}"),
+            format!(
+                "the body of the request was in an unknown format - accepted media types include: {accepted}"
+            ),
         )
     }
 
@@ -218,7 +222,8 @@ impl ApiError {
     /// 500.
     pub fn internal(message: impl Into<String>) -> Self {
         let message = format!("Internal error occurred: {}", message.into());
-        let mut error = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message.clone());
+        let mut error =
+            Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message.clone());
         error.0.causes = vec![Cause { reason: "", message, field: String::new() }];
         error
     }
@@ -392,9 +397,9 @@ impl From<CommitError> for ApiError {
                 Self::unavailable(format!("the store cannot write: {reason}"))
             }
             CommitError::Closed => Self::unavailable("the server is shutting down"),
-            CommitError::Exists { .. } | CommitError::Stale { .. } | CommitError::Missing { .. } => {
-                Self::internal(error.to_string())
-            }
+            CommitError::Exists { .. }
+            | CommitError::Stale { .. }
+            | CommitError::Missing { .. } => Self::internal(error.to_string()),
         }
     }
 }

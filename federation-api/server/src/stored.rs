@@ -85,8 +85,8 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 /// Appends the object as `kind` shows it, with `revision` as its resourceVersion.
 pub(crate) fn show(out: &mut Vec<u8>, entry: &Entry, kind: &Kind, revision: Revision) {
     let parts = parts(&entry.value).filter(|parts| {
-        let same = *kind.api_version == *parts.api_version
-            || !convert::is_needed(kind, parts.api_version);
+        let same =
+            *kind.api_version == *parts.api_version || !convert::is_needed(kind, parts.api_version);
         same && kind.defaulted_since.is_none_or(|since| entry.revision > since)
     });
     let Some(parts) = parts else {
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn bytes_and_value_show_the_same_object() {
-        let registry = Registry::new(&[], Vec::new(), Vec::new(), Revision(0)).unwrap();
+        let registry = Registry::new(&[], &[], &[], Revision(0)).unwrap();
         let snapshot = registry.snapshot();
         let kind = snapshot.kind("apps", "v1", "deployments").unwrap();
         let object = json!({

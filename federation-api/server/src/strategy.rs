@@ -176,7 +176,14 @@ pub(crate) fn prepare_update(old: &Value, new: &mut Value, kind: &Kind, part: Pa
     }
     let Some(metadata) = object::metadata_mut(new) else { return };
     let before = object::metadata(old);
-    for field in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "name", "namespace"] {
+    for field in [
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "name",
+        "namespace",
+    ] {
         object::set(metadata, field, before.get(field).cloned());
     }
     metadata.remove("selfLink");
@@ -237,10 +244,7 @@ pub(crate) fn unchanged(old: &Value, new: &Value) -> bool {
         !matches!(field.as_str(), "managedFields" | "resourceVersion")
     };
     before.iter().filter(plain).eq(after.iter().filter(plain))
-        && object::metadata(old)
-            .iter()
-            .filter(meta)
-            .eq(object::metadata(new).iter().filter(meta))
+        && object::metadata(old).iter().filter(meta).eq(object::metadata(new).iter().filter(meta))
 }
 
 /// Asks an object to go: what remains until its finalizers have run.
@@ -279,8 +283,10 @@ mod tests {
 
     #[test]
     fn only_content_counts_for_the_generation() {
-        let old = json!({"metadata": {"generation": 4, "labels": {}}, "spec": {"a": 1}, "status": {}});
-        let mut labelled = json!({"metadata": {"labels": {"x": "y"}}, "spec": {"a": 1}, "status": {"b": 1}});
+        let old =
+            json!({"metadata": {"generation": 4, "labels": {}}, "spec": {"a": 1}, "status": {}});
+        let mut labelled =
+            json!({"metadata": {"labels": {"x": "y"}}, "spec": {"a": 1}, "status": {"b": 1}});
         count_generation(&old, &mut labelled);
         assert_eq!(labelled["metadata"]["generation"], 4);
         let mut changed = json!({"metadata": {}, "spec": {"a": 2}});

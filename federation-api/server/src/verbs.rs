@@ -69,7 +69,8 @@ pub(crate) async fn dispatch(
         let resource = Arc::clone(resource);
         return answered::answer(identity, parts, &info, &resource, &body).await;
     }
-    let kind = kinds.kind(&at.group, &at.version, &at.resource).ok_or_else(ApiError::path_not_found)?;
+    let kind =
+        kinds.kind(&at.group, &at.version, &at.resource).ok_or_else(ApiError::path_not_found)?;
     let kind = Arc::clone(kind);
     if !kind.namespaced && info.namespace().is_some() && !kind.is("", "namespaces") {
         return Err(ApiError::path_not_found());
@@ -77,15 +78,7 @@ pub(crate) async fn dispatch(
     if kind.namespaced && info.namespace().is_none() && !at.name.is_empty() {
         return Err(ApiError::path_not_found());
     }
-    let mut context = Context {
-        server,
-        identity,
-        parts,
-        info,
-        kinds,
-        kind,
-        warnings: Vec::new(),
-    };
+    let mut context = Context { server, identity, parts, info, kinds, kind, warnings: Vec::new() };
     let answer = route(&mut context, body).await;
     answer.map(|mut response| {
         respond::warn(&mut response, &context.warnings);
@@ -93,10 +86,7 @@ pub(crate) async fn dispatch(
     })
 }
 
-async fn route(
-    context: &mut Context<'_>,
-    body: Bytes,
-) -> Result<Response<ResponseBody>, ApiError> {
+async fn route(context: &mut Context<'_>, body: Bytes) -> Result<Response<ResponseBody>, ApiError> {
     let verb = context.info.attributes.verb.clone();
     let name = context.info.attributes.subresource.clone();
     if name.is_empty() {
@@ -187,7 +177,12 @@ impl Context<'_> {
     }
 
     /// Shows a stored version.
-    pub(crate) fn show(&self, code: StatusCode, form: Form, entry: &Entry) -> Response<ResponseBody> {
+    pub(crate) fn show(
+        &self,
+        code: StatusCode,
+        form: Form,
+        entry: &Entry,
+    ) -> Response<ResponseBody> {
         self.show_source(code, form, Source::Entry(entry, entry.revision))
     }
 
@@ -201,7 +196,12 @@ impl Context<'_> {
         self.show_source(code, form, Source::Value(object))
     }
 
-    fn show_source(&self, code: StatusCode, form: Form, source: Source<'_>) -> Response<ResponseBody> {
+    fn show_source(
+        &self,
+        code: StatusCode,
+        form: Form,
+        source: Source<'_>,
+    ) -> Response<ResponseBody> {
         let mut out = Vec::new();
         view::one(&mut out, source, &self.kind, form.shape);
         respond::encoded(code, form, out)

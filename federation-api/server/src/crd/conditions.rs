@@ -12,7 +12,13 @@ pub(super) fn judge(object: &mut Value, old: Option<&Value>, kinds: &Snapshot) -
     match &conflict {
         None => {
             set(object, "NamesAccepted", "True", "NoConflicts", "no conflicts found");
-            set(object, "Established", "True", "InitialNamesAccepted", "the initial names have been accepted");
+            set(
+                object,
+                "Established",
+                "True",
+                "InitialNamesAccepted",
+                "the initial names have been accepted",
+            );
         }
         Some((reason, message)) => {
             set(object, "NamesAccepted", "False", reason, message);

@@ -32,8 +32,8 @@ pub struct CustomVersion {
     pub ty: TypeRef,
     /// `additionalPrinterColumns`, as written.
     pub columns: Vec<Value>,
-    /// `openAPIV3Schema`, as written.
-    pub schema: Value,
+    /// `openAPIV3Schema` as JSON text: it is read rarely, and a parsed schema takes ten times the room.
+    pub schema: Box<str>,
     /// Whether the definition is going, so that nothing new is made.
     pub terminating: bool,
     has_defaults: bool,
@@ -68,18 +68,22 @@ pub struct Definition {
     pub embedded: bool,
     /// The revision of the definition's stored version.
     pub revision: Revision,
-    /// The definition itself.
-    pub object: Value,
     /// One per served version; none if its names are not accepted.
     pub kinds: Vec<Arc<Kind>>,
     /// As a version of the store, if it is none.
     pub(crate) entry: Option<Arc<Entry>>,
     since: Revision,
+    /// Of what its kinds follow from.
+    fingerprint: [u8; 32],
 }
 
 impl Definition {
     /// Compiles a definition that is not (or no longer) being written.
-    pub(crate) fn compile(object: &Value, embedded: bool, revision: Revision) -> Result<Self, CrdError> {
+    pub(crate) fn compile(
+        object: &Value,
+        embedded: bool,
+        revision: Revision,
+    ) -> Result<Self, CrdError> {
         let mut object = object.clone();
         complete(&mut object);
         let draft = Draft::compile(&object)?;
@@ -104,12 +108,21 @@ pub(crate) struct Draft {
     object: Value,
     versions: Vec<(usize, TypeRef)>,
     accepted: bool,
+    /// What of it is not done here.
+    pub warnings: Vec<String>,
 }
 
 impl Draft {
     pub(crate) fn compile(object: &Value) -> Result<Self, CrdError> {
         let mut errors = check(object);
         let mut versions = Vec::new();
+        let mut warnings = Vec::new();
+        if object["spec"]["conversion"]["strategy"] == "Webhook" {
+            warnings.push(
+                "conversion webhooks are not called by this server: versions differ in their apiVersion only"
+                    .to_owned(),
+            );
+        }
         for (at, version) in list(&object["spec"]["versions"]).iter().enumerate() {
             let path = format!("spec.versions[{at}].schema.openAPIV3Schema");
             let schema = &version["schema"]["openAPIV3Schema"];
@@ -118,7 +131,10 @@ impl Draft {
                 continue;
             }
             match schema::compile(schema, &path) {
-                Ok(compiled) => versions.push((at, compiled.ty)),
+                Ok(compiled) => {
+                    versions.push((at, compiled.ty));
+                    warnings.extend(compiled.warnings);
+                }
                 Err(more) => errors.extend(more),
             }
             if let Err(error) = Printer::custom(list(&version["additionalPrinterColumns"])) {
@@ -133,7 +149,7 @@ impl Draft {
             return Err(CrdError(errors));
         }
         let name = object::meta(object, "name").to_owned();
-        Ok(Self { name, object: Value::Null, versions, accepted: true })
+        Ok(Self { name, object: Value::Null, versions, accepted: true, warnings })
     }
 
     /// With the judgement of its names.
@@ -145,15 +161,22 @@ impl Draft {
 
     /// As it is served from now on. `held` is what is served until now: while the schemas stay the same, so does the
     /// revision since which every object has their defaults.
-    pub(crate) fn serve(self, revision: Revision, held: Option<&Definition>, embedded: bool) -> Definition {
+    pub(crate) fn serve(
+        self,
+        revision: Revision,
+        held: Option<&Definition>,
+        embedded: bool,
+    ) -> Definition {
         let object = self.object;
-        let same = |held: &&Definition| {
-            object::meta(&held.object, "uid") == object::meta(&object, "uid")
-                && held.object["spec"] == object["spec"]
-        };
+        let mut digest = Sha256::new();
+        digest.update(object::meta(&object, "uid"));
+        digest.update(object["spec"].to_string());
+        let fingerprint: [u8; 32] = digest.finalize().into();
+        let same = |held: &&Definition| held.fingerprint == fingerprint;
         let since = held.filter(same).map_or(revision, |held| held.since);
         let kinds = if self.accepted {
-            let kinds = self.versions.into_iter().filter_map(|(at, ty)| kind(&object, at, ty, since));
+            let kinds =
+                self.versions.into_iter().filter_map(|(at, ty)| kind(&object, at, ty, since));
             kinds.map(Arc::new).collect()
         } else {
             Vec::new()
@@ -167,10 +190,10 @@ impl Draft {
             kinds,
             entry: None,
             since,
-            object,
+            fingerprint,
         };
         if embedded {
-            definition.entry = Some(Arc::new(entry(&definition)));
+            definition.entry = Some(Arc::new(entry(&definition.name, &object)));
         }
         definition
     }
@@ -217,7 +240,7 @@ fn kind(object: &Value, at: usize, ty: TypeRef, since: Revision) -> Option<Kind>
     let custom = CustomVersion {
         ty: ty.clone(),
         columns: list(&version["additionalPrinterColumns"]).to_vec(),
-        schema: version["schema"]["openAPIV3Schema"].clone(),
+        schema: version["schema"]["openAPIV3Schema"].to_string().into(),
         terminating: object::is_deleting(object),
         has_defaults,
     };
@@ -233,7 +256,16 @@ fn kind(object: &Value, at: usize, ty: TypeRef, since: Revision) -> Option<Kind>
         namespaced: spec["scope"] == "Namespaced",
         short_names: texts(&names["shortNames"]),
         categories: texts(&names["categories"]),
-        verbs: verbs(&["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"]),
+        verbs: verbs(&[
+            "delete",
+            "deletecollection",
+            "get",
+            "list",
+            "patch",
+            "create",
+            "update",
+            "watch",
+        ]),
         subresources: served,
         origin: Origin::Custom(Arc::new(custom)),
         ty,
@@ -274,7 +306,8 @@ pub(crate) fn complete(object: &mut Value) {
 }
 
 pub(crate) fn add_finalizer(object: &mut Value) {
-    let mut finalizers: Vec<Value> = object::finalizers(object).into_iter().map(Value::from).collect();
+    let mut finalizers: Vec<Value> =
+        object::finalizers(object).into_iter().map(Value::from).collect();
     if finalizers.iter().any(|finalizer| finalizer == super::FINALIZER) {
         return;
     }
@@ -299,19 +332,18 @@ fn embed(object: &mut Value) {
     }
 }
 
-fn entry(definition: &Definition) -> Entry {
-    let kinds = federation_schema::catalogue::Catalogue::builtin();
-    debug_assert!(kinds.resource(super::GROUP, "v1", super::PLURAL).is_some());
-    let mut value = br#"{"kind":"CustomResourceDefinition","apiVersion":"apiextensions.k8s.io/v1""#.to_vec();
+fn entry(name: &str, object: &Value) -> Entry {
+    let mut value =
+        br#"{"kind":"CustomResourceDefinition","apiVersion":"apiextensions.k8s.io/v1""#.to_vec();
     for field in ["metadata", "spec", "status"] {
         value.push(b',');
         crate::stored::write(&mut value, field);
         value.push(b':');
-        crate::stored::write(&mut value, &definition.object[field]);
+        crate::stored::write(&mut value, &object[field]);
     }
     value.push(b'}');
     Entry {
-        key: format!("{}{}", prefix(super::GROUP, super::PLURAL), definition.name).into(),
+        key: format!("{}{name}", prefix(super::GROUP, super::PLURAL)).into(),
         value: value.into(),
         revision: Revision(1),
         created: Revision(1),
@@ -325,7 +357,8 @@ fn check(object: &Value) -> Vec<FieldError> {
     let spec = &object["spec"];
     let names = &spec["names"];
     let text = |value: &'_ Value| value.as_str().unwrap_or_default().to_owned();
-    let (own, group, plural) = (object::meta(object, "name"), text(&spec["group"]), text(&names["plural"]));
+    let (own, group, plural) =
+        (object::meta(object, "name"), text(&spec["group"]), text(&names["plural"]));
     if own != format!("{plural}.{group}") {
         errors.push(FieldError::invalid(
             "metadata.name",
@@ -336,7 +369,11 @@ fn check(object: &Value) -> Vec<FieldError> {
     if group.is_empty() {
         errors.push(FieldError::required("spec.group", ""));
     } else if !group.contains('.') {
-        errors.push(FieldError::invalid("spec.group", group.as_str(), "should be a domain with at least one dot"));
+        errors.push(FieldError::invalid(
+            "spec.group",
+            group.as_str(),
+            "should be a domain with at least one dot",
+        ));
     } else {
         for problem in name::dns1123_subdomain(&group) {
             errors.push(FieldError::invalid("spec.group", group.as_str(), problem));
@@ -348,7 +385,9 @@ fn check(object: &Value) -> Vec<FieldError> {
         "" => errors.push(FieldError::required("spec.scope", "")),
         _ => errors.push(FieldError::not_supported("spec.scope", scope, ["Cluster", "Namespaced"])),
     }
-    for (field, needed) in [("plural", true), ("singular", true), ("kind", true), ("listKind", true)] {
+    for (field, needed) in
+        [("plural", true), ("singular", true), ("kind", true), ("listKind", true)]
+    {
         let path = format!("spec.names.{field}");
         let value = text(&names[field]);
         if value.is_empty() {
@@ -392,7 +431,10 @@ fn check(object: &Value) -> Vec<FieldError> {
 fn versions(spec: &Value, errors: &mut Vec<FieldError>) {
     let versions = list(&spec["versions"]);
     if versions.is_empty() {
-        errors.push(FieldError::required("spec.versions", "must have exactly one version marked as storage version"));
+        errors.push(FieldError::required(
+            "spec.versions",
+            "must have exactly one version marked as storage version",
+        ));
         return;
     }
     let mut seen = std::collections::BTreeSet::new();

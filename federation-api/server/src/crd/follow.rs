@@ -66,7 +66,8 @@ async fn follow(server: Weak<Server>, mut changes: Watch) {
                     let name = entry.key.rsplit('/').next().unwrap_or_default();
                     let snapshot = server.registry.snapshot();
                     // A definition of the same name may have come since.
-                    if snapshot.definition(name).is_some_and(|held| held.revision < event.revision) {
+                    if snapshot.definition(name).is_some_and(|held| held.revision < event.revision)
+                    {
                         server.registry.remove(name);
                     }
                 }
@@ -111,7 +112,9 @@ pub(crate) async fn cleanup(server: Weak<Server>, name: String) {
         match sweep(&server, &name).await {
             Ok(true) => return,
             Ok(false) => {}
-            Err(error) => tracing::warn!(name, %error, "the objects of a definition are not deleted yet"),
+            Err(error) => {
+                tracing::warn!(name, %error, "the objects of a definition are not deleted yet");
+            }
         }
         drop(server);
         tokio::time::sleep(AGAIN).await;

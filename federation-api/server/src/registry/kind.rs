@@ -166,8 +166,9 @@ impl Kind {
         self.printer.get_or_init(|| match &self.origin {
             Origin::BuiltIn => Printer::builtin(&self.gvk()),
             // The columns of a CRD were checked when it was accepted.
-            Origin::Custom(version) => Printer::custom(&version.columns)
-                .unwrap_or_else(|_| Printer::builtin(&self.gvk())),
+            Origin::Custom(version) => {
+                Printer::custom(&version.columns).unwrap_or_else(|_| Printer::builtin(&self.gvk()))
+            }
         })
     }
 }

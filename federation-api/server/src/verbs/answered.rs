@@ -24,7 +24,7 @@ pub(super) async fn answer(
     body: &Bytes,
 ) -> Result<Response<ResponseBody>, ApiError> {
     let at = &info.attributes;
-    if at.verb != "create" || at.name.is_empty() == !resource.subresource.is_empty() {
+    if at.verb != "create" || at.name.is_empty() != resource.subresource.is_empty() {
         return Err(ApiError::method_not_allowed(
             "the server does not allow this method on the requested resource",
         ));

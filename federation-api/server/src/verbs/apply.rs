@@ -58,7 +58,9 @@ pub(super) async fn apply(
                 custom.default(&mut made);
             }
             match context.insert(&options, made, true).await {
-                Ok(outcome) => return Ok(context.show_outcome(StatusCode::CREATED, form, &outcome)),
+                Ok(outcome) => {
+                    return Ok(context.show_outcome(StatusCode::CREATED, form, &outcome));
+                }
                 Err(error) if error.reason() == "AlreadyExists" && !options.dry_run => continue,
                 Err(error) => return Err(error),
             }
@@ -89,9 +91,8 @@ pub(super) async fn apply(
 }
 
 fn read(context: &Context<'_>, body: &Bytes) -> Result<(Value, Vec<String>), ApiError> {
-    let refused = |error: strict::ParseError| {
-        ApiError::bad_request(format!("error decoding YAML: {error}"))
-    };
+    let refused =
+        |error: strict::ParseError| ApiError::bad_request(format!("error decoding YAML: {error}"));
     // JSON is YAML, and quicker to read as what it is.
     let parsed = match body.first() {
         Some(b'{') => strict::parse_json(body).or_else(|_| strict::parse_yaml(body)),
@@ -122,7 +123,6 @@ fn name_it(context: &Context<'_>, config: &mut Value) {
 
 /// Whoever applies what is not there creates it, and must be allowed to.
 fn may_create(context: &Context<'_>) -> Result<(), ApiError> {
-    let attributes =
-        Attributes { verb: "create".to_owned(), ..context.info.attributes.clone() };
+    let attributes = Attributes { verb: "create".to_owned(), ..context.info.attributes.clone() };
     context.server.authorize(context.identity, &attributes)
 }

@@ -20,7 +20,9 @@ pub(super) async fn create(
     context.intake(&mut object, decoded.complaints, &options)?;
     context.check_place(&object)?;
     if !crate::object::meta(&object, "resourceVersion").is_empty() {
-        return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
+        return Err(ApiError::bad_request(
+            "resourceVersion should not be set on objects to be created",
+        ));
     }
     let outcome = context.insert(&options, object, false).await?;
     Ok(context.show_outcome(StatusCode::CREATED, form, &outcome))

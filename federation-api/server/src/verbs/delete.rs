@@ -109,7 +109,8 @@ fn read(body: &Value, context: &Context<'_>) -> Result<DeleteOptions, ApiError> 
     let stages = body["dryRun"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let dry_run = super::dry_run(stages.chain(query.all("dryRun")), &mut causes);
     let policy = body["propagationPolicy"].as_str().or_else(|| query.get("propagationPolicy"));
-    let orphan = body["orphanDependents"].as_bool().or_else(|| query.optional_flag("orphanDependents"));
+    let orphan =
+        body["orphanDependents"].as_bool().or_else(|| query.optional_flag("orphanDependents"));
     let propagation = match (policy, orphan) {
         (Some(_), Some(_)) => {
             causes.push(Cause::field(
@@ -133,8 +134,7 @@ fn read(body: &Value, context: &Context<'_>) -> Result<DeleteOptions, ApiError> 
     if !causes.is_empty() {
         return Err(ApiError::invalid("meta.k8s.io", "DeleteOptions", "", causes));
     }
-    let precondition =
-        |field: &str| body["preconditions"][field].as_str().map(str::to_owned);
+    let precondition = |field: &str| body["preconditions"][field].as_str().map(str::to_owned);
     Ok(DeleteOptions {
         dry_run,
         uid: precondition("uid"),
@@ -239,7 +239,9 @@ fn propagate(object: &mut Value, propagation: Option<Propagation>) {
     };
     let mut list: Vec<Value> = object::finalizers(object)
         .into_iter()
-        .filter(|finalizer| !matches!(*finalizer, ORPHAN | FOREGROUND) || Some(*finalizer) == wanted)
+        .filter(|finalizer| {
+            !matches!(*finalizer, ORPHAN | FOREGROUND) || Some(*finalizer) == wanted
+        })
         .map(Value::from)
         .collect();
     if let Some(wanted) = wanted

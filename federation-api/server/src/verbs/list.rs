@@ -42,7 +42,12 @@ impl Token {
         let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|_| refused())?;
         let token: Self = serde_json::from_slice(&bytes).map_err(|_| refused())?;
         let climbs = token.start.split('/').any(|part| part == ".." || part == ".");
-        if token.v != TOKEN_VERSION || token.rv < -1 || token.rv == 0 || token.start.is_empty() || climbs {
+        if token.v != TOKEN_VERSION
+            || token.rv < -1
+            || token.rv == 0
+            || token.start.is_empty()
+            || climbs
+        {
             return Err(refused());
         }
         Ok(token)
@@ -87,13 +92,14 @@ pub(super) async fn selected(context: &Context<'_>) -> Result<Page, ApiError> {
 fn wanted(context: &Context<'_>) -> Result<Wanted, ApiError> {
     let query = &context.info.query;
     let limit = query.number("limit")?.unwrap_or(0);
-    let limit = usize::try_from(limit)
-        .map_err(|_| ApiError::bad_request("limit must not be negative"))?;
+    let limit =
+        usize::try_from(limit).map_err(|_| ApiError::bad_request("limit must not be negative"))?;
     let token = query.get("continue").map(Token::decode).transpose()?;
     let version = query.get("resourceVersion");
     let matching = query.get("resourceVersionMatch");
     let mut causes = Vec::new();
-    let mut forbid = |field: &str, why: &str| causes.push(Cause::field(field, format!("Forbidden: {why}")));
+    let mut forbid =
+        |field: &str, why: &str| causes.push(Cause::field(field, format!("Forbidden: {why}")));
     if query.optional_flag("sendInitialEvents").is_some() {
         forbid("sendInitialEvents", "sendInitialEvents is forbidden for list");
     }
@@ -113,7 +119,9 @@ fn wanted(context: &Context<'_>) -> Result<Wanted, ApiError> {
         (Some("Exact" | "NotOlderThan") | None, ..) => {}
         (Some(other), ..) => causes.push(Cause::field(
             "resourceVersionMatch",
-            format!("Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\", \"\""),
+            format!(
+                "Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\", \"\""
+            ),
         )),
     }
     if !causes.is_empty() {
@@ -143,7 +151,8 @@ async fn page(
 ) -> Result<Page, ApiError> {
     let Wanted { limit, mut at, token } = wanted;
     let kind = &context.kind;
-    let namespace = context.namespace().or_else(|| selection.namespace().filter(|_| kind.namespaced));
+    let namespace =
+        context.namespace().or_else(|| selection.namespace().filter(|_| kind.namespaced));
     let prefix = kind.range(namespace);
     // One name in one namespace is one key.
     let single = selection.name().filter(|_| namespace.is_some() || !kind.namespaced);

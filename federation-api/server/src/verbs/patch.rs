@@ -70,7 +70,9 @@ impl Patch {
             }),
             PatchKind::Merge => {
                 if !self.body.is_object() {
-                    return Err(ApiError::bad_request("error decoding patch: it is no JSON object"));
+                    return Err(ApiError::bad_request(
+                        "error decoding patch: it is no JSON object",
+                    ));
                 }
                 let mut object = object.clone();
                 json_patch::merge(&mut object, &self.body);

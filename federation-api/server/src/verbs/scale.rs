@@ -39,7 +39,8 @@ fn paths(context: &Context<'_>) -> Result<ScalePaths, ApiError> {
 fn scale(context: &Context<'_>, paths: &ScalePaths, object: &Value) -> Value {
     // A built-in kind without a number runs one; it is not written where the user did not write it.
     let missing = i64::from(!context.kind.is_custom());
-    let replicas = object::at(object, &paths.spec_replicas).and_then(Value::as_i64).unwrap_or(missing);
+    let replicas =
+        object::at(object, &paths.spec_replicas).and_then(Value::as_i64).unwrap_or(missing);
     let running = object::at(object, &paths.status_replicas).and_then(Value::as_i64).unwrap_or(0);
     let mut metadata = json!({});
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
@@ -52,7 +53,9 @@ fn scale(context: &Context<'_>, paths: &ScalePaths, object: &Value) -> Value {
     if let Some(selector) = selector {
         let text = match selector {
             Value::String(text) => Some(text.clone()),
-            selector => LabelSelector::from_object(selector).ok().map(|selector| selector.to_string()),
+            selector => {
+                LabelSelector::from_object(selector).ok().map(|selector| selector.to_string())
+            }
         };
         if let Some(text) = text.filter(|text| !text.is_empty()) {
             status["selector"] = text.into();
@@ -67,7 +70,12 @@ fn scale(context: &Context<'_>, paths: &ScalePaths, object: &Value) -> Value {
     })
 }
 
-fn show(context: &Context<'_>, paths: &ScalePaths, form: Form, outcome: &Outcome) -> Response<ResponseBody> {
+fn show(
+    context: &Context<'_>,
+    paths: &ScalePaths,
+    form: Form,
+    outcome: &Outcome,
+) -> Response<ResponseBody> {
     let decoded;
     let object = match outcome {
         Outcome::Stored(entry) | Outcome::Unchanged(entry) => {
@@ -87,7 +95,12 @@ pub(super) async fn get(context: &Context<'_>) -> Result<Response<ResponseBody>,
 }
 
 /// The object with what a scale says.
-fn scaled(context: &Context<'_>, paths: &ScalePaths, old: &Value, wanted: &Value) -> Result<Value, ApiError> {
+fn scaled(
+    context: &Context<'_>,
+    paths: &ScalePaths,
+    old: &Value,
+    wanted: &Value,
+) -> Result<Value, ApiError> {
     let replicas = wanted["spec"]["replicas"].as_i64().unwrap_or(0);
     if replicas < 0 {
         let message = format!("Invalid value: {replicas}: must be greater than or equal to 0");

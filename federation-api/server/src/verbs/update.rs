@@ -22,7 +22,6 @@ pub(super) async fn update(
             "name must be provided: the object to be updated does not name itself",
         ));
     }
-    let outcome =
-        context.rewrite(&options, part, false, move |_, _| Ok(new.clone())).await?;
+    let outcome = context.rewrite(&options, part, false, move |_, _| Ok(new.clone())).await?;
     Ok(context.show_outcome(StatusCode::OK, form, &outcome))
 }

@@ -149,8 +149,7 @@ fn wanted(context: &Context<'_>) -> Result<Wanted, ApiError> {
 pub(super) async fn watch(context: &Context<'_>) -> Result<Response<ResponseBody>, ApiError> {
     let query = &context.info.query;
     let kind = Arc::clone(&context.kind);
-    let form =
-        negotiate::form(&context.parts.headers, query.get("includeObject"), true)?;
+    let form = negotiate::form(&context.parts.headers, query.get("includeObject"), true)?;
     let mut fields = query.get("fieldSelector").map(str::to_owned);
     if !context.name().is_empty() {
         // The old way to watch one object: by its path.
@@ -159,9 +158,12 @@ pub(super) async fn watch(context: &Context<'_>) -> Result<Response<ResponseBody
     let selection = Selection::parse(&kind, query.get("labelSelector"), fields.as_deref())?;
     let wanted = wanted(context)?;
     let store = &context.server.store;
-    let namespace = context.namespace().or_else(|| selection.namespace().filter(|_| kind.namespaced));
+    let namespace =
+        context.namespace().or_else(|| selection.namespace().filter(|_| kind.namespaced));
     let range = match selection.name() {
-        Some(name) if namespace.is_some() || !kind.namespaced => kind.key(namespace, name).to_string(),
+        Some(name) if namespace.is_some() || !kind.namespaced => {
+            kind.key(namespace, name).to_string()
+        }
         _ => kind.range(namespace),
     };
     let mut initial = VecDeque::new();
@@ -257,7 +259,8 @@ impl Watching {
             return Some(self.bookmark(true));
         }
         loop {
-            let wake = if self.bookmarks { self.next_bookmark.min(self.deadline) } else { self.deadline };
+            let wake =
+                if self.bookmarks { self.next_bookmark.min(self.deadline) } else { self.deadline };
             // A change that is there goes before a bookmark that is due: the bookmark would be wrong.
             let item = tokio::select! {
                 biased;

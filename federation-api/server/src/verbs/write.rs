@@ -15,8 +15,7 @@ use crate::{
     hooks::Operation,
     metadata,
     negotiate::Form,
-    object,
-    required, schema,
+    object, required, schema,
     status::{ApiError, Cause},
     stored,
     strategy::{self, Part},
@@ -121,12 +120,29 @@ impl Context<'_> {
         Ok(())
     }
 
-    fn write_record<'w>(&'w self, options: &'w WriteOptions, part: Part, now: &'w str) -> schema::Record<'w> {
-        schema::Record { kind: &self.kind, options, part, subresource: &self.info.attributes.subresource, now }
+    fn write_record<'w>(
+        &'w self,
+        options: &'w WriteOptions,
+        part: Part,
+        now: &'w str,
+    ) -> schema::Record<'w> {
+        schema::Record {
+            kind: &self.kind,
+            options,
+            part,
+            subresource: &self.info.attributes.subresource,
+            now,
+        }
     }
 
     /// Everything that must hold of an object before it may be stored.
-    fn check(&mut self, name: &str, old: Option<&Value>, new: &Value, part: Part) -> Result<(), ApiError> {
+    fn check(
+        &mut self,
+        name: &str,
+        old: Option<&Value>,
+        new: &Value,
+        part: Part,
+    ) -> Result<(), ApiError> {
         let kind = Arc::clone(&self.kind);
         let mut causes = metadata::check(new, &kind);
         if let Some(old) = old {
@@ -135,6 +151,9 @@ impl Context<'_> {
         }
         if part == Part::Main {
             causes.extend(required::check(&kind, new));
+            if let Some(old) = old {
+                causes.extend(required::changed(&kind, old, new));
+            }
         }
         if let Some(custom) = kind.custom() {
             causes.extend(custom.validate(new, old));
@@ -173,8 +192,17 @@ impl Context<'_> {
         Ok(())
     }
 
+    fn warn_of(&mut self, definition: Option<&crd::Draft>) {
+        self.warnings.extend(definition.into_iter().flat_map(|draft| draft.warnings.iter().cloned()));
+    }
+
     /// Asks the hooks about a deletion.
-    pub(crate) fn judge_delete(&mut self, name: &str, old: &Value, dry_run: bool) -> Result<(), ApiError> {
+    pub(crate) fn judge_delete(
+        &mut self,
+        name: &str,
+        old: &Value,
+        dry_run: bool,
+    ) -> Result<(), ApiError> {
         self.judge(Operation::Delete, name, None, Some(old), dry_run)
     }
 
@@ -220,6 +248,7 @@ impl Context<'_> {
             }
             let name = object::meta(&object, "name").to_owned();
             let definition = crd::before_write(self.server, &kind, &mut object, None)?;
+            self.warn_of(definition.as_ref());
             self.judge(Operation::Create, &name, Some(&object), None, options.dry_run)?;
             let key = kind.key(namespace.as_deref(), &name);
             if options.dry_run {
@@ -284,6 +313,7 @@ impl Context<'_> {
             new = schema::track(Some(old), new, &self.write_record(options, part, &now));
         }
         let definition = crd::before_write(self.server, &kind, &mut new, Some(old))?;
+        self.warn_of(definition.as_ref());
         self.judge(Operation::Update, &name, Some(&new), Some(old), options.dry_run)?;
         if object::is_deleting(&new) && strategy::may_go(&new, &kind) {
             if options.dry_run {
@@ -343,7 +373,9 @@ impl Context<'_> {
         }
         let (uid, own) = (object::meta(new, "uid"), object::meta(old, "uid"));
         if !uid.is_empty() && uid != own {
-            let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {own}");
+            let why = format!(
+                "Precondition failed: UID in precondition: {uid}, UID in object meta: {own}"
+            );
             return Err(self.conflict(name, &why));
         }
         Ok(())

@@ -47,13 +47,16 @@ async fn a_schema_prunes_defaults_and_refuses() {
     let made = api.post(WIDGETS, &body).await;
     assert_eq!(made.warnings().len(), 1);
     assert_eq!(made.ok()["spec"].get("extra"), None);
-    for (size, field) in [(json!(0), "spec.size"), (json!("x"), "spec.size"), (Value::Null, "spec.size")] {
+    for (size, field) in
+        [(json!(0), "spec.size"), (json!("x"), "spec.size"), (Value::Null, "spec.size")]
+    {
         let mut body = widget("b");
         body["spec"]["size"] = size;
         let status = api.post(WIDGETS, &body).await.refused(422, "Invalid");
         assert_eq!(status["details"]["causes"][0]["field"], field, "{status}");
     }
-    let strategic = api.patch(&format!("{WIDGETS}/a"), "strategic-merge-patch+json", &json!({})).await;
+    let strategic =
+        api.patch(&format!("{WIDGETS}/a"), "strategic-merge-patch+json", &json!({})).await;
     strategic.refused(415, "UnsupportedMediaType");
     let mut unversioned = widget("a");
     unversioned["spec"]["size"] = 3.into();
@@ -67,7 +70,10 @@ async fn subresources_and_selectable_fields_of_a_custom_kind() {
     let uri = format!("{WIDGETS}/a");
     let status = json!({"status": {"phase": "Good"}, "spec": {"size": 9}});
     let reported = api.patch(&format!("{uri}/status"), "merge-patch+json", &status).await.ok();
-    assert_eq!((&reported["status"]["phase"], &reported["spec"]["size"]), (&"Good".into(), &2.into()));
+    assert_eq!(
+        (&reported["status"]["phase"], &reported["spec"]["size"]),
+        (&"Good".into(), &2.into())
+    );
     let four = json!({"spec": {"replicas": 4}});
     let scale = api.patch(&format!("{uri}/scale"), "merge-patch+json", &four).await;
     assert_eq!(scale.ok()["spec"]["replicas"], 4);
@@ -94,8 +100,8 @@ async fn a_default_that_comes_later_is_read_into_older_objects() {
     api.post(WIDGETS, &widget("a")).await.ok();
     let uri = format!("{DEFINITIONS}/widgets.example.org");
     let mut definition = api.get(&uri).await.ok();
-    definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["weight"] =
-        json!({"type": "integer", "default": 7});
+    definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+        ["weight"] = json!({"type": "integer", "default": 7});
     api.put(&uri, &definition).await.ok();
     assert_eq!(api.get(&format!("{WIDGETS}/a")).await.ok()["spec"]["weight"], 7);
     assert_eq!(api.get(WIDGETS).await.ok()["items"][0]["spec"]["weight"], 7);

@@ -41,7 +41,8 @@ async fn aggregated_discovery_is_tagged() {
     assert_eq!(answer.headers["vary"], "Accept");
     let tag = answer.headers["etag"].to_str().unwrap().to_owned();
     let list = answer.ok();
-    let apps = list["items"].as_array().unwrap().iter().find(|item| item["metadata"]["name"] == "apps");
+    let apps =
+        list["items"].as_array().unwrap().iter().find(|item| item["metadata"]["name"] == "apps");
     let resources = &apps.unwrap()["versions"][0]["resources"];
     let deployments = named(resources, "resource", "deployments");
     assert_eq!(deployments["scope"], "Namespaced");

@@ -30,7 +30,10 @@ async fn selectors_select() {
     assert_eq!(select("labelSelector=odd%3Dtrue").await, "a c e");
     assert_eq!(select("labelSelector=odd+notin+(true)").await, "b d");
     assert_eq!(select("fieldSelector=metadata.name%3Dc").await, "c");
-    assert_eq!(select("fieldSelector=metadata.name!%3Dc,metadata.namespace%3Ddefault").await, "a b d e");
+    assert_eq!(
+        select("fieldSelector=metadata.name!%3Dc,metadata.namespace%3Ddefault").await,
+        "a b d e"
+    );
     api.get(&format!("{MAPS}?fieldSelector=data.a%3D1")).await.refused(400, "BadRequest");
     api.get(&format!("{MAPS}?labelSelector=%3D%3D")).await.refused(400, "BadRequest");
     let namespaces = api.get("/api/v1/namespaces?fieldSelector=status.phase%3DActive").await.ok();
@@ -115,8 +118,7 @@ async fn an_expired_page_can_go_on_inconsistently() {
 #[tokio::test]
 async fn a_table_has_rows_and_metadata() {
     let api = five().await;
-    let accept =
-        [("accept", "application/json;as=Table;v=v1;g=meta.k8s.io,application/json")];
+    let accept = [("accept", "application/json;as=Table;v=v1;g=meta.k8s.io,application/json")];
     let table = api.send("GET", MAPS, &accept, "").await.ok();
     assert_eq!(table["kind"], "Table");
     assert_eq!(table["columnDefinitions"][0]["name"], "Name");

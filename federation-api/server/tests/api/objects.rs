@@ -49,9 +49,13 @@ async fn what_is_not_there_is_not_found() {
 #[tokio::test]
 async fn bad_bodies_are_named() {
     let api = Api::new().await;
-    api.send("POST", MAPS, &[("content-type", "application/json")], "{").await.refused(400, "BadRequest");
+    api.send("POST", MAPS, &[("content-type", "application/json")], "{")
+        .await
+        .refused(400, "BadRequest");
     api.send("POST", MAPS, &[], "").await.refused(400, "BadRequest");
-    api.send("POST", MAPS, &[("content-type", "text/plain")], "{}").await.refused(415, "UnsupportedMediaType");
+    api.send("POST", MAPS, &[("content-type", "text/plain")], "{}")
+        .await
+        .refused(415, "UnsupportedMediaType");
     api.post(MAPS, &deployment("a")).await.refused(400, "BadRequest");
     let mut wrong = deployment("a");
     wrong["spec"]["replicas"] = "three".into();
@@ -82,10 +86,7 @@ async fn what_every_cluster_would_refuse_is_refused_at_once() {
         .iter()
         .map(|cause| cause["field"].as_str().unwrap())
         .collect();
-    assert_eq!(
-        fields,
-        ["spec.template.metadata.labels", "spec.template.spec.containers[0].name"]
-    );
+    assert_eq!(fields, ["spec.template.metadata.labels", "spec.template.spec.containers[0].name"]);
     let service = json!({"metadata": {"name": "a"}, "spec": {"ports": [{"name": "x"}]}});
     let services = "/api/v1/namespaces/default/services";
     let status = api.post(services, &service).await.refused(422, "Invalid");
@@ -141,7 +142,8 @@ async fn the_generation_counts_changes_of_content() {
     api.post(DEPLOYMENTS, &deployment("a")).await.ok();
     let uri = format!("{DEPLOYMENTS}/a");
     let generation = |object: &Value| object["metadata"]["generation"].as_i64().unwrap();
-    let labelled = api.patch(&uri, "merge-patch+json", &json!({"metadata": {"labels": {"x": "y"}}})).await;
+    let labelled =
+        api.patch(&uri, "merge-patch+json", &json!({"metadata": {"labels": {"x": "y"}}})).await;
     assert_eq!(generation(&labelled.ok()), 1);
     let scaled = api.patch(&uri, "merge-patch+json", &json!({"spec": {"replicas": 5}})).await;
     assert_eq!(generation(&scaled.ok()), 2);
@@ -177,7 +179,10 @@ async fn unknown_fields_are_warned_of_or_refused() {
     let strict = format!("{DEPLOYMENTS}?fieldValidation=Strict");
     let status = api.post(&strict, &body).await.refused(400, "BadRequest");
     let message = status["message"].as_str().unwrap();
-    assert!(message.contains("strict decoding error: unknown field \"spec.nonsense\""), "{message}");
+    assert!(
+        message.contains("strict decoding error: unknown field \"spec.nonsense\""),
+        "{message}"
+    );
     let twice = r#"{"metadata":{"name":"b"},"data":{"a":"1","a":"2"}}"#;
     let answer = api.send("POST", MAPS, &[("content-type", "application/json")], twice).await;
     assert_eq!(answer.warnings(), ["299 - \"duplicate field \\\"data.a\\\"\""]);
@@ -258,7 +263,8 @@ async fn a_namespace_that_is_going_takes_nothing_in() {
     assert_eq!(made["metadata"]["labels"]["kubernetes.io/metadata.name"], "n");
     let going = api.delete("/api/v1/namespaces/n", &Value::Null).await.ok();
     assert_eq!(going["status"]["phase"], "Terminating");
-    let status = api.post("/api/v1/namespaces/n/configmaps", &map("a")).await.refused(403, "Forbidden");
+    let status =
+        api.post("/api/v1/namespaces/n/configmaps", &map("a")).await.refused(403, "Forbidden");
     assert_eq!(status["details"]["causes"][0]["reason"], "NamespaceTerminating");
     let mut finalized = going.clone();
     finalized["spec"]["finalizers"] = json!([]);
@@ -333,10 +339,56 @@ async fn scale_is_one_form_for_all() {
     wanted["spec"]["replicas"] = 4.into();
     assert_eq!(api.put(&uri, &wanted).await.ok()["spec"]["replicas"], 4);
     let object = api.get(&format!("{DEPLOYMENTS}/a")).await.ok();
-    assert_eq!((&object["spec"]["replicas"], &object["metadata"]["generation"]), (&4.into(), &2.into()));
+    assert_eq!(
+        (&object["spec"]["replicas"], &object["metadata"]["generation"]),
+        (&4.into(), &2.into())
+    );
     api.put(&uri, &wanted).await.refused(409, "Conflict");
     let patched = api.patch(&uri, "merge-patch+json", &json!({"spec": {"replicas": 6}})).await.ok();
     assert_eq!(patched["spec"]["replicas"], 6);
     let negative = json!({"spec": {"replicas": -1}});
     api.patch(&uri, "merge-patch+json", &negative).await.refused(422, "Invalid");
+}
+
+#[tokio::test]
+async fn what_is_fixed_at_creation_stays() {
+    let api = Api::new().await;
+    api.post(DEPLOYMENTS, &deployment("a")).await.ok();
+    let moved = json!({"spec": {
+        "selector": {"matchLabels": {"app": "b"}},
+        "template": {"metadata": {"labels": {"app": "b"}}},
+    }});
+    let status = api.patch(&format!("{DEPLOYMENTS}/a"), "merge-patch+json", &moved).await.refused(422, "Invalid");
+    assert_eq!(status["details"]["causes"][0]["field"], "spec.selector");
+    let template = &deployment("j")["spec"]["template"];
+    let jobs = "/apis/batch/v1/namespaces/default/jobs";
+    let job = json!({"metadata": {"name": "j"}, "spec": {"template": template}});
+    let status = api.post(jobs, &job).await.refused(422, "Invalid");
+    assert_eq!(status["details"]["causes"][0]["field"], "spec.template.spec.restartPolicy");
+}
+
+#[tokio::test]
+async fn the_two_faces_of_events_and_autoscalers_are_one_object() {
+    let api = Api::new().await;
+    let event = json!({
+        "metadata": {"name": "e"},
+        "involvedObject": {"kind": "Pod", "name": "p", "namespace": "default"},
+        "message": "m",
+        "reason": "R",
+    });
+    api.post("/api/v1/namespaces/default/events", &event).await.ok();
+    let other = "/apis/events.k8s.io/v1/namespaces/default/events";
+    assert_eq!(api.get(&format!("{other}/e")).await.ok()["note"], "m");
+    let selected = api.get(&format!("{other}?fieldSelector=regarding.name%3Dp")).await.ok();
+    assert_eq!(selected["items"][0]["regarding"]["kind"], "Pod");
+    let of = |version: &str| format!("/apis/autoscaling/{version}/namespaces/default/horizontalpodautoscalers");
+    let scaler = json!({"metadata": {"name": "h"}, "spec": {
+        "maxReplicas": 3,
+        "scaleTargetRef": {"kind": "Deployment", "name": "a"},
+        "targetCPUUtilizationPercentage": 50,
+    }});
+    let made = api.post(&of("v1"), &scaler).await.ok();
+    assert_eq!(made["spec"]["targetCPUUtilizationPercentage"], 50);
+    let newer = api.get(&format!("{}/h", of("v2"))).await.ok();
+    assert_eq!(newer["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"], 50);
 }

@@ -20,7 +20,8 @@ async fn each_kind_of_patch_is_understood() {
     let patched = api.patch(&uri, "merge-patch+json", &merge).await.ok();
     assert_eq!(patched["spec"].get("replicas"), None);
     // By name, the second container is added beside the first.
-    let strategic = json!({"spec": {"template": {"spec": {"containers": [{"name": "d", "image": "j"}]}}}});
+    let strategic =
+        json!({"spec": {"template": {"spec": {"containers": [{"name": "d", "image": "j"}]}}}});
     let patched = api.patch(&uri, "strategic-merge-patch+json", &strategic).await.ok();
     assert_eq!(patched["spec"]["template"]["spec"]["containers"].as_array().unwrap().len(), 2);
     api.patch(&uri, "patch+json", &merge).await.refused(415, "UnsupportedMediaType");
@@ -71,8 +72,10 @@ async fn client_side_apply_finds_its_way() {
     // What kubectl does: create with the annotation, then a strategic merge patch.
     let api = Api::new().await;
     let mut body = deployment("a");
-    body["metadata"]["annotations"] = json!({"kubectl.kubernetes.io/last-applied-configuration": "{}"});
-    let create = format!("{DEPLOYMENTS}?fieldManager=kubectl-client-side-apply&fieldValidation=Strict");
+    body["metadata"]["annotations"] =
+        json!({"kubectl.kubernetes.io/last-applied-configuration": "{}"});
+    let create =
+        format!("{DEPLOYMENTS}?fieldManager=kubectl-client-side-apply&fieldValidation=Strict");
     api.post(&create, &body).await.ok();
     let patch = json!({
         "spec": {"template": {"spec": {
@@ -84,8 +87,12 @@ async fn client_side_apply_finds_its_way() {
     let patched = api.patch(&uri, "strategic-merge-patch+json", &patch).await.ok();
     let containers = &patched["spec"]["template"]["spec"]["containers"];
     assert_eq!(containers, &json!([{"name": "c", "image": "i:2"}]));
-    let managers: Vec<&Value> =
-        patched["metadata"]["managedFields"].as_array().unwrap().iter().map(|entry| &entry["manager"]).collect();
+    let managers: Vec<&Value> = patched["metadata"]["managedFields"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| &entry["manager"])
+        .collect();
     assert_eq!(managers, ["kubectl-client-side-apply"]);
 }
 

@@ -20,10 +20,8 @@ impl Watch {
     }
 
     async fn accepting(api: &Api, uri: &str, accept: &str) -> Self {
-        let request = Request::get(uri)
-            .header("accept", accept)
-            .body(Empty::<bytes::Bytes>::new())
-            .unwrap();
+        let request =
+            Request::get(uri).header("accept", accept).body(Empty::<bytes::Bytes>::new()).unwrap();
         let response = api.server.handle(Identity::default(), request).await;
         assert_eq!(response.status(), 200);
         Self { body: response.into_body(), lines: VecDeque::new() }
@@ -52,9 +50,13 @@ async fn changes_are_told_from_a_revision_on() {
     api.post(MAPS, &map("a")).await.ok();
     let list = api.get(MAPS).await.ok();
     let version = list["metadata"]["resourceVersion"].as_str().unwrap();
-    let mut watch = Watch::start(&api, &format!("{MAPS}?watch=true&resourceVersion={version}")).await;
+    let mut watch =
+        Watch::start(&api, &format!("{MAPS}?watch=true&resourceVersion={version}")).await;
     api.post(MAPS, &map("b")).await.ok();
-    let changed = api.patch(&format!("{MAPS}/a"), "merge-patch+json", &json!({"data": {"a": "2"}})).await.ok();
+    let changed = api
+        .patch(&format!("{MAPS}/a"), "merge-patch+json", &json!({"data": {"a": "2"}}))
+        .await
+        .ok();
     api.delete(&format!("{MAPS}/b"), &Value::Null).await.ok();
     assert_eq!(watch.shown().await, "ADDED b");
     assert_eq!(watch.next().await.unwrap(), json!({"type": "MODIFIED", "object": changed}));
@@ -70,7 +72,10 @@ async fn without_a_revision_the_state_comes_first() {
     api.post(MAPS, &map("a")).await.ok();
     let mut watch = Watch::start(&api, &format!("{MAPS}?watch=1")).await;
     api.post(MAPS, &map("b")).await.ok();
-    assert_eq!((watch.shown().await, watch.shown().await), ("ADDED a".to_owned(), "ADDED b".to_owned()));
+    assert_eq!(
+        (watch.shown().await, watch.shown().await),
+        ("ADDED a".to_owned(), "ADDED b".to_owned())
+    );
 }
 
 #[tokio::test]
@@ -94,7 +99,8 @@ async fn a_streamed_list_ends_with_its_bookmark() {
 async fn a_selector_sees_objects_come_and_go() {
     let api = Api::new().await;
     let mut watch =
-        Watch::start(&api, &format!("{MAPS}?watch=true&labelSelector=on%3Dyes&resourceVersion=1")).await;
+        Watch::start(&api, &format!("{MAPS}?watch=true&labelSelector=on%3Dyes&resourceVersion=1"))
+            .await;
     let label = async |value: Value| {
         let patch = json!({"metadata": {"labels": {"on": value}}, "data": {"a": "x"}});
         api.patch(&format!("{MAPS}/a"), "merge-patch+json", &patch).await.ok();
@@ -106,7 +112,10 @@ async fn a_selector_sees_objects_come_and_go() {
     api.delete(&format!("{MAPS}/a"), &Value::Null).await.ok();
     assert_eq!(watch.shown().await, "ADDED a");
     let left = watch.next().await.unwrap();
-    assert_eq!((&left["type"], &left["object"]["metadata"]["labels"]["on"]), (&"DELETED".into(), &"yes".into()));
+    assert_eq!(
+        (&left["type"], &left["object"]["metadata"]["labels"]["on"]),
+        (&"DELETED".into(), &"yes".into())
+    );
     assert_eq!(watch.shown().await, "ADDED a");
     assert_eq!(watch.shown().await, "DELETED a");
 }
@@ -130,7 +139,8 @@ async fn one_event_is_serialised_once_for_all_watches_of_a_form() {
         watches.push(Watch::start(&api, &format!("{MAPS}?watch=true&resourceVersion=1")).await);
     }
     let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
-    let mut of_tables = Watch::accepting(&api, &format!("{MAPS}?watch=true&resourceVersion=1"), table).await;
+    let mut of_tables =
+        Watch::accepting(&api, &format!("{MAPS}?watch=true&resourceVersion=1"), table).await;
     let before = api.server.events_serialised();
     api.post(MAPS, &map("a")).await.ok();
     for watch in &mut watches {
