@@ -335,6 +335,13 @@ pub(crate) fn order(dice: &mut Dice, ty: &TypeRef, patch: &mut Value, live: &Val
                     continue;
                 };
                 let key = strategy.merge_key.as_deref();
+                // With a deletion and a new item at once, they write the new one over the live list by whose order they
+                // then go.
+                let deletes = items.iter().any(|i| i["$patch"] == "delete");
+                let known = |i: &Value| key.is_some_and(|k| theirs_has(&live[&**name], k, &i[k]));
+                if deletes && items.iter().any(|i| i.get("$patch").is_none() && !known(i)) {
+                    continue;
+                }
                 let mut listed: Vec<Value> = Vec::new();
                 let theirs = live[&**name].as_array().cloned().unwrap_or_default();
                 for item in items.iter().filter(|i| i.get("$patch").is_none()).chain(&theirs) {
@@ -367,4 +374,8 @@ pub(crate) fn order(dice: &mut Dice, ty: &TypeRef, patch: &mut Value, live: &Val
         }
         _ => {}
     }
+}
+
+fn theirs_has(live: &Value, key: &str, value: &Value) -> bool {
+    live.as_array().into_iter().flatten().any(|item| item.get(key) == Some(value))
 }
