@@ -24,8 +24,9 @@ use federation_types::{
 };
 use kube::{Api, Client, api::DynamicObject, core::GroupVersionKind};
 use placement_controller::Controller;
-use providers_core::prices::sample_book;
+use providers_core::{ConnectOptions, prices::sample_book};
 use serde_json::Value;
+use syncer_agent::SyncerContext;
 use tokio::{
     signal::unix::{SignalKind, signal},
     task::JoinSet,
@@ -181,7 +182,12 @@ impl Hub {
         tasks.spawn(async move { Ok(controller.run(placement, sample_book()).await?) });
         let allowed_exec: Vec<String> =
             options.allowed_exec.iter().map(|it| it.display().to_string()).collect();
-        let exec = allowed_exec.clone();
+        let connect = ConnectOptions { allowed_exec: allowed_exec.clone(), ..ConnectOptions::default() };
+        let syncer = SyncerContext::new(syncer, hub_uid, connect);
+        tasks.spawn(async move {
+            syncer_agent::run(syncer).await;
+            Ok(())
+        });
         tasks.spawn(async move {
             providers_controller::run(providers, providers_controller::Options { allowed_exec }).await;
             Ok(())
