@@ -1,11 +1,20 @@
 //! The writes into a member: each is one request, sent as the bytes that were rendered.
 
-use federation_types::names::{COPY_OF_ANNOTATION, FIELD_MANAGER, MANAGED_LABEL, ObjectKey, REVISION_ANNOTATION};
+use federation_types::names::{
+    COPY_OF_ANNOTATION, FIELD_MANAGER, MANAGED_LABEL, ObjectKey, REVISION_ANNOTATION,
+};
 use http::{Method, Request, header::CONTENT_TYPE};
 use kube::Client;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{error::ActError, kinds::Resource, live::LiveObject};
+
+/// A deletion is answered with a Status when the object is gone, and with the object while it lingers.
+#[derive(Deserialize)]
+struct Answered {
+    kind: String,
+}
 
 /// One object of one member.
 #[derive(Clone, Copy)]
@@ -94,8 +103,9 @@ impl Target<'_> {
         self.read(&text)
     }
 
-    /// Deletes the object with that uid and nothing that took its place.
-    pub(crate) async fn delete(&self, uid: &str) -> Result<(), ActError> {
+    /// Deletes the object with that uid and nothing that took its place. Says whether it is gone; one with finalizers or
+    /// a grace period goes later.
+    pub(crate) async fn delete(&self, uid: &str) -> Result<bool, ActError> {
         let options = json!({
             "apiVersion": "v1", "kind": "DeleteOptions",
             "preconditions": {"uid": uid}, "propagationPolicy": "Background",
@@ -103,7 +113,10 @@ impl Target<'_> {
         let body = serde_json::to_vec(&options).expect("a JSON value serialises");
         let path = self.resource.object(self.key);
         match self.send(Method::DELETE, &path, "application/json", body).await {
-            Ok(_) | Err(ActError::Gone { .. }) => Ok(()),
+            Ok(text) => {
+                Ok(serde_json::from_str::<Answered>(&text).is_ok_and(|it| it.kind == "Status"))
+            }
+            Err(ActError::Gone { .. }) => Ok(true),
             Err(error) => Err(error),
         }
     }

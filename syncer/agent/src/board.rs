@@ -92,10 +92,7 @@ impl Board {
                 stale: copy.stale,
                 gone: false,
             };
-            entry
-                .reports
-                .entry(copy.name.clone())
-                .or_insert(Reported { report, seeded: true });
+            entry.reports.entry(copy.name.clone()).or_insert(Reported { report, seeded: true });
         }
     }
 

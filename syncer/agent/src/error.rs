@@ -31,8 +31,8 @@ impl ActError {
             return Self::Unreachable { source };
         };
         let message = status.message.clone();
-        let about_namespace =
-            status.details.as_ref().is_some_and(|it| it.kind == "namespaces") && !object.namespace.is_empty();
+        let about_namespace = status.details.as_ref().is_some_and(|it| it.kind == "namespaces")
+            && !object.namespace.is_empty();
         match status.code {
             401 => Self::Unauthorised,
             404 if about_namespace => Self::NoNamespace { namespace: object.namespace.clone() },

@@ -255,9 +255,7 @@ mod tests {
     use super::*;
 
     /// A client whose answers are made from the request's path and query.
-    pub(crate) fn fake(
-        answer: impl Fn(&str) -> (u16, String) + Clone + Send + 'static,
-    ) -> Client {
+    pub(crate) fn fake(answer: impl Fn(&str) -> (u16, String) + Clone + Send + 'static) -> Client {
         let service = tower::service_fn(move |request: Request<Body>| {
             let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
             let (code, body) = answer(&path);
@@ -287,7 +285,11 @@ mod tests {
                 (200, r#"{"metadata":{"resourceVersion":"5"},"items":[{"n":2}]}"#.to_owned())
             } else {
                 *counted.lock() += 1;
-                (200, r#"{"metadata":{"resourceVersion":"5","continue":"x"},"items":[{"n":1}]}"#.to_owned())
+                (
+                    200,
+                    r#"{"metadata":{"resourceVersion":"5","continue":"x"},"items":[{"n":1}]}"#
+                        .to_owned(),
+                )
             }
         });
         let source = Source { path: "/api/v1/things".into(), label_selector: Some("a=b".into()) };

@@ -63,7 +63,8 @@ pub(crate) async fn watch_hub(shared: &Arc<Shared>) {
         // A sender lives as long as its watch, and the watches as long as this.
         let _ = all_known.wait_for(|it| *it == WATCHES).await;
         tracing::info!("the hub is known");
-        let entries: Vec<_> = shared.index.read().placements().map(|it| Arc::clone(&it.key)).collect();
+        let entries: Vec<_> =
+            shared.index.read().placements().map(|it| Arc::clone(&it.key)).collect();
         for key in entries {
             shared.board.touch(&key);
         }
@@ -171,7 +172,8 @@ fn placement(shared: &Arc<Shared>, change: Change<'_>) -> Result<(), serde_json:
                 spec: watched.spec,
             };
             let known = shared.index.read().placement(&key);
-            let changed = known.is_none_or(|it| it.generation != entry.generation || it.spec != entry.spec);
+            let changed =
+                known.is_none_or(|it| it.generation != entry.generation || it.spec != entry.spec);
             let due = shared.index.write().put_placement(entry);
             push(shared, due);
             if changed {
@@ -233,9 +235,8 @@ fn cluster(
             let watched: WatchedCluster = read(text)?;
             let spec = watched.spec;
             let conditions = &watched.status.conditions;
-            let unreachable = condition::find(conditions, READY).is_some_and(|it| {
-                it.status != "True" && it.reason == reason::cluster::UNREACHABLE
-            });
+            let unreachable = condition::find(conditions, READY)
+                .is_some_and(|it| it.status != "True" && it.reason == reason::cluster::UNREACHABLE);
             let name = watched.metadata.name;
             let entry = ClusterEntry {
                 facts: ClusterFacts {
@@ -255,7 +256,8 @@ fn cluster(
             let before = shared.index.read().clusters.get(&name).cloned();
             if shared.index.write().put_cluster(entry) {
                 let after = shared.index.read().clusters.get(&name).cloned();
-                let facts_changed = before.as_ref().map(|it| &it.facts) != after.as_ref().map(|it| &it.facts);
+                let facts_changed =
+                    before.as_ref().map(|it| &it.facts) != after.as_ref().map(|it| &it.facts);
                 if facts_changed {
                     redo(shared, &name);
                 }

@@ -121,8 +121,7 @@ impl Index {
         if before.is_some_and(|it| it.spec == entry.spec && it.generation == entry.generation) {
             return Vec::new();
         }
-        let mut due: Due =
-            entry.clusters().map(|it| (it.to_owned(), Arc::clone(&key))).collect();
+        let mut due: Due = entry.clusters().map(|it| (it.to_owned(), Arc::clone(&key))).collect();
         for cluster in before.iter().flat_map(|it| it.clusters()) {
             if !due.iter().any(|(it, _)| it == cluster) {
                 due.push((cluster.to_owned(), Arc::clone(&key)));
@@ -179,7 +178,8 @@ impl Index {
             .iter()
             .filter(|(_, set)| {
                 let named = set.names.iter().any(|it| glob(it, &facts.name));
-                let labelled = !set.label_selector.is_empty() && set.label_selector.matches(&facts.labels);
+                let labelled =
+                    !set.label_selector.is_empty() && set.label_selector.matches(&facts.labels);
                 named || labelled || (set.names.is_empty() && set.label_selector.is_empty())
             })
             .map(|(name, _)| name.clone())
@@ -320,8 +320,14 @@ mod tests {
             content: RawValue::from_string("{}".into()).expect("JSON"),
             rules: Vec::new(),
         };
-        assert_eq!(names(index.put_revision("shop", "deployment-web-r1", &key, revision("r1"))), ["a"]);
-        assert_eq!(names(index.put_revision("shop", "deployment-web-r2", &key, revision("r2"))), [""; 0]);
+        assert_eq!(
+            names(index.put_revision("shop", "deployment-web-r1", &key, revision("r1"))),
+            ["a"]
+        );
+        assert_eq!(
+            names(index.put_revision("shop", "deployment-web-r2", &key, revision("r2"))),
+            [""; 0]
+        );
         assert!(index.revision(&key, "r1").is_some());
     }
 

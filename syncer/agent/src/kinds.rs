@@ -73,7 +73,8 @@ impl Kinds {
         } else {
             format!("/apis/{}/{}", gvk.group, gvk.version)
         };
-        let request = http::Request::get(&prefix).body(Vec::new()).map_err(kube::Error::HttpError)?;
+        let request =
+            http::Request::get(&prefix).body(Vec::new()).map_err(kube::Error::HttpError)?;
         let list: ResourceList = match client.request(request).await {
             Ok(list) => list,
             Err(kube::Error::Api(status)) if status.code == 404 => return Ok(None),

@@ -52,3 +52,6 @@ impl Drop for EndMembers {
         self.0.members.lock().clear();
     }
 }
+
+#[cfg(test)]
+mod tests;

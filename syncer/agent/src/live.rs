@@ -199,7 +199,8 @@ mod tests {
 
     #[test]
     fn the_status_and_managed_fields_are_no_content() {
-        let entry = json!([{"manager": "archipel", "operation": "Apply", "fieldsV1": {"f:spec": {}}}]);
+        let entry =
+            json!([{"manager": "archipel", "operation": "Apply", "fieldsV1": {"f:spec": {}}}]);
         let (one, two) = (live(1, &json!(null)), live(2, &entry));
         assert_eq!(one.content_hash(), two.content_hash());
         assert_eq!((two.resource_version(), two.uid()), (42, "u"));

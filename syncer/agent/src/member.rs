@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use federation_types::{cluster::SecretRef, names::API_VERSION};
+use federation_types::cluster::SecretRef;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use parking_lot::Mutex;
@@ -99,11 +99,9 @@ async fn connect(
         .get(&reference.name)
         .await
         .map_err(|error| format!("secret {}/{}: {error}", reference.namespace, reference.name))?;
-    let kubeconfig = secret
-        .data
-        .unwrap_or_default()
-        .remove("kubeconfig")
-        .ok_or_else(|| format!("secret {}/{} has no key `kubeconfig`", reference.namespace, reference.name))?;
+    let kubeconfig = secret.data.unwrap_or_default().remove("kubeconfig").ok_or_else(|| {
+        format!("secret {}/{} has no key `kubeconfig`", reference.namespace, reference.name)
+    })?;
     (shared.dial)(name.to_owned(), kubeconfig.0)
         .await
         .map_err(|error: ConnectError| error.to_string())
@@ -127,9 +125,4 @@ pub(crate) fn align(shared: &Arc<Shared>) {
     for (name, entry) in &clusters {
         members.entry(name.clone()).or_insert_with(|| Handle::start(shared, entry));
     }
-}
-
-/// Where members are listed.
-pub(crate) fn path() -> String {
-    format!("/apis/{API_VERSION}/memberclusters")
 }

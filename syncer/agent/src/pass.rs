@@ -16,8 +16,9 @@ use syncer_render::{
     drift::differences,
     health::{COMPLETED, FAILED},
     manifest::ReplicasOf,
-    marks, revision, template,
+    marks,
     plan::{MadeBefore, Present, Why},
+    revision, template,
 };
 
 use crate::{
@@ -28,11 +29,13 @@ use crate::{
     queue::Key,
     renders::Rendered,
     session::{KindState, Session, namespace_kind},
-    slot::{Outcome, Slot},
+    slot::Outcome,
 };
 
 /// How long a copy that cannot be written waits at most (RULES 3.3).
 const MAX_PAUSE: Duration = Duration::from_secs(300);
+/// How often is looked whether an object that is being deleted is gone, beside its watch.
+const LINGER: Duration = Duration::from_secs(10);
 /// A step that finds the member otherwise than it was seen is decided anew so often in one pass.
 const ROUNDS: usize = 4;
 
@@ -67,8 +70,11 @@ impl Session {
             Ok(outcome) => {
                 let poll = match &outcome {
                     // Nobody tells us when what is not ours goes away.
-                    Outcome::Held(Hold::Foreign | Hold::OtherHub) => return self.failed(key, outcome),
+                    Outcome::Held(Hold::Foreign | Hold::OtherHub) => {
+                        return self.failed(key, outcome);
+                    }
                     Outcome::Held(Hold::Fighting(_)) => Some(MAX_PAUSE),
+                    Outcome::Held(Hold::Terminating) => Some(LINGER),
                     _ => None,
                 };
                 self.settle(key, outcome);
@@ -107,7 +113,8 @@ impl Session {
             slot.failures = slot.failures.saturating_add(1);
             let base = Duration::from_millis(500) * 2_u32.saturating_pow(slot.failures.min(12));
             // Spread by name, so that a member that comes back is not met by all at once.
-            let spread = u32::try_from(key.name.bytes().map(u64::from).sum::<u64>() % 25).unwrap_or(0);
+            let spread =
+                u32::try_from(key.name.bytes().map(u64::from).sum::<u64>() % 25).unwrap_or(0);
             (base + base * spread / 100).min(MAX_PAUSE)
         };
         self.report(key);
@@ -121,13 +128,16 @@ impl Session {
         generation: i64,
     ) -> Result<Outcome, ActError> {
         let target = Target { client: self.client.rest(), resource, key };
+        let mut lingering = {
+            let slots = self.slots.lock();
+            slots.get(key).is_some_and(|it| it.outcome == Outcome::Held(Hold::Terminating))
+        };
         for _ in 0..ROUNDS {
             let (released, standing) = {
                 let slots = self.slots.lock();
                 let slot = slots.get(key);
-                let released = slot
-                    .and_then(|it| it.seen.as_ref())
-                    .is_some_and(|it| it.scaled_by.is_some());
+                let released =
+                    slot.and_then(|it| it.seen.as_ref()).is_some_and(|it| it.scaled_by.is_some());
                 let now = self.shared.now();
                 (released, slot.map_or(syncer_render::Standing::Absent, |it| it.standing(now)))
             };
@@ -152,20 +162,29 @@ impl Session {
                     self.ensure_namespace(&key.namespace).await?;
                 }
             }
+            let deleting = matches!(step, Step::Delete { .. });
             let done = match step {
                 Step::Nothing if matches!(wanted, Wanted::Gone(_)) => {
                     return self.confirm_gone(&target).await;
                 }
                 Step::Nothing => return Ok(Outcome::Synced(generation)),
-                Step::Hold(Hold::Terminating) if matches!(wanted, Wanted::Gone(_)) => {
-                    return Ok(Outcome::Held(Hold::Terminating));
+                // One without our label is in no watch: who waits for its end has to look.
+                Step::Hold(Hold::Terminating) if lingering => {
+                    lingering = false;
+                    self.look(&target).await
                 }
                 Step::Hold(hold) => return Ok(Outcome::Held(hold)),
                 Step::Create => self.create(&target, rendered.as_deref()).await,
                 Step::Apply(why) => self.apply(&target, rendered.as_deref(), &why).await,
                 Step::Delete { uid } => {
                     self.shared.metrics.wrote(&self.cluster, "delete");
-                    target.delete(&uid).await
+                    match target.delete(&uid).await {
+                        Ok(true) => {
+                            self.vanished(key, Some(&uid));
+                            Ok(())
+                        }
+                        other => other.map(drop),
+                    }
                 }
                 Step::Orphan { uid } => {
                     self.shared.metrics.wrote(&self.cluster, "orphan");
@@ -180,17 +199,22 @@ impl Session {
             };
             match done {
                 // A deletion is over when the copy is seen gone.
-                Ok(()) if matches!(wanted, Wanted::Gone(_)) => {
-                    let gone = self.slots.lock().get(key).is_none_or(|it| it.seen.is_none());
-                    if !gone {
-                        return Ok(Outcome::Pending);
-                    }
+                Ok(())
+                    if deleting
+                        && self.slots.lock().get(key).is_some_and(|it| it.seen.is_some()) =>
+                {
+                    return Ok(Outcome::Held(Hold::Terminating));
                 }
                 Ok(()) => (),
                 Err(ActError::Changed { .. } | ActError::Gone { .. }) => self.look(&target).await?,
                 Err(ActError::NoNamespace { namespace }) => {
                     self.namespaces.lock().remove(&namespace);
-                    if self.slots.lock().get(&namespace_key(&namespace)).is_some_and(|it| it.seen.is_some()) {
+                    if self
+                        .slots
+                        .lock()
+                        .get(&namespace_key(&namespace))
+                        .is_some_and(|it| it.seen.is_some())
+                    {
                         return Err(ActError::NoNamespace { namespace });
                     }
                 }
@@ -242,7 +266,11 @@ impl Session {
         Ok(())
     }
 
-    async fn create(&self, target: &Target<'_>, rendered: Option<&Rendered>) -> Result<(), ActError> {
+    async fn create(
+        &self,
+        target: &Target<'_>,
+        rendered: Option<&Rendered>,
+    ) -> Result<(), ActError> {
         let Some(rendered) = rendered else { return Ok(()) };
         self.shared.metrics.wrote(&self.cluster, "create");
         let live = target.create(&rendered.bytes).await?;
@@ -275,7 +303,9 @@ impl Session {
             match target.own_as_applied(at).await {
                 Ok(live) => drop(self.observe(&target.key.gvk, &live)),
                 // The entry is another one by now: what is seen next says where it stands.
-                Err(ActError::Refused { .. }) => return Err(ActError::Changed { object: target.key.clone() }),
+                Err(ActError::Refused { .. }) => {
+                    return Err(ActError::Changed { object: target.key.clone() });
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -447,17 +477,4 @@ impl Session {
 
 fn namespace_key(name: &str) -> Key {
     Arc::new(ObjectKey { gvk: namespace_kind(), namespace: String::new(), name: name.to_owned() })
-}
-
-/// A slot that was never anything is nothing.
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_namespace_is_a_key_without_namespace() {
-        let key = namespace_key("shop");
-        assert_eq!(key.to_string(), "Namespace shop");
-        assert_eq!(Slot::default().report(1, false).state, CopyState::Pending);
-    }
 }

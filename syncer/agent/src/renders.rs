@@ -90,7 +90,11 @@ impl Renders {
         Ok(rendered)
     }
 
-    fn content(&self, key: &Arc<ObjectKey>, revision: &RevisionEntry) -> Result<Arc<Value>, String> {
+    fn content(
+        &self,
+        key: &Arc<ObjectKey>,
+        revision: &RevisionEntry,
+    ) -> Result<Arc<Value>, String> {
         let id = (Arc::clone(key), revision.hash.clone());
         if let Some(found) = self.contents.lock().get(&id) {
             return Ok(found);

@@ -14,8 +14,7 @@ use futures::{StreamExt as _, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use providers_core::MemberClient;
 use syncer_render::{
-    Owner, SyncPlan, drift,
-    health,
+    Owner, SyncPlan, drift, health,
     marks::{self, RevisionMark},
 };
 use tokio::{sync::Notify, task::JoinSet, time::timeout};
@@ -188,10 +187,7 @@ impl Session {
     }
 
     fn is_settled(&self, gvk: &Gvk) -> bool {
-        matches!(
-            self.kinds.lock().get(gvk),
-            Some(KindState::Synced(_) | KindState::Missing)
-        )
+        matches!(self.kinds.lock().get(gvk), Some(KindState::Synced(_) | KindState::Missing))
     }
 
     /// Begins to follow a kind's copies if that was not done yet, and says how far it is.
@@ -256,10 +252,8 @@ impl Session {
     fn follow(self: &Arc<Self>, gvk: &Gvk, resource: &Arc<Resource>) {
         self.kinds.lock().insert(gvk.clone(), KindState::Starting);
         let (session, gvk, resource) = (Arc::clone(self), gvk.clone(), Arc::clone(resource));
-        let source = Source {
-            path: resource.all(),
-            label_selector: Some(format!("{MANAGED_LABEL}=true")),
-        };
+        let source =
+            Source { path: resource.all(), label_selector: Some(format!("{MANAGED_LABEL}=true")) };
         self.followers.lock().spawn(async move {
             // Copies that were known when a list began and are not in it are gone; one made meanwhile is not.
             let mut unseen: HashSet<Key> = HashSet::new();
@@ -298,8 +292,7 @@ impl Session {
     }
 
     fn synced(&self, gvk: &Gvk, resource: &Arc<Resource>) {
-        let before =
-            self.kinds.lock().insert(gvk.clone(), KindState::Synced(Arc::clone(resource)));
+        let before = self.kinds.lock().insert(gvk.clone(), KindState::Synced(Arc::clone(resource)));
         if matches!(before, Some(KindState::Synced(_))) {
             return;
         }
@@ -338,7 +331,9 @@ impl Session {
             {
                 return key;
             }
-            known.filter(|it| it.uid == live.uid() && it.content == content).map(|it| it.drift.clone())
+            known
+                .filter(|it| it.uid == live.uid() && it.content == content)
+                .map(|it| it.drift.clone())
         };
         let changed = known.is_none();
         let drift = known.unwrap_or_else(|| self.drift_of(&key, &mark, live));
@@ -414,10 +409,7 @@ impl Session {
             .collect();
         let observed = {
             let slots = self.slots.lock();
-            slots
-                .iter()
-                .map(|(key, slot)| (ObjectKey::clone(key), slot.standing(now)))
-                .collect()
+            slots.iter().map(|(key, slot)| (ObjectKey::clone(key), slot.standing(now))).collect()
         };
         let plan = {
             let index = self.shared.index.read();

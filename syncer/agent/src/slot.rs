@@ -84,8 +84,11 @@ impl Slot {
             Some(seen) => {
                 let reason =
                     if reason.is_empty() { seen.health.reason.clone() } else { reason.to_owned() };
-                let message =
-                    if message.is_empty() { seen.health.message.clone() } else { message.to_owned() };
+                let message = if message.is_empty() {
+                    seen.health.message.clone()
+                } else {
+                    message.to_owned()
+                };
                 (seen.health.state, reason, message)
             }
         };
@@ -128,7 +131,8 @@ impl Slot {
         hold: &Hold,
         of_copy: impl Fn(&str, &str) -> (CopyState, String, String),
     ) -> (CopyState, String, String) {
-        let is = |state, reason: &str, message: &str| (state, reason.to_owned(), message.to_owned());
+        let is =
+            |state, reason: &str, message: &str| (state, reason.to_owned(), message.to_owned());
         match hold {
             Hold::Frozen => is(CopyState::Held, copy::FROZEN, "writes are frozen"),
             Hold::Foreign => {
@@ -144,15 +148,19 @@ impl Slot {
                 copy::OBSERVE_ONLY,
                 "the member holds a later generation than the hub's store: the hub has lost data",
             ),
-            Hold::Drift(fields) => of_copy(copy::DRIFT, &format!("differs in {}", fields.join(", "))),
+            Hold::Drift(fields) => {
+                of_copy(copy::DRIFT, &format!("differs in {}", fields.join(", ")))
+            }
             Hold::Fighting(fields) => {
                 let message = format!("somebody keeps changing {}", fields.join(", "));
                 is(CopyState::Degraded, copy::FIGHTING, &message)
             }
             Hold::UnknownCopy => is(CopyState::Held, copy::UNKNOWN_COPY, ""),
-            Hold::JobGone => {
-                is(CopyState::Degraded, copy::JOB_GONE, "the Job was made and is gone; it is not made again")
-            }
+            Hold::JobGone => is(
+                CopyState::Degraded,
+                copy::JOB_GONE,
+                "the Job was made and is gone; it is not made again",
+            ),
         }
     }
 }
@@ -165,7 +173,10 @@ mod tests {
     fn a_foreign_object_is_a_conflict_and_a_refusal_is_refused() {
         let slot = |outcome| Slot { outcome, ..Slot::default() };
         let conflict = slot(Outcome::Held(Hold::Foreign)).report(1, false);
-        assert_eq!((conflict.state, conflict.reason.as_str()), (CopyState::Conflict, copy::FOREIGN));
+        assert_eq!(
+            (conflict.state, conflict.reason.as_str()),
+            (CopyState::Conflict, copy::FOREIGN)
+        );
         let refused = slot(Outcome::Failed(copy::REFUSED, "spec.x".into())).report(1, false);
         assert_eq!((refused.state, refused.message.as_str()), (CopyState::Refused, "spec.x"));
     }
