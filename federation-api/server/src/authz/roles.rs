@@ -189,7 +189,11 @@ fn component_roles() -> Vec<Value> {
         ),
         component_role(
             "archipel:syncer",
-            &[rule(READ, "*", "*"), rule("patch update", "*", "*/status")],
+            &[
+                rule(READ, "*", "*"),
+                rule("patch update", "*", "*/status"),
+                rule("create", "core", "events"),
+            ],
         ),
         component_role(
             "archipel:lifecycle",
