@@ -113,7 +113,9 @@ impl Join {
             output::line(format_args!("{} joined; not waited for", self.name));
             return Ok(());
         }
-        let member = wait_until_ready(&hub, &self.name).await?;
+        let name = &self.name;
+        let say = |now: &str| output::progress(format_args!("{name}: {now}"));
+        let member = wait_until_ready(&hub, name, say).await?;
         let status = member.status.unwrap_or_default();
         let (version, nodes) = (status.version, status.nodes);
         output::line(format_args!("{} is ready: {version}, {nodes} nodes", self.name));
@@ -192,7 +194,11 @@ fn is(member: &MemberCluster, uid: &str) -> bool {
 }
 
 /// Watches a member until it is ready, and tells what it waits for.
-pub(crate) async fn wait_until_ready(hub: &Client, name: &str) -> Result<MemberCluster, Failure> {
+pub(crate) async fn wait_until_ready(
+    hub: &Client,
+    name: &str,
+    say: impl Fn(&str),
+) -> Result<MemberCluster, Failure> {
     let members = Api::<MemberCluster>::all(hub.clone());
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let mut changes = std::pin::pin!(watcher(members, config).default_backoff().applied_objects());
@@ -211,7 +217,7 @@ pub(crate) async fn wait_until_ready(hub: &Client, name: &str) -> Result<MemberC
                 |it| format!("{}: {}", it.reason, it.message),
             );
             if now != said {
-                output::progress(format_args!("{name}: {now}"));
+                say(&now);
                 said = now;
             }
         }
