@@ -220,7 +220,8 @@ fn exact(options: &[Choice], total: usize, bounds: Bounds) -> Option<Shares> {
                 let Some(d_next) = d_next else { continue };
                 for k in 0..ks {
                     let Some(k_next) = up(k, k_size, k_free) else { continue };
-                    for n in 0..ns {
+                    // Descending, so that of equal ways the one stands that gives more to the earlier name.
+                    for n in (0..ns).rev() {
                         let here = state(inside, d, k, n);
                         let before = costs[here];
                         if before >= NEVER {

@@ -14,7 +14,7 @@ use crate::{
     fleet::{BASE, ClusterId, Fleet},
     mask::{Check, Part, Refusal},
     place::{Decision, Previous, place},
-    policy::{CompiledPolicy, Selector},
+    policy::{CompiledPolicy, Mode, Selector},
     report::Rule,
     room::{self, Need, Room},
     workload::Workload,
@@ -57,7 +57,9 @@ pub fn explain(
         .map(|it| teller.cluster(it))
         .collect();
     let mut notes = estimate.notes();
-    if workload.has_pods() && !policy.mode(workload).by_room() {
+    if workload.has_pods()
+        && matches!(policy.mode(workload), Mode::Duplicated | Mode::Weighted)
+    {
         notes.push("placed regardless of room".to_owned());
     }
     if decision.gap > 0 {
@@ -345,7 +347,7 @@ impl Teller<'_> {
             }
         };
         let found = if found.is_empty() { "none".to_owned() } else { found };
-        Text::new(wanted, found, format!("{field} that take the cluster in"))
+        Text::new(wanted, found, format!("{field} that let the cluster in"))
     }
 
     fn score(&self, id: ClusterId) -> Vec<ScorePart> {

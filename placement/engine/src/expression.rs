@@ -31,7 +31,10 @@ impl Expression {
     pub fn parse(text: &str) -> Result<Self, String> {
         let program = Program::compile(text).map_err(|error| {
             let message = error.to_string();
-            message.lines().find(|it| !it.trim().is_empty()).unwrap_or("does not parse").to_owned()
+            let line = message.lines().find(|it| !it.trim().is_empty());
+            // What the parser would have taken instead is a long list of little use.
+            let line = line.unwrap_or("it does not parse").split(" expecting").next();
+            line.unwrap_or_default().trim_start_matches("ERROR: <input>:").to_owned()
         })?;
         let references = program.references();
         let mut unknown: Vec<_> =

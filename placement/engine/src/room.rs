@@ -336,15 +336,18 @@ impl Room {
         let c = cluster.at();
         let mut left = n;
         while left > 0 && !need.impossible {
-            let found = self.slots.range(c).find_map(|at| {
+            // The smallest group first: nodes that are partly taken are filled before others are begun.
+            let mut found: Option<(usize, i64, i64)> = None;
+            for at in self.slots.range(c) {
                 let group = &self.slots.groups[at];
-                let fit = if need.admits(group.class) {
-                    need.fit(&group.free, self.slots.extended(at))
-                } else {
-                    0
-                };
-                (fit > 0).then_some((at, fit, group.nodes))
-            });
+                if found.is_some_and(|it| it.2 <= group.nodes) || !need.admits(group.class) {
+                    continue;
+                }
+                let fit = need.fit(&group.free, self.slots.extended(at));
+                if fit > 0 {
+                    found = Some((at, fit, group.nodes));
+                }
+            }
             let Some((at, fit, nodes)) = found else { break };
             let full = (left / fit).min(nodes);
             if full > 0 {

@@ -192,12 +192,13 @@ impl Pass<'_> {
         let kept = candidates.len();
         let places = max.saturating_sub(kept);
         let most = self.policy.max_per_cluster();
+        let each = self.policy.min_per_cluster().max(1);
         for (at, word) in self.scratch.open.words().iter().enumerate() {
             for bit in ones(*word) {
                 let cluster = ClusterId::of(at * 64 + bit);
                 let soft = u8::from(self.masks.soft.contains(cluster.at()));
                 let bound = self.room.bound(cluster, self.need).min(most);
-                if bound <= 0 {
+                if bound < each {
                     self.rules[cluster.at()] = Rule::Room;
                     continue;
                 }
@@ -209,7 +210,7 @@ impl Pass<'_> {
                 }
                 let cap = self.room.capacity(cluster, self.need).min(most);
                 let rank = (soft, -cap, 0);
-                if cap == 0 {
+                if cap < each {
                     self.rules[cluster.at()] = Rule::Room;
                     continue;
                 }
@@ -231,6 +232,7 @@ impl Pass<'_> {
 
     fn gather_all(&mut self, candidates: &mut Vec<Candidate>) {
         let most = self.policy.max_per_cluster();
+        let each = self.policy.min_per_cluster().max(1);
         let spreads = !self.policy.spread.is_empty();
         for at in self.scratch.open.iter() {
             let cluster = ClusterId::of(at).0;
@@ -241,7 +243,7 @@ impl Pass<'_> {
             let room = if self.mode.by_room() { self.free(cluster) } else { i64::MAX };
             let cap = room.min(most);
             let elastic = self.mode == Mode::Cheapest && self.grows(cluster);
-            if cap == 0 && !elastic {
+            if cap < each && !elastic {
                 self.rules[at] = Rule::Room;
                 continue;
             }

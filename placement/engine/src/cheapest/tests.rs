@@ -82,7 +82,9 @@ fn bounds_on_clusters_and_domains_hold() {
 fn above_the_exact_size_the_gap_is_told() {
     let total = 600;
     let node = |size: usize, price: i64| {
-        choice((0..=total).map(|n| super::cost(price * n.div_ceil(size) as i64, 0, None)).collect(), false, 0, 0)
+        let nodes = |n: usize| i64::try_from(n.div_ceil(size)).unwrap();
+        let costs = (0..=total).map(|n| cost(price * nodes(n), 0, None)).collect();
+        choice(costs, false, 0, 0)
     };
     let shares = solve(&[node(7, 230), node(16, 500)], total, FREE).unwrap();
     assert_eq!(shares.shares.iter().sum::<usize>(), total);

@@ -1,0 +1,365 @@
+//! Laws that hold for every fleet, workload and policy.
+
+use std::collections::BTreeMap;
+
+use federation_types::{
+    cluster::{FreeNodes, MemberClusterSpec, NodeShape},
+    policy::{Division, Partial, PlacementPolicySpec, ReplicaMode, Replicas, Spread},
+    price::{NodePrice, PriceBookSpec},
+};
+use placement_engine::{
+    ClusterInput, CompiledPolicy, Decision, Fleet, Outcome, Previous, PreviousCluster, PriceIndex,
+    Room, Workload, place,
+    workload::{KindClass, Requests},
+};
+use proptest::prelude::*;
+
+const MI: i64 = 1 << 20;
+
+#[derive(Clone, Debug)]
+struct Member {
+    provider: usize,
+    region: usize,
+    autoscaled: bool,
+    ready: bool,
+    /// Nodes, free cpu in tenths, free memory in GiB, free pods.
+    groups: Vec<(i64, i64, i64, i64)>,
+    /// Dollars in cents; none is unknown.
+    price: Option<u32>,
+}
+
+fn name(at: usize) -> String {
+    format!("c{at}")
+}
+
+fn input(at: usize, member: &Member) -> ClusterInput {
+    let resources = |cpu: i64, memory: i64, pods: i64| -> BTreeMap<String, String> {
+        [
+            ("cpu", format!("{}m", cpu * 100)),
+            ("memory", format!("{memory}Gi")),
+            ("pods", pods.to_string()),
+        ]
+        .map(|(name, amount)| (name.to_owned(), amount))
+        .into()
+    };
+    let free = member.groups.iter().map(|(nodes, cpu, memory, pods)| FreeNodes {
+        nodes: *nodes,
+        resources: resources(*cpu, *memory, *pods),
+    });
+    ClusterInput {
+        name: name(at),
+        spec: MemberClusterSpec {
+            provider: ["eks", "gke", "aks"][member.provider].to_owned(),
+            region: format!("r{}", member.region),
+            autoscaled: member.autoscaled,
+            accepted: true,
+            ..MemberClusterSpec::default()
+        },
+        apis: vec!["apps/v1/Deployment".to_owned()],
+        shapes: vec![NodeShape {
+            instance_type: format!("type-{at}"),
+            count: member.groups.iter().map(|it| it.0).sum(),
+            allocatable: resources(40, 16, 30),
+            free: free.collect(),
+            ..NodeShape::default()
+        }],
+        ready: member.ready,
+        version: "v1.36.0".to_owned(),
+        ..ClusterInput::default()
+    }
+}
+
+fn prices(members: &[Member]) -> PriceIndex {
+    let prices = members.iter().enumerate().filter_map(|(at, it)| {
+        Some(NodePrice {
+            provider: ["eks", "gke", "aks"][it.provider].to_owned(),
+            instance_type: format!("type-{at}"),
+            on_demand_usd_hour: Some(format!("{}.{:02}", it.price? / 100, it.price? % 100)),
+            as_of: "2026-11-01".to_owned(),
+            ..NodePrice::default()
+        })
+    });
+    let book = PriceBookSpec { max_age: None, sample: false, prices: prices.collect() };
+    PriceIndex::build([("book", &book)], "2026-11-21")
+}
+
+fn fleet(members: &[Member]) -> Fleet {
+    let inputs = members.iter().enumerate().map(|(at, it)| input(at, it)).collect();
+    Fleet::build(inputs, &[], &prices(members), "2026-11-21")
+}
+
+fn workload(replicas: i64, cpu: i64) -> Workload {
+    Workload {
+        api: "apps/v1/Deployment".to_owned(),
+        class: KindClass::Deployment,
+        replicas: Some(replicas),
+        requests: Requests { base: [cpu * 100, 512 * MI, 0, 0], extended: Vec::new() },
+        ..Workload::default()
+    }
+}
+
+prop_compose! {
+    fn members()(
+        all in prop::collection::vec(
+            (0_usize..3, 0_usize..3, prop::bool::weighted(0.2), prop::bool::weighted(0.9),
+             prop::collection::vec((1_i64..4, 0_i64..40, 0_i64..16, 0_i64..30), 0..3),
+             prop::option::weighted(0.8, 1_u32..200)),
+            1..7),
+    ) -> Vec<Member> {
+        all.into_iter()
+            .map(|(provider, region, autoscaled, ready, groups, price)| {
+                Member { provider, region, autoscaled, ready, groups, price }
+            })
+            .collect()
+    }
+}
+
+prop_compose! {
+    fn policies()(
+        division in prop::sample::select(vec![
+            Division::Weighted, Division::Room, Division::Packed, Division::Cheapest]),
+        least in prop::option::weighted(0.3, 1_u32..4),
+        most in prop::option::weighted(0.2, 4_u32..20),
+        clusters in prop::option::weighted(0.4, (1_u32..3, 0_u32..3)),
+        providers in prop::option::weighted(0.3, (1_u32..3, 0_u32..2)),
+        partial in any::<bool>(),
+    ) -> PlacementPolicySpec {
+        let rule = |key: &str, (min, more): (u32, u32)| Spread {
+            topology_key: key.to_owned(),
+            min: Some(min),
+            max: Some(min + more),
+            ..Spread::default()
+        };
+        PlacementPolicySpec {
+            spread: clusters.map(|it| rule("cluster", it)).into_iter()
+                .chain(providers.map(|it| rule("provider", it))).collect(),
+            replicas: Some(Replicas {
+                mode: Some(ReplicaMode::Divided),
+                division: Some(division),
+                min_per_cluster: least,
+                max_per_cluster: most,
+                partial: partial.then_some(Partial::Allow),
+                ..Replicas::default()
+            }),
+            ..PlacementPolicySpec::default()
+        }
+    }
+}
+
+fn compiled(spec: &PlacementPolicySpec) -> CompiledPolicy {
+    CompiledPolicy::compile("p", None, spec, &[]).unwrap()
+}
+
+fn decide(fleet: &Fleet, replicas: i64, cpu: i64, spec: &PlacementPolicySpec, previous: &Previous) -> Decision {
+    place(fleet, &mut Room::new(fleet), &workload(replicas, cpu), &compiled(spec), previous)
+}
+
+/// The decision as the next one sees it.
+fn as_previous(fleet: &Fleet, decision: &Decision, policy: &CompiledPolicy) -> Previous {
+    Previous {
+        clusters: decision
+            .clusters
+            .iter()
+            .map(|it| PreviousCluster {
+                name: fleet.name(it.cluster).to_owned(),
+                replicas: it.replicas,
+            })
+            .collect(),
+        affinity: decision.affinity.map_or("", |it| policy.affinity_name(it)).to_owned(),
+        divided: decision.divided,
+    }
+}
+
+fn by_name(fleet: &Fleet, decision: &Decision) -> BTreeMap<String, i64> {
+    let replicas = |it: &placement_engine::Placed| {
+        (fleet.name(it.cluster).to_owned(), it.replicas.unwrap_or(0))
+    };
+    decision.clusters.iter().map(replicas).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn rule_3_2_placing_twice_changes_nothing(
+        members in members(), spec in policies(), replicas in 0_i64..30, cpu in 1_i64..20,
+    ) {
+        let fleet = fleet(&members);
+        let first = decide(&fleet, replicas, cpu, &spec, &Previous::default());
+        let previous = as_previous(&fleet, &first, &compiled(&spec));
+        // What was decided runs now, and takes its room.
+        let mut room = Room::new(&fleet);
+        for it in &first.clusters {
+            room.reserve(&fleet, it.cluster, &workload(replicas, cpu), it.replicas.unwrap_or(0));
+        }
+        let second = place(&fleet, &mut room, &workload(replicas, cpu), &compiled(&spec), &previous);
+        if first.outcome.is_placed() {
+            prop_assert_eq!(&second.clusters, &first.clusters);
+            prop_assert_eq!(&second.outcome, &Outcome::Placed);
+        }
+    }
+
+    #[test]
+    fn the_parts_add_up(
+        members in members(), spec in policies(), replicas in 1_i64..30, cpu in 1_i64..20,
+    ) {
+        let fleet = fleet(&members);
+        let decision = decide(&fleet, replicas, cpu, &spec, &Previous::default());
+        let rules = spec.replicas.clone().unwrap();
+        match decision.outcome {
+            Outcome::Placed => prop_assert_eq!(decision.replicas(), replicas),
+            Outcome::Partial { missing } => {
+                prop_assert!(missing > 0);
+                prop_assert_eq!(decision.replicas() + missing, replicas);
+            }
+            _ => prop_assert!(decision.clusters.is_empty()),
+        }
+        for it in &decision.clusters {
+            let n = it.replicas.unwrap();
+            prop_assert!(n > 0);
+            prop_assert!(members[it.cluster.0 as usize].ready);
+            if decision.outcome.is_placed() {
+                prop_assert!(n >= i64::from(rules.min_per_cluster.unwrap_or(0)), "{:?}", decision);
+            }
+            prop_assert!(n <= rules.max_per_cluster.map_or(i64::MAX, i64::from));
+        }
+        prop_assert_eq!(decision.report.rules.len(), fleet.len());
+        if decision.outcome.is_placed() {
+            for rule in &spec.spread {
+                let mut domains: Vec<_> = decision
+                    .clusters
+                    .iter()
+                    .map(|it| if rule.topology_key == "cluster" { it.cluster.0 as usize }
+                        else { members[it.cluster.0 as usize].provider })
+                    .collect();
+                domains.sort_unstable();
+                domains.dedup();
+                let count = u32::try_from(domains.len()).unwrap();
+                prop_assert!(count >= rule.min.unwrap() && count <= rule.max.unwrap(), "{:?}", decision);
+            }
+        }
+    }
+
+    #[test]
+    fn rule_3_2_no_node_is_overfilled(
+        members in members(), asks in prop::collection::vec((0_usize..7, 1_i64..20, 1_i64..20), 1..30),
+    ) {
+        let fleet = fleet(&members);
+        let mut room = Room::new(&fleet);
+        for (cluster, replicas, cpu) in asks {
+            let Some(id) = fleet.id(&name(cluster)) else { continue };
+            let it = workload(replicas, cpu);
+            let before: i64 = room.groups(id).iter().map(|it| it.free[0] * it.nodes).sum();
+            let fits = room.available(&fleet, id, &it);
+            let left = room.reserve(&fleet, id, &it, replicas);
+            prop_assert_eq!(left, (replicas - fits).max(0));
+            let after: i64 = room.groups(id).iter().map(|it| it.free[0] * it.nodes).sum();
+            prop_assert!(after <= before - (replicas - left) * cpu * 100);
+            prop_assert!(room.groups(id).iter().all(|it| it.nodes > 0 && it.free.iter().all(|it| *it >= 0)));
+        }
+    }
+
+    #[test]
+    fn rule_3_2_adding_a_replica_takes_none_away(
+        members in members(), spec in policies(), replicas in 1_i64..30, cpu in 1_i64..20,
+    ) {
+        let fleet = fleet(&members);
+        let first = decide(&fleet, replicas, cpu, &spec, &Previous::default());
+        if first.outcome.is_placed() {
+            let previous = as_previous(&fleet, &first, &compiled(&spec));
+            let mut room = Room::new(&fleet);
+            for it in &first.clusters {
+                room.reserve(&fleet, it.cluster, &workload(replicas, cpu), it.replicas.unwrap_or(0));
+            }
+            let more = place(&fleet, &mut room, &workload(replicas + 1, cpu), &compiled(&spec), &previous);
+            let (before, after) = (by_name(&fleet, &first), by_name(&fleet, &more));
+            for (cluster, n) in before {
+                prop_assert!(after.get(&cluster).copied().unwrap_or(0) >= n, "{cluster}");
+            }
+        }
+    }
+
+    #[test]
+    fn rule_3_2_removing_a_replica_adds_none(
+        members in members(), spec in policies(), replicas in 2_i64..30, cpu in 1_i64..20,
+    ) {
+        let fleet = fleet(&members);
+        let first = decide(&fleet, replicas, cpu, &spec, &Previous::default());
+        if first.outcome.is_placed() {
+            let previous = as_previous(&fleet, &first, &compiled(&spec));
+            let fewer = decide(&fleet, replicas - 1, cpu, &spec, &previous);
+            let (before, after) = (by_name(&fleet, &first), by_name(&fleet, &fewer));
+            let grown = after.iter().filter(|(name, n)| before.get(*name).is_none_or(|it| it < n));
+            // Only a least share or a spread that would be broken moves a replica to another cluster.
+            if spec.spread.is_empty() && spec.replicas.clone().unwrap().min_per_cluster.is_none() {
+                prop_assert_eq!(grown.count(), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_of_inputs_does_not_count(
+        members in members(), spec in policies(), replicas in 0_i64..30, cpu in 1_i64..20,
+    ) {
+        let inputs: Vec<_> = members.iter().enumerate().map(|(at, it)| input(at, it)).collect();
+        let reversed = inputs.iter().rev().cloned().collect();
+        let prices = prices(&members);
+        let a = Fleet::build(inputs, &[], &prices, "2026-11-21");
+        let b = Fleet::build(reversed, &[], &prices, "2026-11-21");
+        let decide = |it: &Fleet| decide(it, replicas, cpu, &spec, &Previous::default());
+        prop_assert_eq!(decide(&a), decide(&b));
+        prop_assert_eq!(a.digest(), b.digest());
+    }
+
+    #[test]
+    fn rule_5_1_a_dearer_cluster_changes_nothing_for_the_others(
+        members in members(), replicas in 1_i64..30, cpu in 1_i64..20,
+    ) {
+        // Room enough for all, so that no one needs the newcomer.
+        let mut members = members;
+        for it in &mut members {
+            it.ready = true;
+            it.price = Some(it.price.unwrap_or(7));
+            it.groups = vec![(30, 40, 16, 30)];
+        }
+        let spec = PlacementPolicySpec {
+            replicas: Some(Replicas {
+                mode: Some(ReplicaMode::Divided),
+                division: Some(Division::Cheapest),
+                ..Replicas::default()
+            }),
+            ..PlacementPolicySpec::default()
+        };
+        let before = fleet(&members);
+        let without = by_name(&before, &decide(&before, replicas, cpu, &spec, &Previous::default()));
+        let mut dear = members[0].clone();
+        (dear.price, dear.autoscaled) = (Some(1_000_000), true);
+        members.push(dear);
+        let after = fleet(&members);
+        let with = by_name(&after, &decide(&after, replicas, cpu, &spec, &Previous::default()));
+        prop_assert_eq!(without, with);
+    }
+
+    #[test]
+    fn a_running_placement_survives_any_prices_and_room(
+        members in members(), others in members(), spec in policies(), replicas in 1_i64..30, cpu in 1_i64..20,
+    ) {
+        let before = fleet(&members);
+        let first = decide(&before, replicas, cpu, &spec, &Previous::default());
+        if first.outcome.is_placed() {
+            // The same clusters with other prices and other room.
+            let changed: Vec<_> = members
+                .iter()
+                .enumerate()
+                .map(|(at, it)| {
+                    let other = &others[at % others.len()];
+                    Member { groups: other.groups.clone(), price: other.price, ..it.clone() }
+                })
+                .collect();
+            let after = fleet(&changed);
+            let previous = as_previous(&before, &first, &compiled(&spec));
+            let second = decide(&after, replicas, cpu, &spec, &previous);
+            prop_assert_eq!(&second.clusters, &first.clusters);
+        }
+    }
+}
