@@ -30,11 +30,14 @@ pub(crate) fn webster(parties: &mut [Party], total: i64) -> i64 {
         return 0;
     }
     let mut left = total - floors;
+    if left > MANY {
+        left -= leap(parties, total);
+    }
     let mut heap: BinaryHeap<Next> = parties
         .iter()
         .enumerate()
         .filter(|(_, it)| it.seats < it.cap)
-        .map(|(at, it)| Next { weight: it.weight, seats: it.floor, at })
+        .map(|(at, it)| Next { weight: it.weight, seats: it.seats, at })
         .collect();
     while left > 0 {
         let Some(next) = heap.pop() else { break };
@@ -46,6 +49,39 @@ pub(crate) fn webster(parties: &mut [Party], total: i64) -> i64 {
         }
     }
     left
+}
+
+/// More seats than this are not given one by one.
+const MANY: i64 = 1_024;
+
+/// Gives most of many seats at once: those that the largest divisor gives which does not give too many. What one
+/// divisor gives, between floors and ceilings, is on the way of giving them one by one. Returns how many it gave.
+fn leap(parties: &mut [Party], total: i64) -> i64 {
+    let sum: i128 = parties.iter().map(|it| i128::from(it.weight)).sum::<i128>().max(1);
+    // Seats are weight × step ÷ unit, to the nearest.
+    let unit = sum << 16;
+    let seats = |it: &Party, step: i128| {
+        let wanted = (2 * i128::from(it.weight) * step + unit) / (2 * unit);
+        let wanted = i64::try_from(wanted).unwrap_or(i64::MAX);
+        if it.weight == 0 { it.floor } else { wanted.min(it.cap).max(it.floor) }
+    };
+    let given = |step: i128| parties.iter().map(|it| i128::from(seats(it, step))).sum::<i128>();
+    let (mut low, mut high) = (0_i128, i128::from(total) * unit * 2);
+    while low < high {
+        let middle = low + (high - low + 1) / 2;
+        if given(middle) <= i128::from(total) {
+            low = middle;
+        } else {
+            high = middle - 1;
+        }
+    }
+    let mut more = 0;
+    for it in parties.iter_mut() {
+        let now = seats(it, low);
+        more += now - it.seats;
+        it.seats = now;
+    }
+    more
 }
 
 /// The same without floors and ceilings, quickly: seats start at a proven lower bound of the outcome, and only the last
@@ -155,6 +191,17 @@ mod tests {
     }
 
     #[test]
+    fn a_very_large_number_is_given_at_once() {
+        let all = i64::from(i32::MAX);
+        let mut parties = [
+            Party { weight: 3, floor: 5, cap: i64::MAX, seats: 0 },
+            Party { weight: 1, floor: all / 2, cap: i64::MAX, seats: 0 },
+        ];
+        assert_eq!(webster(&mut parties, all), 0);
+        assert_eq!(parties.map(|it| it.seats), [all - all / 2, all / 2]);
+    }
+
+    #[test]
     fn what_does_not_fit_is_returned() {
         let mut parties = [Party { weight: 1, floor: 0, cap: 2, seats: 0 }; 2];
         assert_eq!(webster(&mut parties, 7), 3);
@@ -176,6 +223,33 @@ mod tests {
         ) {
             let (less, more) = (divide(&weights, total), divide(&weights, total + 1));
             prop_assert!(less.iter().zip(&more).all(|(a, b)| a <= b));
+        }
+
+        #[test]
+        fn many_seats_at_once_are_the_definition(
+            parts in prop::collection::vec((1_i64..1000, 0_i64..400, 0_i64..3000), 2..6),
+            more in 1_025_i64..3_000,
+        ) {
+            let mut parties: Vec<_> = parts
+                .iter()
+                .map(|(weight, floor, room)| {
+                    Party { weight: *weight, floor: *floor, cap: floor + room, seats: 0 }
+                })
+                .collect();
+            let total = parties.iter().map(|it| it.floor).sum::<i64>() + more;
+            let mut one_by_one = parties.clone();
+            let left = webster(&mut parties, total);
+            for it in &mut one_by_one {
+                it.seats = it.floor;
+            }
+            for _ in 0..more - left {
+                let best = (0..one_by_one.len())
+                    .filter(|at| one_by_one[*at].seats < one_by_one[*at].cap)
+                    .max_by(|a, b| next(&one_by_one, *a).cmp(&next(&one_by_one, *b)))
+                    .unwrap();
+                one_by_one[best].seats += 1;
+            }
+            prop_assert_eq!(parties, one_by_one);
         }
 
         #[test]

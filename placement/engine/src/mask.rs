@@ -131,12 +131,15 @@ fn build(fleet: &Fleet, policy: &CompiledPolicy, expressions: &mut Expressions) 
             };
             let check = Check { fleet, policy, group, usable: usable.as_ref() };
             for at in 0..fleet.len() {
-                let hard = check.hard(at, expressions);
-                let refusal = hard.or_else(|| check.soft(at, expressions));
+                let (mut refusal, mut keeps) = (None, true);
+                for it in check.all(at, expressions) {
+                    refusal = refusal.or(Some(it));
+                    keeps &= it.keeps(&fleet.clusters[at]);
+                }
                 if refusal.is_none() {
                     mask.open.insert(at);
                 }
-                if hard.is_none() {
+                if keeps {
                     mask.keep.insert(at);
                 }
                 mask.rules.push(refusal.map_or(Rule::NotNeeded, Refusal::rule));
@@ -174,11 +177,6 @@ pub(crate) struct Check<'a> {
 }
 
 impl Check<'_> {
-    /// What refuses a cluster even if it holds the workload.
-    pub(crate) fn hard(&self, at: usize, expressions: &mut Expressions) -> Option<Refusal> {
-        self.all(at, expressions).find(|it| !it.keeps(&self.fleet.clusters[at]))
-    }
-
     /// What refuses anything new there.
     pub(crate) fn soft(&self, at: usize, expressions: &mut Expressions) -> Option<Refusal> {
         self.all(at, expressions).next()

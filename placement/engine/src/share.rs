@@ -17,6 +17,11 @@ use crate::{
 /// Up to so many clusters are picked from all by room in one sweep.
 const SWEEP: usize = 64;
 
+/// Above so many more replicas Cheapest fills clusters by the price of a slot, without whole nodes in view.
+const PRICED: i64 = 1 << 16;
+/// More replicas than this are not levelled one by one.
+const MANY: i64 = 1 << 12;
+
 impl Pass<'_> {
     /// The replicas of the workload over the clusters of a group.
     pub(crate) fn divided(&mut self, group: usize) -> Result<Attempt, Outcome> {
@@ -45,7 +50,11 @@ impl Pass<'_> {
         let max = self.max_clusters().min(most);
         let mut candidates = std::mem::take(&mut self.scratch.candidates);
         candidates.clear();
+        let held: i64 = self.scratch.held.iter().map(|it| it.1).sum();
+        let before = self.elastic;
+        self.elastic |= self.mode == Mode::Cheapest && total - held > PRICED;
         let result = self.divide_among(group, total, max, &mut candidates);
+        self.elastic = before;
         self.scratch.candidates = candidates;
         result
     }
@@ -103,7 +112,7 @@ impl Pass<'_> {
             }
         }
         let mut missing = 0;
-        if self.mode == Mode::Cheapest && total > held {
+        if self.mode == Mode::Cheapest && total > held && total - held <= PRICED {
             missing = self.cheapest(total, max, candidates)?;
         } else {
             self.choose(total, max, swept, candidates)?;
@@ -323,8 +332,8 @@ impl Pass<'_> {
             parties.push(Party { weight, floor, cap, seats: 0 });
         }
         let left = match self.mode {
-            Mode::Packed => packed(&mut parties, candidates, total, shrinks),
             Mode::Cheapest if shrinks => self.dearest_first(&mut parties, candidates, total),
+            Mode::Packed | Mode::Cheapest => packed(&mut parties, candidates, total, shrinks),
             _ if !shrinks && self.skews() => self.level(&mut parties, candidates, total),
             _ => webster(&mut parties, total),
         };
@@ -426,6 +435,9 @@ impl Pass<'_> {
             it.seats = it.floor;
         }
         let mut left = total - parties.iter().map(|it| it.seats).sum::<i64>();
+        if left > MANY {
+            left = self.rise(parties, candidates, left);
+        }
         while left > 0 {
             let totals: Vec<_> = (0..self.policy.spread.len())
                 .map(|rule| self.totals(rule, parties, candidates))
@@ -459,7 +471,33 @@ impl Pass<'_> {
         left
     }
 
-    /// Moves single replicas from the fullest domain to the emptiest while a hard `maxSkew` is broken.
+    /// Lets all domains of the first rule with a `maxSkew` rise together by most of `left`; returns what is left then.
+    fn rise(&self, parties: &mut [Party], candidates: &[Candidate], left: i64) -> i64 {
+        let Some(rule) = self.policy.spread.iter().position(|it| it.max_skew.is_some()) else {
+            return left;
+        };
+        let totals = self.totals(rule, parties, candidates);
+        let count = i64::try_from(totals.len()).unwrap_or(i64::MAX).max(1);
+        let each = (left - MANY / 2) / count;
+        let mut given = 0;
+        for (domain, seats) in totals {
+            let own: Vec<usize> = (0..parties.len())
+                .filter(|at| self.domain(rule, &candidates[*at]) == domain)
+                .collect();
+            let mut inside: Vec<Party> = own
+                .iter()
+                .map(|at| Party { floor: parties[*at].seats, ..parties[*at] })
+                .collect();
+            let over = webster(&mut inside, seats + each).max(0);
+            for (at, party) in own.iter().zip(&inside) {
+                parties[*at].seats = party.seats;
+            }
+            given += each - over;
+        }
+        left - given
+    }
+
+    /// Moves replicas from the fullest domain to the emptiest while a hard `maxSkew` is broken.
     fn even_out(&self, parties: &mut [Party], candidates: &[Candidate]) {
         for (rule, spread) in self.policy.spread.iter().enumerate() {
             let Some(skew) = spread.max_skew.filter(|_| spread.hard) else { continue };
@@ -478,8 +516,12 @@ impl Pass<'_> {
                     .filter(|at| parties[*at].seats < candidates[*at].cap)
                     .min_by_key(|at| (parties[*at].seats, *at));
                 let (Some(from), Some(to)) = (from, to) else { break };
-                parties[from].seats -= 1;
-                parties[to].seats += 1;
+                let amount = ((high.1 - low.1 - skew) / 2)
+                    .min(parties[from].seats)
+                    .min(candidates[to].cap - parties[to].seats)
+                    .max(1);
+                parties[from].seats -= amount;
+                parties[to].seats += amount;
             }
         }
     }

@@ -175,7 +175,7 @@ impl Workload {
             api: gvk.path(),
             labels: strings(template.pointer("/metadata/labels")),
             class,
-            replicas: replicas.map(|it| it.max(0)),
+            replicas: replicas.map(|it| it.clamp(0, i64::from(i32::MAX))),
             requests: pod.map(requests).unwrap_or_default(),
             nodes: pod.map(|it| node_rules(it, &strings(pod_labels))).unwrap_or_default(),
             job: JobState {

@@ -241,6 +241,58 @@ proptest! {
     }
 
     #[test]
+    fn the_quick_choice_by_room_is_the_careful_one(
+        members in members(), most in 1_u32..5, replicas in 1_i64..30, cpu in 1_i64..20,
+    ) {
+        let rule = |key: &str, max: Option<u32>| Spread {
+            topology_key: key.to_owned(), min: Some(1), max, ..Spread::default()
+        };
+        let replicas_rule = Replicas {
+            mode: Some(ReplicaMode::Divided),
+            division: Some(Division::Room),
+            ..Replicas::default()
+        };
+        let quick = PlacementPolicySpec {
+            spread: vec![rule("cluster", Some(most))],
+            replicas: Some(replicas_rule),
+            ..PlacementPolicySpec::default()
+        };
+        // A rule that asks for nothing, and takes the general way.
+        let careful = PlacementPolicySpec {
+            spread: vec![rule("cluster", Some(most)), rule("provider", None)],
+            ..quick.clone()
+        };
+        let fleet = fleet(&members);
+        let previous = Previous::default();
+        let (a, b) = (decide(&fleet, replicas, cpu, &quick, &previous), decide(&fleet, replicas, cpu, &careful, &previous));
+        prop_assert_eq!(a.clusters, b.clusters);
+        prop_assert_eq!(a.outcome.reason(), b.outcome.reason());
+    }
+
+    #[test]
+    fn a_very_large_number_of_replicas_is_decided_at_once(
+        members in members(), spec in policies(), skew in prop::option::of(1_u32..3),
+    ) {
+        let mut spec = spec;
+        let division = spec.replicas.as_ref().unwrap().division;
+        if matches!(division, Some(Division::Weighted | Division::Room)) {
+            spec.spread.push(Spread {
+                topology_key: "region".to_owned(), max_skew: skew, ..Spread::default()
+            });
+        }
+        let fleet = fleet(&members);
+        let all = i64::from(i32::MAX);
+        let held = Previous {
+            clusters: vec![PreviousCluster { name: name(0), replicas: Some(3) }],
+            ..Previous::default()
+        };
+        for previous in [Previous::default(), held] {
+            let decision = decide(&fleet, all, 1, &spec, &previous);
+            prop_assert!(decision.replicas() <= all);
+        }
+    }
+
+    #[test]
     fn rule_3_2_no_node_is_overfilled(
         members in members(), asks in prop::collection::vec((0_usize..7, 1_i64..20, 1_i64..20), 1..30),
     ) {
