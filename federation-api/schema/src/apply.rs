@@ -12,6 +12,8 @@ mod managed;
 mod schema;
 mod walk;
 
+use std::sync::LazyLock;
+
 use serde_json::{Map, Value, json};
 
 use change::Emptied;
@@ -168,7 +170,7 @@ fn track(managed: &mut Managed, live: &Value, new: &Value, ty: &Ty, write: &Writ
     managed.reconcile(ty);
     let changes = compare(live, new, ty).filter(|set| write.owns.filter(set));
     release(managed, &changes, None);
-    let taken = write.owns.filter(&changes.modified.union(&changes.added)).difference(&nobodys());
+    let taken = write.owns.filter(&changes.modified.union(&changes.added)).difference(nobodys());
     if taken.is_empty() {
         return;
     }
@@ -181,6 +183,9 @@ fn track(managed: &mut Managed, live: &Value, new: &Value, ty: &Ty, write: &Writ
 
 /// Takes what changed and what is gone from everyone but `but`.
 fn release(managed: &mut Managed, changes: &Comparison, but: Option<&ManagerId>) {
+    if managed.entries.is_empty() {
+        return;
+    }
     let changed = changes.modified.union(&changes.added).union(&changes.removed);
     for (id, entry) in &mut managed.entries {
         if Some(id) != but {
@@ -220,7 +225,7 @@ fn apply_core(
     }
     release(&mut managed, &changes, Some(&id));
     if let Some(entry) = managed.entries.get_mut(&id) {
-        entry.set = entry.set.difference(&nobodys());
+        entry.set = entry.set.difference(nobodys());
         if !element::same(Some(live), Some(&object)) {
             entry.time = Some(write.now.to_owned());
         }
@@ -336,8 +341,11 @@ fn writer(write: &Write<'_>, applied: bool) -> ManagerId {
     }
 }
 
-fn nobodys() -> FieldSet {
-    NOBODYS.iter().fold(FieldSet::default(), |set, path| set.union(&FieldSet::of(path)))
+fn nobodys() -> &'static FieldSet {
+    static SET: LazyLock<FieldSet> = LazyLock::new(|| {
+        NOBODYS.iter().fold(FieldSet::default(), |set, path| set.union(&FieldSet::of(path)))
+    });
+    &SET
 }
 
 fn metadata<'a>(object: &'a Value, field: &str) -> Option<&'a Value> {

@@ -62,7 +62,11 @@ impl FieldSet {
             [last] => {
                 self.members.insert(last.clone());
             }
-            [first, rest @ ..] => self.children.entry(first.clone()).or_default().insert(rest),
+            // Most paths share their beginning with the one before, which is not to be cloned again.
+            [first, rest @ ..] => match self.children.get_mut(first) {
+                Some(child) => child.insert(rest),
+                None => self.children.entry(first.clone()).or_default().insert(rest),
+            },
         }
     }
 
@@ -83,12 +87,20 @@ impl FieldSet {
     /// What is in either.
     pub fn union(&self, other: &Self) -> Self {
         let mut out = self.clone();
-        out.members.extend(other.members.iter().cloned());
-        for (element, theirs) in &other.children {
-            let ours = out.children.entry(element.clone()).or_default();
-            *ours = ours.union(theirs);
-        }
+        out.absorb(other);
         out
+    }
+
+    fn absorb(&mut self, other: &Self) {
+        self.members.extend(other.members.iter().cloned());
+        for (element, theirs) in &other.children {
+            match self.children.get_mut(element) {
+                Some(ours) => ours.absorb(theirs),
+                None => {
+                    self.children.insert(element.clone(), theirs.clone());
+                }
+            }
+        }
     }
 
     /// What is in both.
