@@ -25,6 +25,8 @@ pub(crate) struct MemberBinaries {
     pub(crate) kubectl: PathBuf,
     /// The stock package manager.
     pub(crate) helm: PathBuf,
+    /// A Go program that uses a hub through client-go.
+    pub(crate) client: PathBuf,
 }
 
 impl fmt::Display for MemberBinaries {

@@ -30,8 +30,38 @@ pub fn all() -> Vec<Value> {
         PriceBook::crd(),
     ];
     crds.iter()
-        .map(|crd| serde_json::to_value(crd).expect("a definition derived from a type is plain data"))
+        .map(|crd| {
+            let mut crd =
+                serde_json::to_value(crd).expect("a definition derived from a type is plain data");
+            for_users(&mut crd);
+            crd
+        })
         .collect()
+}
+
+/// Takes out of descriptions what only readers of the code can follow: references to rules, and links.
+fn for_users(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(Value::String(text)) = fields.get_mut("description") {
+                *text = plain(text);
+            }
+            fields.values_mut().for_each(for_users);
+        }
+        Value::Array(items) => items.iter_mut().for_each(for_users),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => (),
+    }
+}
+
+fn plain(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some((before, from)) = rest.split_once(" (RULES ") {
+        plain.push_str(before);
+        rest = from.split_once(')').map_or("", |(_, after)| after);
+    }
+    plain.push_str(rest);
+    plain.replace("[`", "`").replace("`]", "`")
 }
 
 #[cfg(test)]
@@ -50,6 +80,13 @@ mod tests {
             assert!(schema["properties"]["spec"]["properties"].is_object(), "{name}: {schema}");
             assert!(schema["properties"]["spec"].get("allOf").is_none(), "{name}");
         }
+    }
+
+    #[test]
+    fn descriptions_are_for_users() {
+        assert_eq!(plain("Bounds removals (RULES 1.3). Holds."), "Bounds removals. Holds.");
+        let all = serde_json::to_string(&all()).unwrap();
+        assert!(!all.contains("RULES"), "{all}");
     }
 
     #[test]
