@@ -13,6 +13,7 @@ use crate::catalogue::{Catalogue, ResourceInfo, SubresourceInfo, api_version};
 
 mod components;
 mod custom;
+pub mod gnostic;
 mod paths;
 
 use components::Components;

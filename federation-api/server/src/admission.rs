@@ -144,8 +144,11 @@ pub(crate) fn inert_webhooks(kind: &Kind, object: &Value) -> Option<String> {
         ) => object["webhooks"].as_array()?,
         _ => return None,
     };
-    webhooks.iter().any(|webhook| webhook["clientConfig"]["service"].is_object()).then(|| {
+    let service = webhooks.iter().any(|webhook| webhook["clientConfig"]["service"].is_object());
+    let text = if service {
         "webhooks with clientConfig.service act on members only; this server does not call them"
-            .to_owned()
-    })
+    } else {
+        "this server does not call admission webhooks; they act on members only"
+    };
+    (!webhooks.is_empty()).then(|| text.to_owned())
 }

@@ -75,6 +75,10 @@ pub enum ReviewError {
     Unavailable(String),
 }
 
+/// Answers a review: the whole object in, the whole object with its `status` out.
+pub type Answer =
+    dyn Fn(Identity, Value) -> BoxFuture<'static, Result<Value, ReviewError>> + Send + Sync;
+
 /// A create-only kind in `review.archipel.dev/v1alpha1`, answered and never stored.
 #[derive(Clone)]
 pub struct Review {
@@ -83,10 +87,7 @@ pub struct Review {
     /// `explanations`
     pub resource: &'static str,
     pub namespaced: bool,
-    /// The whole object in, the whole object with its `status` out.
-    pub answer: Arc<
-        dyn Fn(Identity, Value) -> BoxFuture<'static, Result<Value, ReviewError>> + Send + Sync,
-    >,
+    pub answer: Arc<Answer>,
 }
 
 impl fmt::Debug for Review {

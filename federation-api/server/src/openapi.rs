@@ -22,26 +22,25 @@ use crate::{
     stored,
 };
 
-/// How many documents are kept: what one `kubectl apply` of a few kinds asks for.
-const KEPT: usize = 4;
+/// What the documents that are kept may take: those that one `kubectl apply` of a few kinds asks for.
+const KEPT: usize = 4 * 1024 * 1024;
 
 /// The documents last asked for, by path and hash.
 #[derive(Debug, Default)]
 pub(crate) struct Documents(Mutex<VecDeque<(String, Bytes)>>);
 
 impl Documents {
-    fn get(&self, key: &str, make: impl FnOnce() -> Value) -> Bytes {
+    fn get(&self, key: &str, make: impl FnOnce() -> Vec<u8>) -> Bytes {
         if let Some((_, body)) = self.0.lock().iter().find(|(held, _)| held == key) {
             return body.clone();
         }
         // Made without the lock: it takes a while, and nobody else should wait for another document.
-        let mut body = Vec::new();
-        stored::write(&mut body, &make());
+        let mut body = make();
         body.shrink_to_fit();
         let body = Bytes::from(body);
         let mut held = self.0.lock();
         held.push_back((key.to_owned(), body.clone()));
-        while held.len() > KEPT {
+        while held.iter().map(|(_, body)| body.len()).sum::<usize>() > KEPT {
             held.pop_front();
         }
         body
@@ -143,7 +142,7 @@ fn v3(
     }
     let body = server.openapi.get(&format!("{path}?{hash}"), || {
         with_custom(&version.kinds, |custom| {
-            openapi::v3(Catalogue::builtin(), &group.name, &version.name, custom)
+            json(&openapi::v3(Catalogue::builtin(), &group.name, &version.name, custom))
         })
     });
     let etag = discovery::etag(hash.as_bytes());
@@ -155,18 +154,44 @@ fn v3(
     response
 }
 
+/// The media type by which Go clients ask, and the one by which they are answered.
+const GNOSTIC: [&str; 2] = [
+    "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+    "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+];
+
 fn v2(
     server: &Server,
     parts: &http::request::Parts,
     kinds: &Snapshot,
 ) -> Result<Response<ResponseBody>, ApiError> {
-    negotiate::plain(&parts.headers)?;
-    let body = server.openapi.get(&format!("v2?{}", kinds.generation), || {
+    let clauses = negotiate::clauses(&parts.headers);
+    let gnostic = clauses.first().is_some_and(|clause| GNOSTIC.contains(&clause.media));
+    if !gnostic {
+        negotiate::plain(&parts.headers)?;
+    }
+    let form = if gnostic { "protobuf" } else { "json" };
+    let body = server.openapi.get(&format!("v2?{}?{form}", kinds.generation), || {
         let all: Vec<Arc<Kind>> = kinds.kinds().cloned().collect();
-        with_custom(&all, |custom| openapi::v2(Catalogue::builtin(), custom))
+        let document = with_custom(&all, |custom| openapi::v2(Catalogue::builtin(), custom));
+        if gnostic {
+            return openapi::gnostic::encode(&document);
+        }
+        json(&document)
     });
     let etag = discovery::etag(&body);
-    Ok(tagged(parts, body, etag))
+    let mut response = tagged(parts, body, etag);
+    if gnostic {
+        let media = HeaderValue::from_static(GNOSTIC[1]);
+        response.headers_mut().insert(header::CONTENT_TYPE, media);
+    }
+    Ok(response)
+}
+
+fn json(value: &Value) -> Vec<u8> {
+    let mut out = Vec::new();
+    stored::write(&mut out, value);
+    out
 }
 
 fn tagged(parts: &http::request::Parts, body: Bytes, etag: HeaderValue) -> Response<ResponseBody> {

@@ -77,6 +77,12 @@ async fn openapi_has_an_index_and_documents() {
     assert!(widgets.to_string().contains("colour"));
     let second = api.get("/openapi/v2").await.ok();
     assert_eq!(second["swagger"], "2.0");
+    let accept = [("accept", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf")];
+    let proto = api.send("GET", "/openapi/v2", &accept, "").await;
+    let media = proto.headers["content-type"].to_str().unwrap();
+    assert_eq!(media, "application/com.github.proto-openapi.spec.v2.v1.0+protobuf");
+    let name = b"org.example.v1.Widget";
+    assert!(proto.bytes.windows(name.len()).any(|window| window == name));
     api.get("/openapi/v3/apis/none/v1").await.refused(404, "NotFound");
 }
 

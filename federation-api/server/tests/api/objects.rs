@@ -23,7 +23,7 @@ async fn an_object_comes_back_as_it_was_written() {
 }
 
 #[tokio::test]
-async fn a_deployment_keeps_what_the_user_wrote_and_gains_no_defaults() {
+async fn rule_4_1_an_object_is_stored_as_the_user_wrote_it() {
     let api = Api::new().await;
     let mut wanted = deployment("web");
     wanted["status"] = json!({"replicas": 9});
@@ -358,7 +358,10 @@ async fn what_is_fixed_at_creation_stays() {
         "selector": {"matchLabels": {"app": "b"}},
         "template": {"metadata": {"labels": {"app": "b"}}},
     }});
-    let status = api.patch(&format!("{DEPLOYMENTS}/a"), "merge-patch+json", &moved).await.refused(422, "Invalid");
+    let status = api
+        .patch(&format!("{DEPLOYMENTS}/a"), "merge-patch+json", &moved)
+        .await
+        .refused(422, "Invalid");
     assert_eq!(status["details"]["causes"][0]["field"], "spec.selector");
     let template = &deployment("j")["spec"]["template"];
     let jobs = "/apis/batch/v1/namespaces/default/jobs";
@@ -381,7 +384,9 @@ async fn the_two_faces_of_events_and_autoscalers_are_one_object() {
     assert_eq!(api.get(&format!("{other}/e")).await.ok()["note"], "m");
     let selected = api.get(&format!("{other}?fieldSelector=regarding.name%3Dp")).await.ok();
     assert_eq!(selected["items"][0]["regarding"]["kind"], "Pod");
-    let of = |version: &str| format!("/apis/autoscaling/{version}/namespaces/default/horizontalpodautoscalers");
+    let of = |version: &str| {
+        format!("/apis/autoscaling/{version}/namespaces/default/horizontalpodautoscalers")
+    };
     let scaler = json!({"metadata": {"name": "h"}, "spec": {
         "maxReplicas": 3,
         "scaleTargetRef": {"kind": "Deployment", "name": "a"},
@@ -391,4 +396,27 @@ async fn the_two_faces_of_events_and_autoscalers_are_one_object() {
     assert_eq!(made["spec"]["targetCPUUtilizationPercentage"], 50);
     let newer = api.get(&format!("{}/h", of("v2"))).await.ok();
     assert_eq!(newer["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"], 50);
+}
+
+#[tokio::test]
+async fn rule_2_5_a_webhook_is_stored_with_a_warning_and_never_called() {
+    let api = Api::new().await;
+    let configurations = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
+    let body = json!({
+        "metadata": {"name": "w"},
+        "webhooks": [{
+            "name": "w.example.org",
+            "clientConfig": {"service": {"namespace": "default", "name": "w"}},
+            "failurePolicy": "Fail",
+            "rules": [{"apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*"], "operations": ["*"]}],
+            "sideEffects": "None",
+            "admissionReviewVersions": ["v1"],
+        }],
+    });
+    let made = api.post(configurations, &body).await;
+    assert_eq!(made.warnings().len(), 1, "{:?}", made.warnings());
+    assert!(made.warnings()[0].contains("act on members only"));
+    made.ok();
+    // It would refuse everything if it were called.
+    api.post(MAPS, &map("a")).await.ok();
 }
