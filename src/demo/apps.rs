@@ -37,7 +37,7 @@ pub(super) async fn apply(client: &Client) -> Result<(), Failure> {
                 kinds.insert(key.clone(), (resource, capabilities.scope));
             }
             let (resource, scope) = &kinds[&key];
-            let api = match scope {
+            let api: Api<DynamicObject> = match scope {
                 Scope::Cluster => Api::all_with(client.clone(), resource),
                 Scope::Namespaced => {
                     let namespace = object.namespace().unwrap_or_else(|| NAMESPACE.to_owned());
