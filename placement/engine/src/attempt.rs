@@ -73,8 +73,8 @@ impl Pass<'_> {
     pub(crate) fn keeps(&self, group: usize, cluster: u32) -> bool {
         let at = cluster as usize;
         let unfenced = self.policy.spec.failover.as_ref().is_some_and(|it| it.unfenced.is_some());
-        let replaced = self.fleet.lost.contains(at)
-            && (self.workload.class.fails_over() || unfenced);
+        let replaced =
+            self.fleet.lost.contains(at) && (self.workload.class.fails_over() || unfenced);
         self.masks.groups[group].keep.contains(at) && !replaced
     }
 
@@ -163,7 +163,8 @@ impl Pass<'_> {
         let kept: Vec<(u32, i64)> =
             self.scratch.held.iter().filter(|it| self.keeps(group, it.0)).copied().collect();
         let open = self.scratch.open.count();
-        let new = kept.iter().filter(|it| !self.scratch.open.contains(it.0 as usize)).count() + open;
+        let new =
+            kept.iter().filter(|it| !self.scratch.open.contains(it.0 as usize)).count() + open;
         if new == 0 {
             return Err(Outcome::NoClusterFits);
         }

@@ -67,7 +67,10 @@ impl Bits {
 
     /// The numbers in rising order.
     pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
-        self.words.iter().enumerate().flat_map(|(at, word)| ones(*word).map(move |bit| at * 64 + bit))
+        self.words
+            .iter()
+            .enumerate()
+            .flat_map(|(at, word)| ones(*word).map(move |bit| at * 64 + bit))
     }
 }
 

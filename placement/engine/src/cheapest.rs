@@ -142,7 +142,8 @@ fn cover(nodes: &[(i128, usize)], most: usize) -> Vec<i128> {
         return costs;
     }
     for n in 1..=most {
-        let best = nodes.iter().map(|(cost, fit)| costs[n.saturating_sub(*fit)].saturating_add(*cost));
+        let best =
+            nodes.iter().map(|(cost, fit)| costs[n.saturating_sub(*fit)].saturating_add(*cost));
         costs.push(best.min().expect("there are nodes"));
     }
     costs
@@ -296,8 +297,7 @@ struct Piece {
 fn greedy(options: &[Choice], total: usize, bounds: Bounds) -> Option<Shares> {
     let mut shares = vec![0_usize; options.len()];
     let mut used: Vec<bool> = options.iter().map(|it| it.used).collect();
-    let mut domains: Vec<u32> =
-        options.iter().filter(|it| it.used).map(|it| it.domain).collect();
+    let mut domains: Vec<u32> = options.iter().filter(|it| it.used).map(|it| it.domain).collect();
     let mut left = total;
     let first_cost = |it: &Choice| it.curve.costs.get(it.least.max(1)).copied();
     for new_domain in [true, false] {

@@ -118,11 +118,8 @@ pub(crate) fn allocated(
         let named = fleet.extended.iter().enumerate().filter(|(_, name)| name.contains("gpu"));
         named.map(|(at, _)| amount(at)).sum()
     };
-    let whole = share(
-        class.allocatable[CPU],
-        class.allocatable[MEMORY],
-        devices(&|at| class.extended[at]),
-    );
+    let whole =
+        share(class.allocatable[CPU], class.allocatable[MEMORY], devices(&|at| class.extended[at]));
     let own = |at: usize| need.extended.iter().filter(|it| it.0 == at).map(|it| it.1).sum();
     let part = share(need.amounts[CPU], need.amounts[MEMORY], devices(&own));
     if whole == 0 {

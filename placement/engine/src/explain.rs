@@ -57,9 +57,7 @@ pub fn explain(
         .map(|it| teller.cluster(it))
         .collect();
     let mut notes = estimate.notes();
-    if workload.has_pods()
-        && matches!(policy.mode(workload), Mode::Duplicated | Mode::Weighted)
-    {
+    if workload.has_pods() && matches!(policy.mode(workload), Mode::Duplicated | Mode::Weighted) {
         notes.push("placed regardless of room".to_owned());
     }
     if decision.gap > 0 {
@@ -224,7 +222,9 @@ impl Teller<'_> {
                 format!("{} for one more", self.marginal(id)),
                 "a lower price, or no room where it is cheaper",
             ),
-            _ => Text::new("", self.room_text(id), "more replicas, or a larger maximum of clusters"),
+            _ => {
+                Text::new("", self.room_text(id), "more replicas, or a larger maximum of clusters")
+            }
         }
     }
 
@@ -262,9 +262,11 @@ impl Teller<'_> {
                 "spec.accepted is false",
                 format!("archipel cluster accept {}", cluster.name),
             ),
-            Refusal::NotReady => {
-                Text::new("a ready cluster", "it does not answer or is not well", "it is Ready again")
-            }
+            Refusal::NotReady => Text::new(
+                "a ready cluster",
+                "it does not answer or is not well",
+                "it is Ready again",
+            ),
             Refusal::Namespace => {
                 let namespace = self.policy.namespace.clone().unwrap_or_default();
                 Text::new(
@@ -332,7 +334,9 @@ impl Teller<'_> {
             Part::Exclude => {
                 (format!("not {}", one_of(&spec.exclude)), cluster.name.clone(), "exclude")
             }
-            Part::Providers => (one_of(&spec.providers), cluster.spec.provider.clone(), "providers"),
+            Part::Providers => {
+                (one_of(&spec.providers), cluster.spec.provider.clone(), "providers")
+            }
             Part::Regions => (one_of(&spec.regions), cluster.spec.region.clone(), "regions"),
             Part::Zones => (one_of(&spec.zones), one_of(&cluster.spec.zones), "zones"),
             Part::Labels => {
@@ -377,8 +381,7 @@ impl Teller<'_> {
         if !self.workload.has_pods() {
             return Money::ZERO.to_string();
         }
-        let curve =
-            cheapest::curve(self.fleet, self.room, id, self.need, 1, Percent(100), 0);
+        let curve = cheapest::curve(self.fleet, self.room, id, self.need, 1, Percent(100), 0);
         match curve.costs.get(1) {
             None => "no room".to_owned(),
             Some(_) if curve.unknown => "unknown".to_owned(),

@@ -327,9 +327,7 @@ impl Fleet {
             "zone" => self.zone.clone(),
             "region" => self.region.clone(),
             "provider" => self.provider.clone(),
-            label => {
-                Domains::build(self.clusters.iter().map(|it| it.labels.get(label).cloned()))
-            }
+            label => Domains::build(self.clusters.iter().map(|it| it.labels.get(label).cloned())),
         }
     }
 
@@ -410,10 +408,7 @@ fn extended_resources(inputs: &[ClusterInput]) -> Vec<String> {
     names.into_iter().collect()
 }
 
-fn amounts(
-    quantities: &BTreeMap<String, String>,
-    extended: &[String],
-) -> ([i64; 4], Vec<i64>) {
+fn amounts(quantities: &BTreeMap<String, String>, extended: &[String]) -> ([i64; 4], Vec<i64>) {
     let amount = |name: &str| {
         let found = quantities.get(name).and_then(|it| quantity::units(name, it));
         found.unwrap_or(0).max(0)
@@ -473,8 +468,9 @@ mod tests {
     #[test]
     fn clusters_are_numbered_by_name_in_whatever_order_they_come() {
         let input = |name: &str| ClusterInput { name: name.into(), ..ClusterInput::default() };
-        let build =
-            |names: [&str; 3]| Fleet::build(names.map(input).to_vec(), &[], &PriceIndex::default(), "");
+        let build = |names: [&str; 3]| {
+            Fleet::build(names.map(input).to_vec(), &[], &PriceIndex::default(), "")
+        };
         for fleet in [build(["b", "c", "a"]), build(["a", "b", "c"])] {
             assert_eq!(fleet.id("b"), Some(ClusterId(1)));
             assert_eq!(fleet.id("x"), None);
@@ -497,8 +493,7 @@ mod tests {
             ..ClusterSetSpec::default()
         };
         let sets = [SetInput { name: "some".into(), spec }];
-        let fleet =
-            Fleet::build(vec![input("a"), input("b")], &sets, &PriceIndex::default(), "");
+        let fleet = Fleet::build(vec![input("a"), input("b")], &sets, &PriceIndex::default(), "");
         assert_eq!(fleet.usable_by("team-x").iter().collect::<Vec<_>>(), [1]);
         assert!(fleet.usable_by("shop").is_empty());
     }

@@ -10,8 +10,8 @@
 //! clusters are handed in; ties go to the name that sorts first.
 #![deny(clippy::float_arithmetic)]
 
-pub mod bits;
 mod attempt;
+pub mod bits;
 mod cheapest;
 pub mod cost;
 mod divide;

@@ -154,7 +154,8 @@ fn build(fleet: &Fleet, policy: &CompiledPolicy, expressions: &mut Expressions) 
     let mut soft = Bits::none(fleet.len());
     for (at, cluster) in fleet.clusters.iter().enumerate() {
         let prefers = |it: &&Taint| it.effect == TaintEffect::PreferNoSchedule;
-        if cluster.spec.taints.iter().filter(prefers).any(|it| !tolerated(it, &policy.tolerations)) {
+        if cluster.spec.taints.iter().filter(prefers).any(|it| !tolerated(it, &policy.tolerations))
+        {
             soft.insert(at);
         }
     }
@@ -207,13 +208,17 @@ impl Check<'_> {
         let jurisdictions = policy.spec.residency.as_ref().map(|it| it.jurisdictions.as_slice());
         let resident = within(jurisdictions.unwrap_or_default(), &cluster.spec.jurisdiction);
         found[4] = flag(!resident, Refusal::Residency);
-        found[5] = policy.spec.near.iter().position(|it| {
-            it.max_latency_ms.is_some_and(|max| {
-                let found = cluster.spec.services.iter().filter(|near| near.name == it.service);
-                found.map(|near| near.latency_ms).min().is_none_or(|ms| ms > max)
+        found[5] = policy
+            .spec
+            .near
+            .iter()
+            .position(|it| {
+                it.max_latency_ms.is_some_and(|max| {
+                    let found = cluster.spec.services.iter().filter(|near| near.name == it.service);
+                    found.map(|near| near.latency_ms).min().is_none_or(|ms| ms > max)
+                })
             })
-        })
-        .map(Refusal::Near);
+            .map(Refusal::Near);
         // A taint that evicts comes before one that only keeps new copies away.
         let hard_taint = |effect: TaintEffect| {
             cluster

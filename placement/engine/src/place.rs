@@ -57,16 +57,36 @@ pub enum Outcome {
     /// As the policy wants it.
     Placed,
     /// What fits is placed, by `partial: Allow`.
-    Partial { missing: i64 },
+    Partial {
+        missing: i64,
+    },
     /// Every cluster is refused by some rule.
     NoClusterFits,
-    NotEnoughRoom { missing: i64 },
+    NotEnoughRoom {
+        missing: i64,
+    },
     /// Fewer domains than the spread asks for.
-    Spread { key: String, min: usize, found: usize },
+    Spread {
+        key: String,
+        min: usize,
+        found: usize,
+    },
     /// `replicas < clusters × perCluster` (RULES 3.3).
-    TooFewReplicas { replicas: i64, clusters: usize, per_cluster: i64 },
-    OverBudget { estimate: Estimate, max: Money, policy: String },
-    OverReplicas { replicas: i64, max: i64, policy: String },
+    TooFewReplicas {
+        replicas: i64,
+        clusters: usize,
+        per_cluster: i64,
+    },
+    OverBudget {
+        estimate: Estimate,
+        max: Money,
+        policy: String,
+    },
+    OverReplicas {
+        replicas: i64,
+        max: i64,
+        policy: String,
+    },
     /// The policy is suspended: nothing new is decided.
     Suspended,
 }
@@ -204,9 +224,9 @@ pub fn place(
                 .iter()
                 .map(|(id, held)| Placed {
                     cluster: ClusterId(*id),
-                    replicas: workload
-                        .replicas
-                        .map(|all| if mode.divides() || outcome == Outcome::Suspended { *held } else { all }),
+                    replicas: workload.replicas.map(|all| {
+                        if mode.divides() || outcome == Outcome::Suspended { *held } else { all }
+                    }),
                 })
                 .collect();
             (clusters, outcome)
@@ -223,7 +243,13 @@ pub fn place(
         for it in &clusters {
             let held = scratch.held.binary_search_by_key(&it.cluster.0, |held| held.0);
             let before = held.map_or(0, |at| match scratch.held[at].1 {
-                0 => if workload.replicas.is_none() { workload.pods() } else { 0 },
+                0 => {
+                    if workload.replicas.is_none() {
+                        workload.pods()
+                    } else {
+                        0
+                    }
+                }
                 before => before,
             });
             let grows = it.replicas.unwrap_or_else(|| workload.pods()) - before;
@@ -234,23 +260,12 @@ pub fn place(
     }
     room.need = need;
     room.scratch = scratch;
-    Decision {
-        clusters,
-        absent,
-        affinity,
-        divided: mode.divides(),
-        outcome,
-        gap,
-        report,
-    }
+    Decision { clusters, absent, affinity, divided: mode.divides(), outcome, gap, report }
 }
 
 /// Tries the affinity groups in their order: the first that fits wins, and one that was chosen stays while it holds
 /// anything (RULES 3.3: growth that finds no room waits).
-fn decide(
-    pass: &mut Pass<'_>,
-    previous: &Previous,
-) -> (Option<usize>, Result<Attempt, Outcome>) {
+fn decide(pass: &mut Pass<'_>, previous: &Previous) -> (Option<usize>, Result<Attempt, Outcome>) {
     let groups = pass.policy.groups.len();
     let current = (!pass.scratch.held.is_empty())
         .then(|| pass.policy.groups.iter().position(|it| it.label == previous.affinity))
@@ -264,7 +279,10 @@ fn decide(
         }
         let same = |(id, held): &(u32, i64)| Placed {
             cluster: ClusterId(*id),
-            replicas: pass.workload.replicas.map(|all| if pass.mode == Mode::One { all } else { *held }),
+            replicas: pass
+                .workload
+                .replicas
+                .map(|all| if pass.mode == Mode::One { all } else { *held }),
         };
         let clusters = pass.scratch.held.iter().map(same).collect();
         return (current, Ok(Attempt { clusters, missing: 0 }));

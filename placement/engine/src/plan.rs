@@ -88,7 +88,8 @@ impl Plan {
 
     /// µ$ per month, before and after.
     pub fn cost(&self) -> (Money, Money) {
-        let sum = |of: fn(&TemplatePlan) -> i64| self.templates.iter().map(|it| Money(of(it))).sum();
+        let sum =
+            |of: fn(&TemplatePlan) -> i64| self.templates.iter().map(|it| Money(of(it))).sum();
         (sum(|it| it.cost_before), sum(|it| it.cost_after))
     }
 }

@@ -155,17 +155,17 @@ impl CompiledPolicy {
             })
             .collect();
         let own_budget = spec.budget.as_ref().map(|it| it.max_monthly_usd.as_str());
-        let mut max_monthly =
-            dollars(own_budget, "spec.budget.maxMonthlyUsd", &mut problems)
-                .map(|it| (it, name.to_owned()));
+        let mut max_monthly = dollars(own_budget, "spec.budget.maxMonthlyUsd", &mut problems)
+            .map(|it| (it, name.to_owned()));
         let (mut max_clusters, mut max_replicas) = (None, None);
         let mut tolerations = spec.tolerations.clone();
         let mut compiled = Vec::new();
         for (policy, limit) in limits {
             let suffix = format!(" (limits of {policy})");
-            let clusters = limit.clusters.as_ref().map(|it| {
-                selector(it, "spec.limits.clusters", &suffix, &mut problems)
-            });
+            let clusters = limit
+                .clusters
+                .as_ref()
+                .map(|it| selector(it, "spec.limits.clusters", &suffix, &mut problems));
             lower(&mut max_clusters, limit.max_clusters, policy);
             lower(&mut max_replicas, limit.max_replicas, policy);
             let field = "spec.limits.maxMonthlyUsd";
@@ -312,11 +312,8 @@ fn objective(spec: &PlacementPolicySpec, problems: &mut Vec<Problem>) -> Objecti
         let field = format!("spec.objectives.{field}");
         dollars(text.as_deref(), &field, problems).unwrap_or(default)
     };
-    let ms = money(
-        &objectives.usd_per_ms_per_replica_hour,
-        "usdPerMsPerReplicaHour",
-        DEFAULT_PER_MS,
-    );
+    let ms =
+        money(&objectives.usd_per_ms_per_replica_hour, "usdPerMsPerReplicaHour", DEFAULT_PER_MS);
     let per_move = money(&objectives.usd_per_move, "usdPerMove", DEFAULT_PER_MOVE);
     let share = |it: Money, percent: u32| it.0.saturating_mul(i64::from(percent)) / 100;
     Objective {

@@ -74,10 +74,8 @@ impl PriceIndex {
                     }
                     _ => Trust::Known,
                 };
-                prices
-                    .entry((row.provider.clone(), row.instance_type.clone()))
-                    .or_default()
-                    .push(Entry {
+                prices.entry((row.provider.clone(), row.instance_type.clone())).or_default().push(
+                    Entry {
                         region: row.region.clone(),
                         zone: row.zone.clone(),
                         order: (book.sample, -date.unwrap_or(i64::MIN / 2), name.to_owned()),
@@ -91,7 +89,8 @@ impl PriceIndex {
                                 format!("PriceBook {name}: {}", row.source)
                             },
                         },
-                    });
+                    },
+                );
             }
         }
         for entries in prices.values_mut() {

@@ -48,7 +48,9 @@ impl Slots {
     }
 
     pub(crate) fn push_cluster(&mut self, mut groups: Vec<(Group, Vec<i64>)>) {
-        groups.sort_by(|(a, x), (b, y)| (a.class, b.free, y, b.nodes).cmp(&(b.class, a.free, x, a.nodes)));
+        groups.sort_by(|(a, x), (b, y)| {
+            (a.class, b.free, y, b.nodes).cmp(&(b.class, a.free, x, a.nodes))
+        });
         let count = groups.len().min(usize::from(u16::MAX) - SPARE);
         let cap = count + SPARE;
         let start = self.groups.len();
@@ -178,8 +180,8 @@ impl Need {
         }
         self.per_node = workload.nodes.per_node.unwrap_or(i64::MAX);
         let constrained = fleet.tainted_nodes || workload.nodes.constrains();
-        self.classes = constrained
-            .then(|| fleet.classes.iter().map(|it| workload.nodes.admits(it)).collect());
+        self.classes =
+            constrained.then(|| fleet.classes.iter().map(|it| workload.nodes.admits(it)).collect());
     }
 
     pub(crate) fn admits(&self, class: u32) -> bool {
@@ -187,10 +189,14 @@ impl Need {
     }
 
     /// How many replicas fit on one node with so much free.
+    #[inline]
     pub(crate) fn fit(&self, free: &[i64; 4], extended: &[i64]) -> i64 {
         let mut fit = self.per_node.min(free[PODS]);
         for resource in [0, 1, 3] {
             let amount = self.amounts[resource];
+            if free[resource] < amount {
+                return 0;
+            }
             if amount > 0 {
                 fit = fit.min(divide(free[resource], amount, self.inverse[resource]));
             }
@@ -231,8 +237,9 @@ fn divide(value: i64, amount: i64, inverse: u64) -> i64 {
     if value < amount {
         return 0;
     }
-    let high = u128::from(value.unsigned_abs()) * u128::from(inverse) >> 64;
-    let quotient = i64::try_from(high).expect("not more than the value");
+    let high = (u128::from(value.unsigned_abs()) * u128::from(inverse)) >> 64;
+    // Not more than the value, so that nothing is cut off.
+    let quotient = (high as u64).cast_signed();
     quotient + i64::from(value - quotient * amount >= amount)
 }
 
@@ -323,7 +330,8 @@ impl Room {
         for at in self.slots.range(cluster.at()) {
             let group = &self.slots.groups[at];
             if need.admits(group.class) {
-                let fit = need.fit(&group.free, self.slots.extended(at)).saturating_mul(group.nodes);
+                let fit =
+                    need.fit(&group.free, self.slots.extended(at)).saturating_mul(group.nodes);
                 let room = rooms.entry(group.class).or_insert(0_i64);
                 *room = room.saturating_add(fit);
             }

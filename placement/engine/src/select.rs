@@ -50,11 +50,16 @@ pub(crate) struct Wanted {
 }
 
 /// Why no choice keeps the rules.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unfit {
     /// A rule of the spread by its place, with how many domains could be had.
-    Spread { rule: usize, found: usize },
-    Room { missing: i64 },
+    Spread {
+        rule: usize,
+        found: usize,
+    },
+    Room {
+        missing: i64,
+    },
 }
 
 /// Second tries, each with another cluster forced.

@@ -106,10 +106,9 @@ impl Pass<'_> {
             return Err(Outcome::NoClusterFits);
         }
         let room: i64 = candidates.iter().map(|it| it.cap).fold(0, i64::saturating_add);
-        if self.mode.by_room() && !(self.mode == Mode::Cheapest && self.any_grows(candidates)) {
-            if room < total && !self.partial {
-                return Err(Outcome::NotEnoughRoom { missing: total - room });
-            }
+        let grows = self.mode == Mode::Cheapest && self.any_grows(candidates);
+        if self.mode.by_room() && !grows && room < total && !self.partial {
+            return Err(Outcome::NotEnoughRoom { missing: total - room });
         }
         let mut missing = 0;
         if self.mode == Mode::Cheapest && total > held && total - held <= PRICED {
@@ -230,7 +229,8 @@ impl Pass<'_> {
                     candidates.pop();
                 }
                 let cluster = cluster.0;
-                let it = Candidate { cluster, open: true, cap, weight: cap, rank, ..Default::default() };
+                let it =
+                    Candidate { cluster, open: true, cap, weight: cap, rank, ..Default::default() };
                 let to = kept + candidates[kept..].partition_point(|other| other.rank <= rank);
                 candidates.insert(to, it);
             }
@@ -278,9 +278,8 @@ impl Pass<'_> {
         let enough = !self.mode.by_room() || self.partial || room >= total;
         let few = self.mode == Mode::Packed;
         if swept && !few {
-            let rules = self.policy.spread.iter().enumerate();
-            let short = rules.filter(|(_, it)| it.hard && it.min > candidates.len()).next();
-            if let Some((rule, _)) = short {
+            let mut rules = self.policy.spread.iter();
+            if let Some(rule) = rules.position(|it| it.hard && it.min > candidates.len()) {
                 return Err(self.unfit(Unfit::Spread { rule, found: candidates.len() }));
             }
             return if enough {
@@ -306,12 +305,7 @@ impl Pass<'_> {
 
     /// Shares `total` out over the chosen clusters, which hold `held`; the outcome is in `scratch.parties`. Returns how
     /// many find no room.
-    fn share(
-        &mut self,
-        total: i64,
-        held: i64,
-        candidates: &[Candidate],
-    ) -> Result<i64, Outcome> {
+    fn share(&mut self, total: i64, held: i64, candidates: &[Candidate]) -> Result<i64, Outcome> {
         let least = self.policy.min_per_cluster();
         let room = candidates.iter().map(|it| it.cap).fold(0, i64::saturating_add);
         let missing = if self.mode.by_room() || self.partial { (total - room).max(0) } else { 0 };
@@ -484,10 +478,8 @@ impl Pass<'_> {
             let own: Vec<usize> = (0..parties.len())
                 .filter(|at| self.domain(rule, &candidates[*at]) == domain)
                 .collect();
-            let mut inside: Vec<Party> = own
-                .iter()
-                .map(|at| Party { floor: parties[*at].seats, ..parties[*at] })
-                .collect();
+            let mut inside: Vec<Party> =
+                own.iter().map(|at| Party { floor: parties[*at].seats, ..parties[*at] }).collect();
             let over = webster(&mut inside, seats + each).max(0);
             for (at, party) in own.iter().zip(&inside) {
                 parties[*at].seats = party.seats;
@@ -509,7 +501,8 @@ impl Pass<'_> {
                     break;
                 }
                 let of = |domain: u32| {
-                    (0..parties.len()).filter(move |at| self.domain(rule, &candidates[*at]) == domain)
+                    (0..parties.len())
+                        .filter(move |at| self.domain(rule, &candidates[*at]) == domain)
                 };
                 let from = of(high.0).max_by_key(|at| (parties[*at].seats, *at));
                 let to = of(low.0)
@@ -601,8 +594,7 @@ impl Pass<'_> {
             return Err(Outcome::NotEnoughRoom { missing: short });
         }
         let (min_clusters, min_domains, max_domains) = self.cheapest_minima(primary);
-        let bounds =
-            Bounds { clusters: (min_clusters, max), domains: (min_domains, max_domains) };
+        let bounds = Bounds { clusters: (min_clusters, max), domains: (min_domains, max_domains) };
         let solved = cheapest::solve(&choices, most - missing, bounds);
         for (it, choice) in candidates.iter().zip(&choices) {
             self.rules[it.cluster as usize] = match choice.curve {
@@ -734,4 +726,3 @@ fn shave(parties: &mut [Party], candidates: &[Candidate], total: i64, least: i64
         }
     }
 }
-

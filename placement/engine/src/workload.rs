@@ -168,7 +168,9 @@ impl Workload {
         };
         let pod_labels = match class {
             KindClass::Pod => template.pointer("/metadata/labels"),
-            KindClass::CronJob => template.pointer("/spec/jobTemplate/spec/template/metadata/labels"),
+            KindClass::CronJob => {
+                template.pointer("/spec/jobTemplate/spec/template/metadata/labels")
+            }
             _ => template.pointer("/spec/template/metadata/labels"),
         };
         Self {
@@ -396,7 +398,11 @@ mod tests {
 
     #[test]
     fn every_kind_has_its_class() {
-        let check = |api: &str, kind: &str, spec: Value, class: KindClass, replicas: Option<i64>| {
+        let check = |api: &str,
+                     kind: &str,
+                     spec: Value,
+                     class: KindClass,
+                     replicas: Option<i64>| {
             let workload = Workload::from_template(
                 &json!({"apiVersion": api, "kind": kind, "metadata": {"name": "x"}, "spec": spec}),
             );
@@ -414,9 +420,9 @@ mod tests {
     #[test]
     fn replicas_that_keep_apart_by_host_are_one_to_a_node() {
         let pod = json!({"affinity": {"podAntiAffinity": {
-            "requiredDuringSchedulingIgnoredDuringExecution": [
-                {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "a"}}}
-            ]}}});
+        "requiredDuringSchedulingIgnoredDuringExecution": [
+            {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "a"}}}
+        ]}}});
         let labels = |value: &str| BTreeMap::from([("app".to_owned(), value.to_owned())]);
         assert_eq!(node_rules(&pod, &labels("a")).per_node, Some(1));
         assert_eq!(node_rules(&pod, &labels("b")).per_node, None);

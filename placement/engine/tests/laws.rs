@@ -1,4 +1,5 @@
 //! Laws that hold for every fleet, workload and policy.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
 
@@ -150,7 +151,13 @@ fn compiled(spec: &PlacementPolicySpec) -> CompiledPolicy {
     CompiledPolicy::compile("p", None, spec, &[]).unwrap()
 }
 
-fn decide(fleet: &Fleet, replicas: i64, cpu: i64, spec: &PlacementPolicySpec, previous: &Previous) -> Decision {
+fn decide(
+    fleet: &Fleet,
+    replicas: i64,
+    cpu: i64,
+    spec: &PlacementPolicySpec,
+    previous: &Previous,
+) -> Decision {
     place(fleet, &mut Room::new(fleet), &workload(replicas, cpu), &compiled(spec), previous)
 }
 
@@ -343,7 +350,7 @@ proptest! {
             let (before, after) = (by_name(&fleet, &first), by_name(&fleet, &fewer));
             let grown = after.iter().filter(|(name, n)| before.get(*name).is_none_or(|it| it < n));
             // Only a least share or a spread that would be broken moves a replica to another cluster.
-            if spec.spread.is_empty() && spec.replicas.clone().unwrap().min_per_cluster.is_none() {
+            if spec.spread.is_empty() && spec.replicas.as_ref().unwrap().min_per_cluster.is_none() {
                 prop_assert_eq!(grown.count(), 0);
             }
         }

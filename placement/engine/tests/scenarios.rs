@@ -1,5 +1,6 @@
 //! Scenarios: a fleet, a policy and a workload in, the decision and its report out. Each file under `golden/` is one;
 //! what stands below `== decision` is what the engine says. `UPDATE_EXPECT=1` rewrites it.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
@@ -86,9 +87,15 @@ fn version() -> String {
 }
 
 fn apis() -> Vec<String> {
-    ["apps/v1/DaemonSet", "apps/v1/Deployment", "apps/v1/StatefulSet", "batch/v1/Job", "v1/ConfigMap"]
-        .map(str::to_owned)
-        .to_vec()
+    [
+        "apps/v1/DaemonSet",
+        "apps/v1/Deployment",
+        "apps/v1/StatefulSet",
+        "batch/v1/Job",
+        "v1/ConfigMap",
+    ]
+    .map(str::to_owned)
+    .to_vec()
 }
 
 fn resources(cpu: &str, memory: &str, pods: &str) -> BTreeMap<String, String> {
@@ -136,8 +143,7 @@ impl From<Cluster> for ClusterInput {
 
 fn run(text: &str) -> String {
     let scenario: Scenario = serde_norway::from_str(text).unwrap();
-    let book =
-        PriceBookSpec { max_age: scenario.max_age, sample: false, prices: scenario.prices };
+    let book = PriceBookSpec { max_age: scenario.max_age, sample: false, prices: scenario.prices };
     let prices = PriceIndex::build([("book", &book)], "2026-11-21");
     let sets: Vec<_> =
         scenario.sets.into_iter().map(|(name, spec)| SetInput { name, spec }).collect();
@@ -147,20 +153,23 @@ fn run(text: &str) -> String {
     spec["selectors"] = serde_json::json!([]);
     let spec: PlacementPolicySpec = serde_json::from_value(spec).unwrap();
     let limits: Vec<_> = scenario.limits.iter().map(|(name, it)| (name.as_str(), it)).collect();
-    let policy =
-        match CompiledPolicy::compile("the policy", scenario.namespace.as_deref(), &spec, &limits) {
-            Ok(policy) => policy,
-            Err(problems) => {
-                let lines = problems.iter().map(|it| format!("{}: {}\n", it.field, it.message));
-                return lines.collect();
-            }
-        };
+    let policy = match CompiledPolicy::compile(
+        "the policy",
+        scenario.namespace.as_deref(),
+        &spec,
+        &limits,
+    ) {
+        Ok(policy) => policy,
+        Err(problems) => {
+            let lines = problems.iter().map(|it| format!("{}: {}\n", it.field, it.message));
+            return lines.collect();
+        }
+    };
     let workload = Workload::from_template(&scenario.workload);
     let mut room = Room::new(&fleet);
     let explanation = explain(&fleet, &room, &workload, &policy, &scenario.previous, None);
     let decision = place(&fleet, &mut room, &workload, &policy, &scenario.previous);
-    let changes =
-        plan::diff(&fleet, &workload, &scenario.previous, &decision, PolicySince::Same);
+    let changes = plan::diff(&fleet, &workload, &scenario.previous, &decision, PolicySince::Same);
 
     let mut out = String::new();
     writeln!(out, "{}", explanation.summary).unwrap();
