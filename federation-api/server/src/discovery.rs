@@ -1,7 +1,7 @@
 //! Which kinds there are: the documents that every client begins with, one by one and aggregated.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, header};
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -13,7 +13,7 @@ use crate::{
     registry::{AnsweredResource, Group, Kind, Snapshot, Version},
     request::RequestInfo,
     respond,
-    status::ApiError,
+    status::{self, ApiError},
     stored,
 };
 
@@ -103,7 +103,7 @@ pub(crate) fn answer(
         ["apis", group, version] => resource_list(&kinds, group, version)?,
         _ => return Err(ApiError::path_not_found()),
     };
-    let mut response = respond::value_with(StatusCode::OK, form, &value);
+    let mut response = respond::value_with(status::OK, form, &value);
     if path.len() == 1 {
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
     }
@@ -119,9 +119,9 @@ fn is_v2(clause: &negotiate::Clause<'_>) -> bool {
 fn fresh(headers: &HeaderMap, document: &Document) -> Response<ResponseBody> {
     let unchanged = is_fresh(headers, &document.etag);
     let (code, body) = if unchanged {
-        (StatusCode::NOT_MODIFIED, Bytes::new())
+        (status::NOT_MODIFIED, Bytes::new())
     } else {
-        (StatusCode::OK, document.body.clone())
+        (status::OK, document.body.clone())
     };
     let mut response = respond::bytes(code, AGGREGATED, body);
     let headers = response.headers_mut();

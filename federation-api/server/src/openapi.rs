@@ -7,7 +7,7 @@ use federation_schema::{
     catalogue::Catalogue,
     openapi::{self, CustomKind},
 };
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, header};
 use parking_lot::Mutex;
 use serde_json::Value;
 
@@ -18,7 +18,7 @@ use crate::{
     registry::{Group, Kind, Origin, Snapshot, Version},
     request::RequestInfo,
     respond,
-    status::ApiError,
+    status::{self, ApiError},
     stored,
 };
 
@@ -132,8 +132,7 @@ fn v3(
     let path = openapi::v3_path(&group.name, &version.name);
     let wanted = info.query.get("hash");
     if wanted.is_some_and(|wanted| wanted != hash) {
-        let mut response =
-            respond::bytes(StatusCode::MOVED_PERMANENTLY, "application/json", Bytes::new());
+        let mut response = respond::bytes(status::MOVED, "application/json", Bytes::new());
         let location = format!("/openapi/v3/{path}?hash={hash}");
         if let Ok(location) = HeaderValue::from_str(&location) {
             response.headers_mut().insert(header::LOCATION, location);
@@ -197,7 +196,7 @@ fn json(value: &Value) -> Vec<u8> {
 fn tagged(parts: &http::request::Parts, body: Bytes, etag: HeaderValue) -> Response<ResponseBody> {
     let fresh = discovery::is_fresh(&parts.headers, &etag);
     let (code, body) =
-        if fresh { (StatusCode::NOT_MODIFIED, Bytes::new()) } else { (StatusCode::OK, body) };
+        if fresh { (status::NOT_MODIFIED, Bytes::new()) } else { (status::OK, body) };
     let mut response = respond::bytes(code, "application/json", body);
     response.headers_mut().insert(header::ETAG, etag);
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));

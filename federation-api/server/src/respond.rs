@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     body::ResponseBody,
     negotiate::{self, Encoding, Form},
-    status::ApiError,
+    status::{self, ApiError},
 };
 
 /// An answer with a body of a media type.
@@ -38,7 +38,7 @@ pub(crate) fn encoded(code: StatusCode, form: Form, json: Vec<u8>) -> Response<R
 
 /// A JSON value.
 pub(crate) fn json_value(value: &Value) -> Response<ResponseBody> {
-    value_with(StatusCode::OK, Form::JSON, value)
+    value_with(status::OK, Form::JSON, value)
 }
 
 /// A value with a code, in the encoding agreed upon.

@@ -10,6 +10,14 @@ use crate::{
     identity::Identity,
 };
 
+/// The answers that are no errors.
+pub(crate) const OK: StatusCode = StatusCode::OK;
+pub(crate) const CREATED: StatusCode = StatusCode::CREATED;
+/// The client has it already.
+pub(crate) const NOT_MODIFIED: StatusCode = StatusCode::NOT_MODIFIED;
+/// It stands elsewhere.
+pub(crate) const MOVED: StatusCode = StatusCode::MOVED_PERMANENTLY;
+
 /// One reason among several: `details.causes[]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use federation_schema::catalogue::{Catalogue, Gvk};
-use http::{Response, StatusCode, request::Parts};
+use http::{Response, request::Parts};
 
 use crate::{
     app::BuiltinCall,
@@ -13,7 +13,7 @@ use crate::{
     registry::{Answered, AnsweredResource},
     request::RequestInfo,
     respond, schema,
-    status::{ApiError, Cause},
+    status::{self, ApiError, Cause},
 };
 
 pub(super) async fn answer(
@@ -82,7 +82,7 @@ pub(super) async fn answer(
             (review.answer)(identity.clone(), object).await?
         }
     };
-    let mut response = respond::value_with(StatusCode::CREATED, form, &answered);
+    let mut response = respond::value_with(status::CREATED, form, &answered);
     respond::warn(&mut response, &warnings);
     Ok(response)
 }

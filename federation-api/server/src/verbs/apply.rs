@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use federation_schema::strict;
-use http::{Response, StatusCode};
+use http::Response;
 use serde_json::Value;
 
 use super::Context;
@@ -10,7 +10,7 @@ use crate::{
     authorize::Attributes,
     body::ResponseBody,
     object, schema,
-    status::{ApiError, Cause},
+    status::{self, ApiError, Cause},
     strategy::Part,
 };
 
@@ -59,7 +59,7 @@ pub(super) async fn apply(
             }
             match context.insert(&options, made, true).await {
                 Ok(outcome) => {
-                    return Ok(context.show_outcome(StatusCode::CREATED, form, &outcome));
+                    return Ok(context.show_outcome(status::CREATED, form, &outcome));
                 }
                 Err(error) if error.reason() == "AlreadyExists" && !options.dry_run => continue,
                 Err(error) => return Err(error),
@@ -82,7 +82,7 @@ pub(super) async fn apply(
             })
             .await;
         match outcome {
-            Ok(outcome) => return Ok(context.show_outcome(StatusCode::OK, form, &outcome)),
+            Ok(outcome) => return Ok(context.show_outcome(status::OK, form, &outcome)),
             Err(error) if error.is_not_found() && part == Part::Main => {}
             Err(error) => return Err(error),
         }

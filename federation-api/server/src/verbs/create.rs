@@ -1,10 +1,14 @@
 //! `POST` of a new object.
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::Response;
 
 use super::Context;
-use crate::{body::ResponseBody, decode, status::ApiError};
+use crate::{
+    body::ResponseBody,
+    decode,
+    status::{self, ApiError},
+};
 
 pub(super) async fn create(
     context: &mut Context<'_>,
@@ -25,5 +29,5 @@ pub(super) async fn create(
         ));
     }
     let outcome = context.insert(&options, object, false).await?;
-    Ok(context.show_outcome(StatusCode::CREATED, form, &outcome))
+    Ok(context.show_outcome(status::CREATED, form, &outcome))
 }

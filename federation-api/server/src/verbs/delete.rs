@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use federation_storage::{CommitError, Write};
-use http::{Response, StatusCode};
+use http::Response;
 use serde_json::Value;
 
 use super::Context;
@@ -80,20 +80,20 @@ pub(super) async fn evict(
     let (key, name) = (context.key(), context.name().to_owned());
     remove(context, &key, &name, &options).await?;
     let status = status::deleted("", "pods", &name, "");
-    Ok(respond::value_with(StatusCode::CREATED, Form::JSON, &status))
+    Ok(respond::value_with(status::CREATED, Form::JSON, &status))
 }
 
 fn answer(context: &Context<'_>, form: Form, deleted: Deleted) -> Response<ResponseBody> {
     let kind = &context.kind;
     match deleted {
-        Deleted::Waiting(object) => context.show_value(StatusCode::OK, form, &object),
+        Deleted::Waiting(object) => context.show_value(status::OK, form, &object),
         Deleted::Gone(object) if kind.group.is_empty() && SHOWN.contains(&&*kind.plural) => {
-            context.show_value(StatusCode::OK, form, &object)
+            context.show_value(status::OK, form, &object)
         }
         Deleted::Gone(object) => {
             let uid = object::meta(&object, "uid");
             let status = status::deleted(&kind.group, &kind.plural, context.name(), uid);
-            respond::value_with(StatusCode::OK, form, &status)
+            respond::value_with(status::OK, form, &status)
         }
     }
 }

@@ -1,10 +1,15 @@
 //! `DELETE` of a collection: each selected object, as if it were deleted alone.
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::Response;
 
 use super::{Context, delete, list};
-use crate::{body::ResponseBody, respond, status::ApiError, view};
+use crate::{
+    body::ResponseBody,
+    respond,
+    status::{self, ApiError},
+    view,
+};
 
 pub(super) async fn delete(
     context: &mut Context<'_>,
@@ -24,5 +29,5 @@ pub(super) async fn delete(
     }
     let entries = page.entries.iter().map(|entry| &**entry);
     let body = view::list(entries, &context.kind, form.shape, &page.meta);
-    Ok(respond::encoded(StatusCode::OK, form, body))
+    Ok(respond::encoded(status::OK, form, body))
 }

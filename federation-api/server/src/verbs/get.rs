@@ -1,9 +1,12 @@
 //! `GET` of one object.
 
-use http::{Response, StatusCode};
+use http::Response;
 
 use super::Context;
-use crate::{body::ResponseBody, status::ApiError};
+use crate::{
+    body::ResponseBody,
+    status::{self, ApiError},
+};
 
 pub(super) async fn get(context: &Context<'_>) -> Result<Response<ResponseBody>, ApiError> {
     let form = context.form()?;
@@ -16,5 +19,5 @@ pub(super) async fn get(context: &Context<'_>) -> Result<Response<ResponseBody>,
         }
     }
     let entry = context.entry().await?;
-    Ok(context.show(StatusCode::OK, form, &entry))
+    Ok(context.show(status::OK, form, &entry))
 }

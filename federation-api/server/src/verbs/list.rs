@@ -4,7 +4,7 @@ use std::{ops::Bound, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use federation_storage::{At, Entry, ReadError, Revision};
-use http::{Response, StatusCode};
+use http::Response;
 use serde::{Deserialize, Serialize};
 
 use super::{Context, revision};
@@ -12,7 +12,7 @@ use crate::{
     body::ResponseBody,
     fields::Selection,
     respond,
-    status::{ApiError, Cause},
+    status::{self, ApiError, Cause},
     view::{self, ListMeta},
 };
 
@@ -78,7 +78,7 @@ pub(super) async fn list(context: &Context<'_>) -> Result<Response<ResponseBody>
     let page = page(context, &selection, wanted).await?;
     let entries = page.entries.iter().map(|entry| &**entry);
     let body = view::list(entries, &context.kind, form.shape, &page.meta);
-    Ok(respond::encoded(StatusCode::OK, form, body))
+    Ok(respond::encoded(status::OK, form, body))
 }
 
 /// All objects that the request's selectors select, as of now.

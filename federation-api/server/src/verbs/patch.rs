@@ -2,14 +2,14 @@
 
 use bytes::Bytes;
 use federation_schema::{json_patch, merge, model::TypeRef, strict};
-use http::{Response, StatusCode};
+use http::Response;
 use serde_json::Value;
 
 use super::{Context, apply};
 use crate::{
     body::ResponseBody,
     decode,
-    status::{ApiError, Cause},
+    status::{self, ApiError, Cause},
     strategy::Part,
 };
 
@@ -117,5 +117,5 @@ pub(super) async fn patch(
             Ok(new)
         })
         .await?;
-    Ok(context.show_outcome(StatusCode::OK, form, &outcome))
+    Ok(context.show_outcome(status::OK, form, &outcome))
 }

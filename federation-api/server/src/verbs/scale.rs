@@ -5,7 +5,7 @@ use federation_schema::{
     catalogue::{Catalogue, Gvk},
     selector::LabelSelector,
 };
-use http::{Response, StatusCode};
+use http::Response;
 use serde_json::{Value, json};
 
 use super::{
@@ -20,7 +20,7 @@ use crate::{
     object,
     registry::{ScalePaths, SubresourceKind},
     respond, schema,
-    status::{ApiError, Cause},
+    status::{self, ApiError, Cause},
     stored,
     strategy::Part,
 };
@@ -84,7 +84,7 @@ fn show(
         }
         Outcome::DryRun(object) | Outcome::Gone(object) => object,
     };
-    respond::value_with(StatusCode::OK, form, &scale(context, paths, object))
+    respond::value_with(status::OK, form, &scale(context, paths, object))
 }
 
 pub(super) async fn get(context: &Context<'_>) -> Result<Response<ResponseBody>, ApiError> {

@@ -1,10 +1,15 @@
 //! `PUT` of an object, or of one of its subresources that has the object's form.
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::Response;
 
 use super::Context;
-use crate::{body::ResponseBody, decode, object, status::ApiError, strategy::Part};
+use crate::{
+    body::ResponseBody,
+    decode, object,
+    status::{self, ApiError},
+    strategy::Part,
+};
 
 pub(super) async fn update(
     context: &mut Context<'_>,
@@ -23,5 +28,5 @@ pub(super) async fn update(
         ));
     }
     let outcome = context.rewrite(&options, part, false, move |_, _| Ok(new.clone())).await?;
-    Ok(context.show_outcome(StatusCode::OK, form, &outcome))
+    Ok(context.show_outcome(status::OK, form, &outcome))
 }

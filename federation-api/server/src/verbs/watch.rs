@@ -13,7 +13,7 @@ use federation_storage::{
     At, Change, Entry, Event, ReadError, Revision, Watch, WatchError, WatchItem,
 };
 use futures::{StreamExt as _, stream};
-use http::{Response, StatusCode};
+use http::Response;
 use parking_lot::Mutex;
 use rand::Rng as _;
 use tokio::time::Instant;
@@ -25,7 +25,7 @@ use crate::{
     negotiate::{self, Shape},
     registry::Kind,
     respond,
-    status::{ApiError, Cause},
+    status::{self, ApiError, Cause},
     stored::write,
     view::{self, Source},
 };
@@ -210,7 +210,7 @@ pub(super) async fn watch(context: &Context<'_>) -> Result<Response<ResponseBody
 }
 
 fn streamed(lines: stream::BoxStream<'static, Bytes>) -> Response<ResponseBody> {
-    let mut response = respond::bytes(StatusCode::OK, "application/json", Bytes::new());
+    let mut response = respond::bytes(status::OK, "application/json", Bytes::new());
     *response.body_mut() = ResponseBody::Stream(lines);
     response
 }

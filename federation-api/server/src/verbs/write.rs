@@ -193,7 +193,8 @@ impl Context<'_> {
     }
 
     fn warn_of(&mut self, definition: Option<&crd::Draft>) {
-        self.warnings.extend(definition.into_iter().flat_map(|draft| draft.warnings.iter().cloned()));
+        self.warnings
+            .extend(definition.into_iter().flat_map(|draft| draft.warnings.iter().cloned()));
     }
 
     /// Asks the hooks about a deletion.
