@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use kube::Client;
 use parking_lot::{Mutex, RwLock};
 use providers_core::{ConnectError, ConnectOptions, MemberClient};
-use syncer_render::{CopyReport, roll_up};
+use syncer_render::roll_up;
 
 use crate::{
     board::Board, events::Events, index::Index, kinds::Kinds, member::Handle, renders::Evaluator,
@@ -105,7 +105,7 @@ impl Shared {
     /// A member does not answer: its copies keep their last values, marked stale.
     pub(crate) fn darken(&self, cluster: &str, why: &str) {
         for key in self.index.read().of_cluster(cluster) {
-            let last = self.board.last(&key, cluster).unwrap_or_else(CopyReport::default);
+            let last = self.board.last(&key, cluster).unwrap_or_default();
             self.board.report(&key, cluster, roll_up::unreachable(&last, why));
         }
     }

@@ -109,10 +109,7 @@ pub(crate) async fn follow(client: &Client, source: &Source, mut sink: impl FnMu
             None => list(client, source, &mut sink).await.map(Ended::At),
             Some(version) => watch(client, source, version.clone(), failures > 0, &mut sink)
                 .await
-                .map_err(|error| {
-                    at = Some(version);
-                    error
-                }),
+                .inspect_err(|_| at = Some(version)),
         };
         match result {
             Ok(Ended::At(version)) => {

@@ -73,17 +73,18 @@ pub(crate) async fn watch_hub(shared: &Arc<Shared>) {
     let started = || *known.borrow() == WATCHES;
     tokio::join!(
         start,
-        each(shared, "placements", &known, |shared, change| placement(shared, change)),
-        each(shared, "clusterplacements", &known, |shared, change| placement(shared, change)),
-        each(shared, "revisions", &known, |shared, change| revision(shared, change)),
-        each(shared, "clusterrevisions", &known, |shared, change| revision(shared, change)),
+        each(shared, "placements", &known, placement),
+        each(shared, "clusterplacements", &known, placement),
+        each(shared, "revisions", &known, revision),
+        each(shared, "clusterrevisions", &known, revision),
         each(shared, "memberclusters", &known, |shared, change| cluster(shared, change, started())),
-        each(shared, "clustersets", &known, |shared, change| set(shared, change)),
-        each(shared, "changebudgets", &known, |shared, change| budget(shared, change)),
-        each(shared, "/api/v1/namespaces", &known, |shared, change| namespace(shared, change)),
+        each(shared, "clustersets", &known, set),
+        each(shared, "changebudgets", &known, budget),
+        each(shared, "/api/v1/namespaces", &known, namespace),
     );
 }
 
+#[derive(Clone, Copy)]
 enum Change<'a> {
     Is(&'a str),
     Gone { namespace: &'a str, name: &'a str },
@@ -181,12 +182,7 @@ fn placement(shared: &Arc<Shared>, change: Change<'_>) -> Result<(), serde_json:
             }
         }
         Change::Gone { namespace, name } => {
-            let key = shared
-                .index
-                .read()
-                .placements()
-                .find(|it| it.name == name && it.key.namespace == namespace)
-                .map(|it| Arc::clone(&it.key));
+            let key = shared.index.read().placement_key(namespace, name);
             if let Some(key) = key {
                 let due = shared.index.write().drop_placement(&key);
                 push(shared, due);

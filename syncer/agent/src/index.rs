@@ -75,6 +75,8 @@ pub(crate) struct NamespaceEntry {
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     placements: HashMap<Key, Arc<PlacementEntry>>,
+    /// The template of a Placement, by the Placement's namespace and name.
+    names: HashMap<(String, String), Key>,
     /// By namespace and name of the Revision.
     revisions: HashMap<(String, String), Arc<RevisionEntry>>,
     pub(crate) clusters: BTreeMap<String, Arc<ClusterEntry>>,
@@ -86,6 +88,11 @@ pub(crate) struct Index {
 impl Index {
     pub(crate) fn placement(&self, key: &ObjectKey) -> Option<Arc<PlacementEntry>> {
         self.placements.get(key).cloned()
+    }
+
+    /// The template that a Placement is about.
+    pub(crate) fn placement_key(&self, namespace: &str, name: &str) -> Option<Key> {
+        self.names.get(&(namespace.to_owned(), name.to_owned())).cloned()
     }
 
     pub(crate) fn placements(&self) -> impl Iterator<Item = &Arc<PlacementEntry>> {
@@ -127,12 +134,14 @@ impl Index {
                 due.push((cluster.to_owned(), Arc::clone(&key)));
             }
         }
+        self.names.insert((key.namespace.clone(), entry.name.clone()), Arc::clone(&key));
         self.placements.insert(key, Arc::new(entry));
         due
     }
 
     pub(crate) fn drop_placement(&mut self, key: &ObjectKey) -> Due {
         let Some(gone) = self.placements.remove(key) else { return Vec::new() };
+        self.names.remove(&(key.namespace.clone(), gone.name.clone()));
         gone.clusters().map(|it| (it.to_owned(), Arc::clone(&gone.key))).collect()
     }
 

@@ -157,10 +157,9 @@ impl Session {
             let step = Step::decide(&wanted, &standing, frozen);
             tracing::debug!(cluster = %self.cluster, %key, %step, "planned");
             let rendered = rendered.ok().flatten();
-            if matches!(wanted, Wanted::Present(_)) && !frozen && !key.namespace.is_empty() {
-                if !matches!(step, Step::Hold(_)) {
-                    self.ensure_namespace(&key.namespace).await?;
-                }
+            let writes = !frozen && !matches!(step, Step::Hold(_));
+            if writes && matches!(wanted, Wanted::Present(_)) && !key.namespace.is_empty() {
+                self.ensure_namespace(&key.namespace).await?;
             }
             let deleting = matches!(step, Step::Delete { .. });
             let done = match step {

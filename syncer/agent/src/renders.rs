@@ -33,10 +33,12 @@ struct RenderKey {
     replicas: ReplicasOf,
 }
 
+type ContentKey = (Arc<ObjectKey>, String);
+
 pub(crate) struct Renders {
     hub: String,
     evaluate: Option<Evaluator>,
-    contents: Mutex<Recent<(Arc<ObjectKey>, String), Arc<Value>>>,
+    contents: Mutex<Recent<ContentKey, Arc<Value>>>,
     manifests: Mutex<Recent<RenderKey, Arc<Rendered>>>,
 }
 

@@ -212,10 +212,8 @@ impl Session {
             Err(error) => {
                 tracing::debug!(cluster = %self.cluster, %gvk, %error, "discovery failed");
                 self.kinds.lock().remove(gvk);
-                if let kube::Error::Api(status) = &error {
-                    if status.code == 401 {
-                        self.end();
-                    }
+                if matches!(&error, kube::Error::Api(status) if status.code == 401) {
+                    self.end();
                 }
                 self.suspect();
                 self.retry_kind(gvk.clone());

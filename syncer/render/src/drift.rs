@@ -178,7 +178,10 @@ fn same(ours: &Value, theirs: &Value, quantity: bool) -> bool {
 /// `1` and `1.0` are one number.
 fn number(number: &serde_json::Number) -> String {
     let text = number.to_string();
-    text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
+    match text.strip_suffix(".0") {
+        Some(whole) => whole.to_owned(),
+        None => text,
+    }
 }
 
 /// What a server may leave out without changing anything.
@@ -239,6 +242,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "literals read better by value")]
     #[track_caller]
     fn check(ours: Value, live: Value, expected: &[&str]) {
         let found = differences(&json!({"spec": ours}), &json!({"spec": live}));

@@ -309,6 +309,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "literals read better by value")]
     #[track_caller]
     fn check(api: &str, kind: &str, live: Value, state: CopyState, reason: &str) {
         let health = assess(&Gvk::new(api, kind), &live);

@@ -307,6 +307,7 @@ mod tests {
             .collect()
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "literals read better by value")]
     #[track_caller]
     fn check(want: &str, found: &str, expected: Expect) {
         let plan = SyncPlan::between(&wanted(want), &observed(found), |it| it.namespace == "ice");

@@ -93,8 +93,6 @@ pub fn placement_status(
         summary,
         clusters: copies,
         decisions,
-        // Fields that other parts of the hub write stay.
-        ..previous.clone()
     }
 }
 
@@ -401,11 +399,10 @@ fn deployment_conditions(
 fn list(names: &[&str]) -> String {
     match names {
         [] => "no cluster was chosen".to_owned(),
-        [names @ ..] if names.len() <= 3 => names.join(", "),
-        [first, second, third, rest @ ..] => {
+        [first, second, third, rest @ ..] if !rest.is_empty() => {
             format!("{first}, {second}, {third} and {} more", rest.len())
         }
-        _ => String::new(),
+        _ => names.join(", "),
     }
 }
 
@@ -465,10 +462,9 @@ fn job(
         let message = format!("{cluster}: {}", health.message);
         status.insert("conditions".to_owned(), conditions("Failed", &message));
     } else if complete {
-        if let Some(last) = health().map(|(_, it)| it.completed.as_str()).max() {
-            if !last.is_empty() {
-                status.insert("completionTime".to_owned(), json!(last));
-            }
+        let last = health().map(|(_, it)| it.completed.as_str()).max().unwrap_or_default();
+        if !last.is_empty() {
+            status.insert("completionTime".to_owned(), json!(last));
         }
         status.insert("conditions".to_owned(), conditions("Complete", ""));
     }

@@ -141,7 +141,7 @@ fn rule_4_3_a_removing_entry_stays_until_the_copy_was_seen_gone() {
     };
     let a = ("a", report(1, 1));
     let kept = [("a".to_owned(), CopyState::Ready), ("b".to_owned(), CopyState::Removing)];
-    assert_eq!(names(&reports(&[a.clone()])), kept);
+    assert_eq!(names(&reports(std::slice::from_ref(&a))), kept);
     assert_eq!(names(&reports(&[a.clone(), ("b", unreachable(&report(1, 1), ""))])), kept);
     let gone = CopyReport { gone: true, ..CopyReport::default() };
     assert_eq!(names(&reports(&[a, ("b", gone)])), kept[..1]);
