@@ -395,3 +395,29 @@ fn bytes(amount: i64) -> String {
     }
     amount.to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::CompiledPolicy;
+
+    #[test]
+    fn passes_and_policies_can_go_to_other_threads() {
+        fn goes<T: Send + Sync>() -> usize {
+            size_of::<T>()
+        }
+        assert!(goes::<Room>() > 0 && goes::<CompiledPolicy>() > 0 && goes::<Fleet>() > 0);
+    }
+
+    #[test]
+    fn division_by_multiplication_is_exact() {
+        let amounts = [1, 2, 3, 7, 250, 512 << 20, i64::MAX / 3, i64::MAX];
+        let values = [0, 1, 2, 249, 250, 251, 16 << 30, i64::MAX - 1, i64::MAX];
+        for amount in amounts {
+            let inverse = u64::MAX / amount.unsigned_abs();
+            for value in values {
+                assert_eq!(divide(value, amount, inverse), value / amount, "{value} / {amount}");
+            }
+        }
+    }
+}
