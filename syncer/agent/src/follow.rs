@@ -228,6 +228,16 @@ async fn watch(
     }
 }
 
+/// Whether any object there carries the label.
+pub(crate) async fn any(client: &Client, path: &str, label: &str) -> Result<bool, FollowError> {
+    let path = format!("{path}?limit=1&labelSelector={}", encode(label));
+    let text = timeout(HEAD, client.request_text(request(&path)))
+        .await
+        .map_err(|_| FollowError::Silent)??;
+    let list: List<'_> = serde_json::from_str(&text)?;
+    Ok(!list.items.is_empty())
+}
+
 /// Percent-encodes a query value.
 pub(crate) fn encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

@@ -247,6 +247,7 @@ fn cluster(
                 uid: watched.metadata.uid,
                 secret: spec.connection.kubeconfig.map(|it| it.secret_ref),
                 taints: spec.taints,
+                apis: watched.status.apis.into(),
                 ready: !unreachable,
             };
             let before = shared.index.read().clusters.get(&name).cloned();

@@ -61,6 +61,8 @@ pub(crate) struct ClusterEntry {
     pub(crate) uid: String,
     pub(crate) secret: Option<SecretRef>,
     pub(crate) taints: Vec<Taint>,
+    /// `apps/v1/Deployment`: what the member serves.
+    pub(crate) apis: Arc<[String]>,
     /// What the providers' controller says: `False` or `Unknown` is a reason to look.
     pub(crate) ready: bool,
 }

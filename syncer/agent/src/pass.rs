@@ -60,6 +60,9 @@ impl Session {
             KindState::Synced(resource) => resource,
             // The end of the first list asks for this pass again.
             KindState::Starting => return None,
+            KindState::Denied(reason, message) => {
+                return self.failed(key, Outcome::Failed(reason, message));
+            }
             KindState::Missing => {
                 let message = format!("the cluster does not serve {}", key.gvk);
                 self.forget_kind(&key.gvk);

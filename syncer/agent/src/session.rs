@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use federation_types::names::{Gvk, MANAGED_LABEL, ObjectKey};
+use federation_types::{
+    names::{Gvk, MANAGED_LABEL, ObjectKey},
+    reason::copy,
+};
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use providers_core::MemberClient;
@@ -34,8 +37,10 @@ use crate::{
 pub(crate) enum KindState {
     Starting,
     Synced(Arc<Resource>),
-    /// The member does not serve it.
+    /// The member does not serve it, and nothing follows it.
     Missing,
+    /// It could not be listed, for a reason code and a message; its follower goes on trying.
+    Denied(&'static str, String),
 }
 
 pub(crate) struct Session {
@@ -107,7 +112,7 @@ impl Session {
                 self.queue.push(key);
             }
             self.queue.pause(self.is_dark());
-            self.work().await;
+            tokio::join!(self.work(), self.sweep());
         };
         tokio::select! {
             () = first => (),
@@ -187,7 +192,8 @@ impl Session {
     }
 
     fn is_settled(&self, gvk: &Gvk) -> bool {
-        matches!(self.kinds.lock().get(gvk), Some(KindState::Synced(_) | KindState::Missing))
+        let kinds = self.kinds.lock();
+        kinds.get(gvk).is_some_and(|it| !matches!(it, KindState::Starting))
     }
 
     /// Begins to follow a kind's copies if that was not done yet, and says how far it is.
@@ -277,9 +283,11 @@ impl Session {
                 }
                 follow::Seen::Broken(error) => match error.code() {
                     Some(401) => session.end(),
-                    // The kind is not served any more; its copies are no longer seen and must not count as gone.
-                    Some(404) => {
-                        session.kinds.lock().insert(gvk.clone(), KindState::Missing);
+                    // Its copies are no longer seen, and must not count as gone.
+                    Some(code @ (403 | 404 | 405)) => {
+                        let reason = if code == 403 { copy::REFUSED } else { copy::KIND_MISSING };
+                        let state = KindState::Denied(reason, format!("{gvk}: {error}"));
+                        session.kinds.lock().insert(gvk.clone(), state);
                         session.settled.notify_one();
                     }
                     _ => session.suspect(),
@@ -424,6 +432,28 @@ impl Session {
             "compared"
         );
         tracing::debug!(cluster = %self.cluster, "plan\n{plan}");
+    }
+
+    /// Looks once for copies of kinds that no Placement names here: a hub that lost data would not know of them
+    /// (RULES 4.3). A kind with such copies is followed from then on.
+    async fn sweep(self: &Arc<Self>) {
+        let entry = self.shared.index.read().clusters.get(&self.cluster).cloned();
+        let apis = entry.map(|it| it.apis.clone()).unwrap_or_default();
+        for api in apis.iter() {
+            let Some((version, kind)) = api.rsplit_once('/') else { continue };
+            let gvk = Gvk::new(version, kind);
+            if self.kinds.lock().contains_key(&gvk) {
+                continue;
+            }
+            let Ok(Some(resource)) = self.served.find(self.client.rest(), &gvk).await else {
+                continue;
+            };
+            match follow::any(self.client.rest(), &resource.all(), MANAGED_LABEL).await {
+                Ok(true) => drop(self.ensure_kind(&gvk).await),
+                Ok(false) => (),
+                Err(error) => tracing::debug!(cluster = %self.cluster, %gvk, %error, "not swept"),
+            }
+        }
     }
 
     /// Tells the board how a copy stands.

@@ -553,3 +553,78 @@ async fn a_refusal_names_the_cluster_on_the_placement_the_template_and_an_event(
     })
     .await;
 }
+
+#[tokio::test]
+async fn rule_4_3_a_copy_that_nobody_knows_of_is_counted_and_left_alone() {
+    let world = World::new(&["a"]).await;
+    let template = world.apply_web().await;
+    world.place(&template, &json!([{"name": "a", "replicas": 1}]), &json!({})).await;
+    until("the copy is written", async || world.is_synced().await).await;
+    let stray = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {
+            "name": "stray", "namespace": "shop", "labels": {"archipel.dev/managed": "true"},
+            "annotations": {"archipel.dev/copy-of": "hub//ConfigMap/shop/stray/uid"},
+        },
+    });
+    let path = "/api/v1/namespaces/shop/configmaps/stray";
+    world.member("a").create("/api/v1/namespaces/shop/configmaps", &stray).await;
+    let member = "/apis/archipel.dev/v1alpha1/memberclusters/a";
+    let served = json!({"status": {"apis": ["v1/ConfigMap"]}});
+    world.hub.merge(&format!("{member}/status"), &served).await;
+    until("what is served is known", async || {
+        world.hub.get(member).await.expect("there")["status"]["apis"].is_array()
+    })
+    .await;
+    let mut world = world;
+    world.restart();
+    until("it is counted", async || {
+        let status = world.hub.get(member).await.expect("there")["status"].clone();
+        status["unknownCopies"] == json!(["ConfigMap shop/stray"]) && status["copies"] == 3
+    })
+    .await;
+    assert!(world.member("a").get(path).await.is_some());
+    assert_eq!(world.counts().get("delete"), None);
+}
+
+#[tokio::test]
+async fn rule_3_4_a_job_that_ended_and_is_gone_is_not_made_again_and_keeps_its_last_word() {
+    let world = World::new(&["a"]).await;
+    let job = json!({
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j", "namespace": "shop"},
+        "spec": {"template": {"spec": {
+            "restartPolicy": "Never", "containers": [{"name": "c", "image": "c"}],
+        }}},
+    });
+    let job = world.hub.create("/apis/batch/v1/namespaces/shop/jobs", &job).await;
+    world.place(&job, &json!([{"name": "a"}]), &json!({})).await;
+    let path = "/apis/batch/v1/namespaces/shop/jobs/j";
+    until("it is there", async || world.member("a").get(path).await.is_some()).await;
+    let done = json!({"status": {
+        "succeeded": 1, "startTime": "2026-01-01T00:00:00Z", "completionTime": "2026-01-01T00:01:00Z",
+        "conditions": [{"type": "Complete", "status": "True"}],
+    }});
+    world.member("a").merge(&format!("{path}/status"), &done).await;
+    let complete = async || {
+        let status = world.hub.get(path).await.expect("there")["status"].clone();
+        status["conditions"][0]["type"] == "Complete" && status["succeeded"] == 1
+    };
+    until("the template says so", complete).await;
+    let delete = world.member("a").send("DELETE", path, "application/json", &Value::Null).await;
+    assert!(delete.is_ok());
+    // A change of the Placement makes a pass over the Job due; another template shows that it is over.
+    world.place(&job, &json!([{"name": "a"}]), &json!({"affinity": "x"})).await;
+    let placement = "/apis/archipel.dev/v1alpha1/namespaces/shop/placements/job-j";
+    until("the change was passed", async || {
+        let placement = world.hub.get(placement).await.expect("there");
+        placement["status"]["observedGeneration"] == 2
+            && placement["status"]["conditions"].as_array().is_some_and(|it| {
+                it.iter().any(|it| it["type"] == "Synced" && it["status"] == "True")
+            })
+    })
+    .await;
+    assert_eq!(world.member("a").get(path).await, None);
+    assert!(complete().await);
+    let copy = world.hub.get(placement).await.expect("there")["status"]["clusters"][0].clone();
+    assert_eq!((&copy["state"], &copy["reason"]), (&json!("Ready"), &json!("Completed")));
+}
