@@ -176,9 +176,11 @@ impl Hub {
         let providers = component("providers-controller");
         let serving = shell.run(Some(options.kubeconfig), closing.clone());
         tasks.spawn(async move { Ok(serving.await?) });
-        tasks.spawn(async move {
-            Ok(federation_lifecycle::run(lifecycle, federation_lifecycle::Options::new(ca_certificate)).await?)
-        });
+        let mut emptying = federation_lifecycle::Options::new(ca_certificate);
+        // A namespace's copies leave the members as its Placements say; a Placement that went first would leave them there.
+        emptying.removed_by_others =
+            ["placements.archipel.dev", "revisions.archipel.dev"].map(str::to_owned).into();
+        tasks.spawn(async move { Ok(federation_lifecycle::run(lifecycle, emptying).await?) });
         tasks.spawn(async move { Ok(controller.run(placement, sample_book()).await?) });
         let allowed_exec: Vec<String> =
             options.allowed_exec.iter().map(|it| it.display().to_string()).collect();

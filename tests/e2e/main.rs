@@ -2,5 +2,6 @@
 
 mod fleet;
 mod join;
+mod kill;
 mod members;
 mod stories;

@@ -53,6 +53,13 @@ impl Kubectl {
         Ok(Self(Tool { program: Binaries::find()?.kubectl, env, timeout: DEFAULT_TIMEOUT }))
     }
 
+    /// With one more variable in its environment.
+    #[must_use]
+    pub fn env(mut self, name: &'static str, value: &str) -> Self {
+        self.0.env.push((name, value.into()));
+        self
+    }
+
     /// Runs it, whatever the outcome.
     ///
     /// # Panics

@@ -10,9 +10,11 @@ mod hub;
 pub mod member;
 mod pki;
 pub mod process;
+mod random;
 pub mod wait;
 
 pub use binaries::{Binaries, BinariesMissing};
 pub use cli::{CommandOutput, Helm, Kubectl};
 pub use hub::{Hub, HubError};
 pub use member::{Controllers, Member, MemberError, MemberOptions, NodeShape};
+pub use random::{Random, hash};

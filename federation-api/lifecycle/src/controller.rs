@@ -315,9 +315,9 @@ impl Controller {
                 })
             }
             Work::Empty(namespace) => {
-                let namespace = namespace.clone();
+                let (namespace, options) = (namespace.clone(), Arc::clone(&self.options));
                 Box::pin(async move {
-                    Ok(match namespaces::empty(&client, &namespace).await? {
+                    Ok(match namespaces::empty(&client, &namespace, &options.removed_by_others).await? {
                         Emptied::Done => Outcome::Done,
                         Emptied::NotYet => Outcome::Retry,
                     })

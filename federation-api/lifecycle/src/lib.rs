@@ -33,12 +33,19 @@ pub struct Options {
     pub ca_certificate: String,
     /// How often discovery is asked although no CustomResourceDefinition changed.
     pub discover_every: Duration,
+    /// Kinds (`plural.group`) that their own controller removes from a namespace that goes: they are waited for, never
+    /// deleted here. What they say is still needed by whoever cleans up behind them.
+    pub removed_by_others: Vec<String>,
 }
 
 impl Options {
     /// The usual intervals.
     pub fn new(ca_certificate: impl Into<String>) -> Self {
-        Self { ca_certificate: ca_certificate.into(), discover_every: Duration::from_secs(300) }
+        Self {
+            ca_certificate: ca_certificate.into(),
+            discover_every: Duration::from_secs(300),
+            removed_by_others: Vec::new(),
+        }
     }
 }
 

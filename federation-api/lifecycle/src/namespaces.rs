@@ -62,7 +62,13 @@ pub(crate) enum Emptied {
 }
 
 /// Deletes everything in a namespace that is being deleted and, once nothing is left, lets it go.
-pub(crate) async fn empty(client: &Client, name: &str) -> Result<Emptied, kube::Error> {
+///
+/// Kinds that are `removed_by_others` are waited for.
+pub(crate) async fn empty(
+    client: &Client,
+    name: &str,
+    removed_by_others: &[String],
+) -> Result<Emptied, kube::Error> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let Some(namespace) = namespaces.get_opt(name).await? else { return Ok(Emptied::Done) };
     if namespace.metadata.deletion_timestamp.is_none() {
@@ -76,7 +82,9 @@ pub(crate) async fn empty(client: &Client, name: &str) -> Result<Emptied, kube::
             continue;
         }
         let delete = DeleteParams::background();
-        if kind.deletes_collections {
+        if removed_by_others.contains(&plural(&kind.resource)) {
+            // Counted below.
+        } else if kind.deletes_collections {
             let deleted = objects.delete_collection(&delete, &ListParams::default()).await;
             ignore_gone(deleted.map(drop))?;
         } else {

@@ -9,6 +9,7 @@ use federation_server::{
     pki,
 };
 use federation_storage::{MemoryStore, Store};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Secret, Service, ServiceAccount};
 use kube::{
     Api, Client, Resource,
@@ -46,7 +47,9 @@ async fn hub() -> Hub {
     };
     let client = Client::new(server.local(admin), "default");
     let own = Client::new(server.local(Identity::component("lifecycle")), "default");
-    let task = tokio::spawn(run(own, Options::new("CA")));
+    let mut options = Options::new("CA");
+    options.removed_by_others = vec!["leases.coordination.k8s.io".to_owned()];
+    let task = tokio::spawn(run(own, options));
     let hub = Hub { store, client, task };
     hub.furnished("default").await;
     hub
@@ -262,6 +265,31 @@ async fn a_namespace_is_emptied_before_it_goes() {
     assert!(maps.get_opt("a").await.unwrap().is_none());
     let release = Patch::Merge(json!({"metadata": {"finalizers": null}}));
     maps.patch("b", &PatchParams::default(), &release).await.unwrap();
+    within("the namespace is gone", async || namespaces.get_opt("shop").await.unwrap().is_none())
+        .await;
+}
+
+#[tokio::test]
+async fn what_others_remove_is_waited_for() {
+    let hub = hub().await;
+    let namespaces: Api<Namespace> = Api::all(hub.client.clone());
+    let shop: Namespace = serde_json::from_value(json!({"metadata": {"name": "shop"}})).unwrap();
+    namespaces.create(&PostParams::default(), &shop).await.unwrap();
+    let leases: Api<Lease> = Api::namespaced(hub.client.clone(), "shop");
+    let lease: Lease = serde_json::from_value(json!({"metadata": {"name": "a"}})).unwrap();
+    leases.create(&PostParams::default(), &lease).await.unwrap();
+    namespaces.delete("shop", &DeleteParams::default()).await.unwrap();
+    within("its status says what is left", async || {
+        let shop = namespaces.get("shop").await.unwrap();
+        let conditions = shop.status.and_then(|status| status.conditions).unwrap_or_default();
+        conditions.iter().any(|condition| {
+            let text = condition.message.as_deref().unwrap_or_default();
+            text.ends_with("remaining: leases.coordination.k8s.io has 1 left")
+        })
+    })
+    .await;
+    assert!(leases.get("a").await.unwrap().metadata.deletion_timestamp.is_none());
+    leases.delete("a", &DeleteParams::default()).await.unwrap();
     within("the namespace is gone", async || namespaces.get_opt("shop").await.unwrap().is_none())
         .await;
 }

@@ -1,0 +1,90 @@
+//! The stories: what people do with a hub, played on three real members, one after the other.
+//!
+//! Each story has a namespace of its own. A story that fails does not stop the others; the test names all that failed.
+
+use std::panic::AssertUnwindSafe;
+
+use futures::FutureExt;
+
+use crate::fleet::Fleet;
+
+mod bad_input;
+mod causes;
+mod clients;
+mod helm;
+mod kubectl;
+mod placement;
+mod syncing;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stories_on_three_real_members() {
+    let mut fleet = Fleet::start().await;
+    let version = fleet.on("eks-1").ok(["version", "-o", "json"]).await;
+    let version: serde_json::Value = serde_json::from_str(&version).unwrap();
+    let version = version["serverVersion"]["gitVersion"].as_str().unwrap().to_owned();
+    let only = std::env::var("ARCHIPEL_STORY").unwrap_or_default();
+    let mut played = 0;
+    let mut failed = Vec::new();
+    macro_rules! play {
+        ($($story:path),* $(,)?) => {$(
+            let name = stringify!($story);
+            if name.contains(&only) {
+                println!("story {name}");
+                let began = std::time::SystemTime::now();
+                let outcome = AssertUnwindSafe($story(&mut fleet)).catch_unwind().await;
+                let took = began.elapsed().unwrap_or_default().as_secs_f32();
+                println!("story {name}: {} in {took:.1} s", if outcome.is_ok() { "ok" } else { "FAILED" });
+                played += 1;
+                if outcome.is_err() {
+                    fleet.tidy().await;
+                    failed.push(name);
+                }
+            }
+        )*};
+    }
+    play!(
+        kubectl::create_apply_edit_patch_delete,
+        kubectl::explain_and_api_resources,
+        kubectl::watch_and_wait,
+        kubectl::service_and_job_made_by_create_show_no_drift,
+        placement::the_example_policy_of_the_design,
+        placement::weighted_duplicated_and_packed,
+        placement::affinity_taints_and_expressions,
+        placement::residency_and_limits,
+        placement::scaling_adds_and_removes_and_moves_nothing_else,
+        placement::a_cluster_wide_policy_carries_exactly_what_it_selects,
+        causes::a_deleted_template_takes_its_copies_along,
+        causes::a_policy_edit_brings_new_copies_before_old_ones_go,
+        causes::an_override_edit_reaches_what_runs,
+        causes::a_policy_that_is_deleted_leaves_its_copies,
+        causes::no_cluster_fits_and_running_copies_stay,
+        causes::a_taint_moves_what_does_not_tolerate_it,
+        causes::a_label_and_a_jurisdiction_that_change_move_what_they_held,
+        causes::an_api_that_is_no_longer_served_is_held_and_reported,
+        causes::a_price_that_changes_moves_nothing_that_runs,
+        causes::wide_deletes_are_asked_for,
+        causes::a_freeze_stops_every_write,
+        causes::a_change_budget_holds_removals_visibly,
+        syncing::overrides_reach_their_clusters_only,
+        syncing::drift_is_put_right,
+        syncing::a_foreign_object_is_reported_and_left_alone,
+        syncing::an_unknown_copy_is_reported_and_left,
+        syncing::one_member_refuses_and_the_others_go_on,
+        syncing::namespaces_come_with_their_first_copy,
+        bad_input::policies_name_the_field,
+        bad_input::what_nobody_claims_is_answered_with_a_warning,
+        bad_input::a_kubeconfig_that_does_not_answer,
+        helm::install_upgrade_rollback_uninstall,
+        clients::client_go,
+        clients::python,
+        syncing::an_idle_fleet_writes_nothing,
+        syncing::a_frozen_member_converges_when_it_returns,
+        causes::failover_makes_new_copies_and_removes_none_in_the_dark,
+        causes::a_cluster_leaves_drained,
+    );
+    println!("e2e: members={} kube={version} stories={played}", fleet.members.len());
+    if !failed.is_empty() {
+        println!("hub log:\n{}", fleet.hub.log_tail());
+    }
+    assert!(failed.is_empty(), "failed: {failed:?}");
+}
