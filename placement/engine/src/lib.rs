@@ -23,6 +23,7 @@ pub mod place;
 pub mod plan;
 pub mod policy;
 pub mod price;
+mod priced;
 pub mod report;
 pub mod room;
 mod select;

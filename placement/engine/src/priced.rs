@@ -1,0 +1,172 @@
+//! Sharing out where money decides: growth to where it costs least, and what goes first when there is less.
+
+use crate::{
+    attempt::Pass,
+    cheapest::{self, Bounds, Choice, Percent},
+    cost,
+    divide::Party,
+    fleet::ClusterId,
+    place::Outcome,
+    report::Rule,
+    select::{Candidate, Unfit, Wanted, select},
+};
+
+impl Pass<'_> {
+    /// Scaling down where money decides: the dearest slots go first, those at unknown prices before all.
+    pub(crate) fn dearest_first(
+        &self,
+        parties: &mut [Party],
+        candidates: &[Candidate],
+        total: i64,
+    ) -> i64 {
+        let mut order: Vec<usize> = (0..parties.len()).collect();
+        let price = |at: usize| {
+            cost::slot(self.fleet, ClusterId(candidates[at].cluster), self.need)
+                .map_or(i64::MAX, |it| it.micros)
+        };
+        order.sort_by_key(|at| (std::cmp::Reverse(price(*at)), std::cmp::Reverse(*at)));
+        let mut extra = -total;
+        for it in parties.iter_mut() {
+            it.seats = it.cap;
+            extra += it.cap;
+        }
+        for at in order {
+            let it = &mut parties[at];
+            let off = (it.seats - it.floor).min(extra).max(0);
+            it.seats -= off;
+            extra -= off;
+        }
+        -extra
+    }
+
+    /// Growth to where it costs least. Returns how many replicas find no room.
+    pub(crate) fn cheapest(
+        &mut self,
+        total: i64,
+        max: usize,
+        candidates: &mut Vec<Candidate>,
+    ) -> Result<i64, Outcome> {
+        let rules = &self.policy.spread;
+        let binds = |at: &usize| {
+            let it = &rules[*at];
+            it.key != "cluster" && it.hard && (it.min > 1 || it.max < usize::MAX)
+        };
+        let binding: Vec<usize> = (0..rules.len()).filter(binds).collect();
+        if binding.len() > 1 {
+            // More than one kind of domain: clusters are chosen first, money decides among them.
+            let wanted = Wanted { max_clusters: max, room: 0, few: false };
+            select(candidates, rules, self.masks, wanted).map_err(|it| self.unfit(it))?;
+        }
+        let primary = binding.first().copied();
+        let domain = |it: &Candidate| primary.map_or(0, |rule| self.domain(rule, it));
+        candidates.sort_unstable_by_key(|it| (domain(it), it.cluster));
+        let held: i64 = candidates.iter().map(|it| it.held).sum();
+        let wanted = total - held;
+        let most = usize::try_from(wanted).unwrap_or(0);
+        let least = self.policy.min_per_cluster();
+        let per_cluster = self.policy.max_per_cluster();
+        let objective = Percent(self.policy.money.cost);
+        let choices: Vec<Choice> = candidates
+            .iter()
+            .map(|it| {
+                let room = usize::try_from(per_cluster - it.held).unwrap_or(0).min(most);
+                let room = if it.open { room } else { 0 };
+                let mut extra = self.latency_score(it.cluster);
+                if !it.kept {
+                    extra += self.policy.money.per_move;
+                }
+                let id = ClusterId(it.cluster);
+                let (fleet, need) = (self.fleet, self.need);
+                Choice {
+                    curve: cheapest::curve(fleet, self.room, id, need, room, objective, extra),
+                    used: it.held > 0,
+                    least: usize::try_from(least - it.held).unwrap_or(0),
+                    domain: domain(it),
+                }
+            })
+            .collect();
+        let room: usize = choices.iter().map(|it| it.curve.costs.len().saturating_sub(1)).sum();
+        let missing = most.saturating_sub(room);
+        let short = i64::try_from(missing).unwrap_or(i64::MAX);
+        if missing > 0 && !self.partial {
+            return Err(Outcome::NotEnoughRoom { missing: short });
+        }
+        let (min_clusters, min_domains, max_domains) = self.cheapest_minima(primary);
+        let bounds = Bounds { clusters: (min_clusters, max), domains: (min_domains, max_domains) };
+        let solved = cheapest::solve(&choices, most - missing, bounds);
+        for (it, choice) in candidates.iter().zip(&choices) {
+            self.rules[it.cluster as usize] = match choice.curve {
+                _ if choice.curve.costs.len() < 2 => Rule::Room,
+                cheapest::Curve { unknown: true, .. } => Rule::PriceUnknown,
+                _ => Rule::Dearer,
+            };
+        }
+        let Some(shares) = solved else {
+            return Err(self.no_cheapest(&choices, candidates, wanted, bounds, primary));
+        };
+        self.gap = shares.gap;
+        let mut order: Vec<(Candidate, i64)> = candidates
+            .iter()
+            .zip(&shares.shares)
+            .map(|(it, share)| (*it, it.held + i64::try_from(*share).unwrap_or(0)))
+            .collect();
+        order.sort_unstable_by_key(|it| it.0.cluster);
+        let mut parties = std::mem::take(&mut self.scratch.parties);
+        parties.clear();
+        candidates.clear();
+        for (it, seats) in order {
+            candidates.push(it);
+            parties.push(Party { seats, cap: i64::MAX, ..Party::default() });
+        }
+        let minima = self.minima(&mut parties, candidates, least);
+        self.scratch.parties = parties;
+        minima?;
+        Ok(short)
+    }
+
+    fn cheapest_minima(&self, primary: Option<usize>) -> (usize, usize, usize) {
+        let rules = &self.policy.spread;
+        let of_clusters = rules.iter().filter(|it| it.key == "cluster" && it.hard);
+        let clusters = of_clusters.map(|it| it.min).max().unwrap_or(0);
+        match primary {
+            Some(rule) => (clusters, rules[rule].min, rules[rule].max),
+            None => (clusters, 0, usize::MAX),
+        }
+    }
+
+    /// Why there is no cheapest way: too few clusters or domains, or no room within the bounds.
+    fn no_cheapest(
+        &self,
+        choices: &[Choice],
+        candidates: &[Candidate],
+        wanted: i64,
+        bounds: Bounds,
+        primary: Option<usize>,
+    ) -> Outcome {
+        let usable = |it: &Choice| it.used || it.curve.costs.len() > it.least.max(1);
+        let clusters = choices.iter().filter(|it| usable(it)).count();
+        let cluster_rule = self.policy.spread.iter().position(|it| it.key == "cluster");
+        if let Some(rule) = cluster_rule.filter(|_| clusters < bounds.clusters.0) {
+            return self.unfit(Unfit::Spread { rule, found: clusters });
+        }
+        if let Some(rule) = primary {
+            let mut domains: Vec<u32> = choices
+                .iter()
+                .zip(candidates)
+                .filter(|(it, _)| usable(it))
+                .map(|(_, it)| self.domain(rule, it))
+                .collect();
+            domains.sort_unstable();
+            domains.dedup();
+            if domains.len() < bounds.domains.0 {
+                return self.unfit(Unfit::Spread { rule, found: domains.len() });
+            }
+        }
+        let mut rooms: Vec<usize> =
+            choices.iter().map(|it| it.curve.costs.len().saturating_sub(1)).collect();
+        rooms.sort_unstable_by_key(|it| std::cmp::Reverse(*it));
+        let best: usize = rooms.iter().take(bounds.clusters.1).sum();
+        let missing = wanted - i64::try_from(best).unwrap_or(i64::MAX);
+        Outcome::NotEnoughRoom { missing: missing.max(1) }
+    }
+}
