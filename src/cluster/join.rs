@@ -19,7 +19,10 @@ use kube::{
     api::{ListParams, Patch, PatchParams, PostParams},
     runtime::{WatchStreamExt, watcher},
 };
-use providers_core::{ConnectOptions, UserKubeconfig, join};
+use providers_core::{
+    ConnectOptions, UserKubeconfig,
+    join::{self, JoinError},
+};
 use serde_json::json;
 
 use crate::{
@@ -74,6 +77,14 @@ pub(crate) struct Join {
     no_wait: bool,
     #[command(flatten)]
     hub: Hub,
+}
+
+/// Why a cluster did not become a member.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot join {name}; nothing of it is kept in the hub")]
+struct Refused {
+    name: String,
+    source: JoinError,
 }
 
 /// What a join needs to know; the demo makes these itself.
@@ -132,14 +143,16 @@ pub(crate) async fn join(hub: &Client, request: Request) -> Result<Vec<String>, 
         let state = if leaving { "is still leaving" } else { "has joined already" };
         return Err(format!("{name} {state}; `archipel cluster leave {name}` lets it go first").into());
     }
-    let identified = join::identify(&user, &ConnectOptions::default()).await?;
+    let cannot = |source: JoinError| Refused { name: name.clone(), source };
+    let identified = join::identify(&user, &ConnectOptions::default()).await.map_err(cannot)?;
     let uid = identified.uid.clone();
     let fleet = members.list(&ListParams::default()).await?;
     if let Some(first) = fleet.items.iter().find(|it| is(it, &uid)) {
         let server = user.server();
         return Err(format!("the cluster at {server} is a member already, as `{}`", first.name_any()).into());
     }
-    let joined = if keep_credentials { identified.keep()? } else { identified.join().await? };
+    let joined = if keep_credentials { identified.keep() } else { identified.join().await };
+    let joined = joined.map_err(cannot)?;
 
     let secret_name = format!("member-{name}");
     spec.accepted = true;

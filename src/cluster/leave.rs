@@ -8,12 +8,13 @@ use federation_types::{
     names::{
         ALLOW_DELETE_ANNOTATION, DRAINING_TAINT, LEAVE_ANNOTATION, LEAVE_ORPHAN, SYSTEM_NAMESPACE,
     },
+    placement::{ClusterPlacement, Placement, PlacementSpec},
 };
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Client,
-    api::{DeleteParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams},
     runtime::{WatchStreamExt, watcher},
 };
 use providers_core::{ConnectOptions, MemberClient, join::clean_up};
@@ -26,6 +27,7 @@ use crate::{
 
 /// How long the hub may take to let go of a member that holds nothing.
 const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK_EACH: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Args)]
 pub(crate) struct Leave {
@@ -62,11 +64,11 @@ impl Leave {
         let members = Api::<MemberCluster>::all(hub.clone());
         let name = self.name.as_str();
         let member = members.get_opt(name).await?.ok_or_else(|| format!("there is no member `{name}`"))?;
-        let copies = member.status.as_ref().map_or(0, |it| it.copies);
+        let held = copies(&hub, name).await?;
         let Mode { drain, orphan, forget } = self.mode;
-        if copies > 0 && !(drain || orphan || forget) {
+        if held > 0 && !(drain || orphan || forget) {
             return Err(format!(
-                "{name} holds {copies} copies: --drain moves them elsewhere first, --orphan leaves them running \
+                "{name} holds {held} copies: --drain moves them elsewhere first, --orphan leaves them running \
                  without the hub, --forget is for a cluster that is lost"
             )
             .into());
@@ -79,22 +81,16 @@ impl Leave {
             members.patch(name, &PatchParams::default(), &Patch::Merge(annotation)).await?;
         }
         if !forget {
-            let waiting = until(&members, name, |it| match it {
-                Some(member) => match member.status.as_ref().map_or(0, |it| it.copies) {
-                    0 => Ok(()),
-                    copies => Err(format!("{copies} copies left")),
-                },
-                None => Ok(()),
-            });
+            let waiting = emptied(&hub, name);
             limited(self.timeout.map(Duration::from_secs), waiting).await?;
         }
         let client = if forget { None } else { connection(&hub, &member).await };
-        let_go(&members, name).await?;
+        let_go(&members, name, forget).await?;
         if let Some(client) = client {
             match clean_up(&client).await {
                 Ok(left) => {
                     for it in left {
-                        output::progress(format_args!("note: {it} stays in {name}: it grants nothing now"));
+                        output::progress(format_args!("note: {it} stays in {name}: nobody has it now"));
                     }
                 }
                 Err(error) => output::progress(format_args!(
@@ -134,10 +130,42 @@ async fn taint(members: &Api<MemberCluster>, member: &MemberCluster) -> Result<(
     Ok(())
 }
 
-/// Deletes the MemberCluster and waits until it is gone.
-async fn let_go(members: &Api<MemberCluster>, name: &str) -> Result<(), Failure> {
-    let allow = json!({"metadata": {"annotations": {ALLOW_DELETE_ANNOTATION: "true"}}});
-    members.patch(name, &PatchParams::default(), &Patch::Merge(allow)).await?;
+/// How many templates have a copy there, or one that is not known to be gone: what the hub decided is what counts, a
+/// member that does not answer included.
+async fn copies(hub: &Client, name: &str) -> Result<usize, kube::Error> {
+    let all = ListParams::default();
+    let named = |spec: &PlacementSpec| {
+        spec.clusters.iter().any(|it| it.name == name) || spec.removing.iter().any(|it| it.name == name)
+    };
+    let placements = Api::<Placement>::all(hub.clone()).list(&all).await?;
+    let cluster_placements = Api::<ClusterPlacement>::all(hub.clone()).list(&all).await?;
+    Ok(placements.iter().filter(|it| named(&it.spec)).count()
+        + cluster_placements.iter().filter(|it| named(&it.spec.placement)).count())
+}
+
+/// Waits until no copy is left there, and tells how many are.
+async fn emptied(hub: &Client, name: &str) -> Result<(), Failure> {
+    let mut said = 0;
+    loop {
+        match copies(hub, name).await? {
+            0 => return Ok(()),
+            left => {
+                if left != said {
+                    output::progress(format_args!("{name}: {left} copies left"));
+                    said = left;
+                }
+                tokio::time::sleep(LOOK_EACH).await;
+            }
+        }
+    }
+}
+
+/// Deletes the MemberCluster and waits until it is gone. Only one that is forgotten may still hold copies.
+async fn let_go(members: &Api<MemberCluster>, name: &str, forget: bool) -> Result<(), Failure> {
+    if forget {
+        let allow = json!({"metadata": {"annotations": {ALLOW_DELETE_ANNOTATION: "true"}}});
+        members.patch(name, &PatchParams::default(), &Patch::Merge(allow)).await?;
+    }
     members.delete(name, &DeleteParams::default()).await?;
     let waiting = until(members, name, |it| match it {
         None => Ok(()),

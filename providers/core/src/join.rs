@@ -150,10 +150,11 @@ impl Identified {
             );
         }
         let role = if guarded { objects::role() } else { objects::role_without_guard(&discovery) };
-        apply(&Api::<ClusterRole>::all(rest.clone()), &role)
+        let role = apply(&Api::<ClusterRole>::all(rest.clone()), &role)
             .await
             .map_err(request("making the ClusterRole archipel-syncer"))?;
-        apply(&Api::<ClusterRoleBinding>::all(rest.clone()), &objects::role_binding())
+        let role_uid = role.metadata.uid.unwrap_or_default();
+        apply(&Api::<ClusterRoleBinding>::all(rest.clone()), &objects::role_binding(&role_uid))
             .await
             .map_err(request("making the ClusterRoleBinding archipel-syncer"))?;
         apply(&Api::<Role>::namespaced(rest.clone(), SYSTEM_NAMESPACE), &objects::token_role())
@@ -180,11 +181,11 @@ impl Identified {
 }
 
 /// Server-side apply of one object.
-async fn apply<K>(api: &Api<K>, object: &Value) -> Result<(), kube::Error>
+async fn apply<K>(api: &Api<K>, object: &Value) -> Result<K, kube::Error>
 where
     K: Clone + Debug + Serialize + DeserializeOwned,
 {
     let name = object["metadata"]["name"].as_str().unwrap_or(MEMBER_SERVICE_ACCOUNT);
     let params = PatchParams::apply(JOIN_MANAGER).force();
-    api.patch(name, &params, &Patch::Apply(object)).await.map(drop)
+    api.patch(name, &params, &Patch::Apply(object)).await
 }

@@ -6,7 +6,7 @@ use federation_types::names::{MEMBER_SERVICE_ACCOUNT, SYSTEM_NAMESPACE};
 use k8s_openapi::api::{
     admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
     core::v1::Namespace,
-    rbac::v1::{ClusterRole, ClusterRoleBinding},
+    rbac::v1::ClusterRole,
 };
 use kube::{Api, api::DeleteParams};
 use serde::de::DeserializeOwned;
@@ -20,8 +20,8 @@ use crate::MemberClient;
 /// How long a guard that is gone may still be in force.
 const GUARD_PATIENCE: u32 = 40;
 
-/// Removes our namespace, roles and guard from a member; says what had to stay. The binding goes last and by the
-/// member's own garbage collection where our account may no longer do it: by then it grants nothing.
+/// Removes our namespace, roles and guard from a member; says what had to stay. The role's binding goes with the role,
+/// by the member's own garbage collection: without it, it grants nothing.
 pub async fn clean_up(client: &MemberClient) -> Result<Vec<String>, JoinError> {
     let rest = client.rest();
     let mut left = Vec::new();
@@ -58,13 +58,9 @@ pub async fn clean_up(client: &MemberClient) -> Result<Vec<String>, JoinError> {
             }
         }
     }
-    // With the namespace goes the account; what follows may come too late.
+    // With the namespace goes the account: this may come too late.
     if delete(&Api::<ClusterRole>::all(rest.clone()), MEMBER_SERVICE_ACCOUNT).await.is_err() {
         left.push(format!("ClusterRole {MEMBER_SERVICE_ACCOUNT}"));
-    }
-    let bindings = Api::<ClusterRoleBinding>::all(rest.clone());
-    if delete(&bindings, MEMBER_SERVICE_ACCOUNT).await.is_err() {
-        left.push(format!("ClusterRoleBinding {MEMBER_SERVICE_ACCOUNT}"));
     }
     Ok(left)
 }

@@ -77,10 +77,13 @@ fn cluster_role(rules: Value) -> Value {
     })
 }
 
-pub(super) fn role_binding() -> Value {
+/// Goes with its role by the member's garbage collection: our account cannot take away its last right and use it.
+pub(super) fn role_binding(role_uid: &str) -> Value {
     json!({
         "apiVersion": RBAC, "kind": "ClusterRoleBinding",
-        "metadata": {"name": MEMBER_SERVICE_ACCOUNT, "labels": labels()},
+        "metadata": {"name": MEMBER_SERVICE_ACCOUNT, "labels": labels(), "ownerReferences": [{
+            "apiVersion": RBAC, "kind": "ClusterRole", "name": MEMBER_SERVICE_ACCOUNT, "uid": role_uid,
+        }]},
         "roleRef": {"apiGroup": RBAC_GROUP, "kind": "ClusterRole", "name": MEMBER_SERVICE_ACCOUNT},
         "subjects": subjects(),
     })
@@ -122,14 +125,18 @@ pub(super) fn guard() -> Value {
          request.name == '{MEMBER_SERVICE_ACCOUNT}' && request.namespace == '{SYSTEM_NAMESPACE}'"
     );
     let target = "(request.operation == 'CREATE' ? object : oldObject)";
+    // The annotation is the proof; the label only finds candidates, and one that was taken off is put back.
     let copy_of = format!(
-        "has({target}.metadata.labels) && '{MANAGED_LABEL}' in {target}.metadata.labels && \
-         has({target}.metadata.annotations) && '{COPY_OF_ANNOTATION}' in {target}.metadata.annotations ? \
+        "has({target}.metadata.annotations) && '{COPY_OF_ANNOTATION}' in {target}.metadata.annotations ? \
          string({target}.metadata.annotations['{COPY_OF_ANNOTATION}']).split('/') : ['']"
     );
     let marked = format!(
         "variables.parts.size() == 6 && variables.parts[2] == request.kind.kind && \
-         variables.parts[4] == string({target}.metadata.name)"
+         variables.parts[4] == string({target}.metadata.name) && \
+         (!has({target}.metadata.ownerReferences) || \
+          !{target}.metadata.ownerReferences.exists(it, has(it.controller) && it.controller)) && \
+         (request.operation != 'CREATE' || \
+          has(object.metadata.labels) && '{MANAGED_LABEL}' in object.metadata.labels)"
     );
     let free = "request.operation != 'DELETE' && request.resource.resource == 'events' || \
                 request.operation == 'CREATE' && \
