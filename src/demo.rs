@@ -177,7 +177,10 @@ async fn show(client: &Client, kubeconfig: &Path, started: Instant) -> Result<()
     let namespace = apps::NAMESPACE;
     output::line("");
     apps::table(client).await?.print();
-    output::line(format_args!("\nready after {:.1} s. Try next:\n", started.elapsed().as_secs_f32()));
+    output::line(format_args!(
+        "\nready after {:.1} s. Try next:\n",
+        started.elapsed().as_secs_f32()
+    ));
     for command in [
         format!("export KUBECONFIG={}", kubeconfig.display()),
         format!("kubectl get placements -n {namespace}"),

@@ -141,7 +141,9 @@ pub(crate) async fn join(hub: &Client, request: Request) -> Result<Vec<String>, 
     if let Some(there) = members.get_opt(&name).await? {
         let leaving = there.metadata.deletion_timestamp.is_some();
         let state = if leaving { "is still leaving" } else { "has joined already" };
-        return Err(format!("{name} {state}; `archipel cluster leave {name}` lets it go first").into());
+        return Err(
+            format!("{name} {state}; `archipel cluster leave {name}` lets it go first").into()
+        );
     }
     let cannot = |source: JoinError| Refused { name: name.clone(), source };
     let identified = join::identify(&user, &ConnectOptions::default()).await.map_err(cannot)?;
@@ -149,7 +151,11 @@ pub(crate) async fn join(hub: &Client, request: Request) -> Result<Vec<String>, 
     let fleet = members.list(&ListParams::default()).await?;
     if let Some(first) = fleet.items.iter().find(|it| is(it, &uid)) {
         let server = user.server();
-        return Err(format!("the cluster at {server} is a member already, as `{}`", first.name_any()).into());
+        return Err(format!(
+            "the cluster at {server} is a member already, as `{}`",
+            first.name_any()
+        )
+        .into());
     }
     let joined = if keep_credentials { identified.keep() } else { identified.join().await };
     let joined = joined.map_err(cannot)?;
@@ -203,7 +209,8 @@ pub(crate) async fn join(hub: &Client, request: Request) -> Result<Vec<String>, 
 
 fn is(member: &MemberCluster, uid: &str) -> bool {
     let seen = member.status.as_ref().map(|it| it.uid.as_str());
-    seen == Some(uid) || member.annotations().get(CLUSTER_UID_ANNOTATION).is_some_and(|it| it == uid)
+    seen == Some(uid)
+        || member.annotations().get(CLUSTER_UID_ANNOTATION).is_some_and(|it| it == uid)
 }
 
 /// Watches a member until it is ready, and tells what it waits for.
@@ -255,7 +262,8 @@ fn label(text: &str) -> Result<(String, String), String> {
 
 /// `key=value:Effect` or `key:Effect`
 fn taint(text: &str) -> Result<Taint, String> {
-    let wrong = || "is no KEY=VALUE:EFFECT with NoSchedule, PreferNoSchedule or NoExecute".to_owned();
+    let wrong =
+        || "is no KEY=VALUE:EFFECT with NoSchedule, PreferNoSchedule or NoExecute".to_owned();
     let (rest, effect) = text.rsplit_once(':').ok_or_else(wrong)?;
     let effect = match effect {
         "NoSchedule" => TaintEffect::NoSchedule,
@@ -281,7 +289,9 @@ mod tests {
         let read = taint("gpu=a100:NoSchedule").unwrap();
         assert_eq!((read.key.as_str(), read.value.as_str()), ("gpu", "a100"));
         assert_eq!(taint("spot:NoExecute").unwrap().effect, TaintEffect::NoExecute);
-        assert!(taint("spot").is_err() && taint("spot:Never").is_err() && taint(":NoExecute").is_err());
+        assert!(
+            taint("spot").is_err() && taint("spot:Never").is_err() && taint(":NoExecute").is_err()
+        );
     }
 
     #[test]

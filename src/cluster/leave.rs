@@ -63,7 +63,8 @@ impl Leave {
         let hub = self.hub.client().await?;
         let members = Api::<MemberCluster>::all(hub.clone());
         let name = self.name.as_str();
-        let member = members.get_opt(name).await?.ok_or_else(|| format!("there is no member `{name}`"))?;
+        let member =
+            members.get_opt(name).await?.ok_or_else(|| format!("there is no member `{name}`"))?;
         let held = copies(&hub, name).await?;
         let Mode { drain, orphan, forget } = self.mode;
         if held > 0 && !(drain || orphan || forget) {
@@ -90,7 +91,9 @@ impl Leave {
             match clean_up(&client).await {
                 Ok(left) => {
                     for it in left {
-                        output::progress(format_args!("note: {it} stays in {name}: nobody has it now"));
+                        output::progress(format_args!(
+                            "note: {it} stays in {name}: nobody has it now"
+                        ));
                     }
                 }
                 Err(error) => output::progress(format_args!(
@@ -135,7 +138,8 @@ async fn taint(members: &Api<MemberCluster>, member: &MemberCluster) -> Result<(
 async fn copies(hub: &Client, name: &str) -> Result<usize, kube::Error> {
     let all = ListParams::default();
     let named = |spec: &PlacementSpec| {
-        spec.clusters.iter().any(|it| it.name == name) || spec.removing.iter().any(|it| it.name == name)
+        spec.clusters.iter().any(|it| it.name == name)
+            || spec.removing.iter().any(|it| it.name == name)
     };
     let placements = Api::<Placement>::all(hub.clone()).list(&all).await?;
     let cluster_placements = Api::<ClusterPlacement>::all(hub.clone()).list(&all).await?;
@@ -190,9 +194,9 @@ async fn limited(
 ) -> Result<(), Failure> {
     match patience {
         None => waiting.await,
-        Some(patience) => tokio::time::timeout(patience, waiting)
-            .await
-            .map_err(|_| format!("not done after {} s; asked again, it goes on", patience.as_secs()))?,
+        Some(patience) => tokio::time::timeout(patience, waiting).await.map_err(|_| {
+            format!("not done after {} s; asked again, it goes on", patience.as_secs())
+        })?,
     }
 }
 

@@ -61,7 +61,11 @@ pub(super) fn table(members: &[MemberCluster], wide: bool) -> Table {
             status.copies.to_string(),
         ];
         if wide {
-            let taints = member.spec.taints.iter().map(|it| format!("{}={}:{:?}", it.key, it.value, it.effect));
+            let taints = member
+                .spec
+                .taints
+                .iter()
+                .map(|it| format!("{}={}:{:?}", it.key, it.value, it.effect));
             cells.push(member.spec.jurisdiction.clone());
             cells.push(taints.collect::<Vec<_>>().join(","));
             cells.push(status.last_seen);

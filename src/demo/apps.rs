@@ -29,7 +29,8 @@ pub(super) async fn apply(client: &Client) -> Result<(), Failure> {
     let mut kinds: BTreeMap<(String, String), (ApiResource, Scope)> = BTreeMap::new();
     for (file, text) in FILES {
         for object in objects(text)? {
-            let types = object.types.clone().ok_or_else(|| format!("{file}: an object without a kind"))?;
+            let types =
+                object.types.clone().ok_or_else(|| format!("{file}: an object without a kind"))?;
             let key = (types.api_version.clone(), types.kind.clone());
             if !kinds.contains_key(&key) {
                 let gvk = GroupVersionKind::try_from(&types)?;
@@ -93,8 +94,13 @@ fn trouble(placements: &[Placement]) -> Option<String> {
                 .filter(|copy| it.spec.clusters.iter().any(|it| it.name == copy.name))
                 .count();
             let outcome = &it.spec.outcome;
-            let why = if wanted == 0 { format!(" ({}: {})", outcome.reason, outcome.message) } else { String::new() };
-            (wanted == 0 || ready < wanted).then(|| format!("{}: {ready} of {wanted}{why}", it.name_any()))
+            let why = if wanted == 0 {
+                format!(" ({}: {})", outcome.reason, outcome.message)
+            } else {
+                String::new()
+            };
+            (wanted == 0 || ready < wanted)
+                .then(|| format!("{}: {ready} of {wanted}{why}", it.name_any()))
         })
         .collect();
     (!waiting.is_empty()).then(|| waiting.join(", "))
@@ -145,8 +151,12 @@ mod tests {
                 let kind = object.types.clone().unwrap().kind;
                 let value = serde_json::to_value(&object).unwrap();
                 match kind.as_str() {
-                    "PlacementPolicy" => drop(serde_json::from_value::<PlacementPolicy>(value).unwrap()),
-                    "OverridePolicy" => drop(serde_json::from_value::<OverridePolicy>(value).unwrap()),
+                    "PlacementPolicy" => {
+                        drop(serde_json::from_value::<PlacementPolicy>(value).unwrap())
+                    }
+                    "OverridePolicy" => {
+                        drop(serde_json::from_value::<OverridePolicy>(value).unwrap())
+                    }
                     "PriceBook" => drop(serde_json::from_value::<PriceBook>(value).unwrap()),
                     "Namespace" => (),
                     _ => apps += usize::from(file.ends_with("apps.yaml")),

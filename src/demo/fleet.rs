@@ -71,7 +71,8 @@ fn plan(site: &Site, round: usize) -> Plan {
         "gke" => Some("gcp/bigquery"),
         _ => None,
     };
-    let taint = Taint { key: "spot".to_owned(), value: "true".to_owned(), effect: TaintEffect::NoSchedule };
+    let taint =
+        Taint { key: "spot".to_owned(), value: "true".to_owned(), effect: TaintEffect::NoSchedule };
     let (machine, cpu, memory) = site.machine;
     let share = |at: usize| {
         let zones = site.zones.len();
@@ -124,8 +125,12 @@ mod tests {
         let prices = PriceIndex::new([&sample_book()]);
         for plan in plans(SITES.len()).iter().filter(|it| it.spec.provider != "onprem") {
             for pool in &plan.nodes {
-                let price =
-                    prices.find(&plan.spec.provider, &plan.spec.region, &pool.zone, &pool.instance_type);
+                let price = prices.find(
+                    &plan.spec.provider,
+                    &plan.spec.region,
+                    &pool.zone,
+                    &pool.instance_type,
+                );
                 assert!(price.is_some_and(|it| it.on_demand.is_some()), "{}", plan.name);
             }
         }

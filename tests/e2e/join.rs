@@ -1,5 +1,6 @@
 //! Joining real clusters: the account that the hub makes for itself there, the guard that bounds it, and what the hub
 //! then knows of the member.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like the tests that call them")]
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -42,7 +43,8 @@ async fn join(kubeconfig: &Path) -> Joined {
 }
 
 fn config_map(name: &str, marked: bool) -> ConfigMap {
-    let mut object = json!({"metadata": {"name": name, "namespace": "default"}, "data": {"a": "b"}});
+    let mut object =
+        json!({"metadata": {"name": name, "namespace": "default"}, "data": {"a": "b"}});
     if marked {
         object["metadata"]["labels"] = json!({MANAGED_LABEL: "true"});
         let copy_of = format!("hub//ConfigMap/default/{name}/uid");
@@ -70,7 +72,8 @@ async fn rule_4_8_the_account_of_the_hub_changes_only_what_is_the_hubs() {
     let stored = String::from_utf8(joined.kubeconfig.clone()).unwrap();
     assert!(!stored.contains("client-key"), "the user's credentials are not kept");
 
-    let syncer = MemberClient::connect(&joined.kubeconfig, &ConnectOptions::default()).await.unwrap();
+    let syncer =
+        MemberClient::connect(&joined.kubeconfig, &ConnectOptions::default()).await.unwrap();
     let own = Api::<ConfigMap>::default_namespaced(syncer.rest().clone());
     let theirs = Api::<ConfigMap>::default_namespaced(admin.clone());
     let post = PostParams::default();
@@ -181,7 +184,10 @@ async fn hub() -> Hub {
     let own = Client::new(shell.server.local(component), "default");
     for name in ["default", SYSTEM_NAMESPACE] {
         let namespace = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
-        Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
+        Api::<Namespace>::all(client.clone())
+            .create(&PostParams::default(), &namespace)
+            .await
+            .unwrap();
     }
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(async move {
@@ -204,7 +210,9 @@ impl Hub {
         let spec = MemberClusterSpec {
             provider: "eks".to_owned(),
             accepted: true,
-            connection: Connection { kubeconfig: Some(KubeconfigConnection { secret_ref: reference }) },
+            connection: Connection {
+                kubeconfig: Some(KubeconfigConnection { secret_ref: reference }),
+            },
             ..MemberClusterSpec::default()
         };
         let member = MemberCluster::new(name, spec);
@@ -219,7 +227,8 @@ impl Hub {
     async fn becomes(&self, name: &str, reason: &str) -> MemberCluster {
         wait::until(&format!("{name} is {reason}"), SOON, async || {
             let member = self.members().get(name).await.map_err(|error| error.to_string())?;
-            let conditions = member.status.as_ref().map(|it| it.conditions.clone()).unwrap_or_default();
+            let conditions =
+                member.status.as_ref().map(|it| it.conditions.clone()).unwrap_or_default();
             match condition::find(&conditions, "Ready") {
                 Some(it) if it.reason == reason => Ok(member),
                 other => Err(format!("{other:?}")),
@@ -242,7 +251,11 @@ async fn the_hub_knows_of_a_member_what_is_true() {
     })
     .await;
     assert_eq!(status.version, "v1.36.3");
-    assert!(status.apis.binary_search(&"apps/v1/Deployment".to_owned()).is_ok(), "{:?}", status.apis);
+    assert!(
+        status.apis.binary_search(&"apps/v1/Deployment".to_owned()).is_ok(),
+        "{:?}",
+        status.apis
+    );
     assert!(!status.apis.contains(&"v1/ComponentStatus".to_owned()), "it cannot be created");
     let shape = &status.shapes[0];
     assert_eq!((status.nodes, shape.count, shape.zone.as_str()), (2, 2, "eu-west-1a"));
@@ -268,7 +281,10 @@ async fn the_hub_knows_of_a_member_what_is_true() {
     assert!(moved.is_err(), "{before:?} became {moved:?}");
 
     full.client().await.unwrap();
-    let (events, options) = (Api::<k8s_openapi::api::events::v1::Event>::all(hub.client.clone()), ListParams::default());
+    let (events, options) = (
+        Api::<k8s_openapi::api::events::v1::Event>::all(hub.client.clone()),
+        ListParams::default(),
+    );
     let reasons: Vec<_> =
         events.list(&options).await.unwrap().into_iter().filter_map(|it| it.reason).collect();
     assert!(reasons.iter().any(|it| it == "DuplicateIdentity"), "{reasons:?}");
@@ -276,9 +292,11 @@ async fn the_hub_knows_of_a_member_what_is_true() {
 
 #[tokio::test]
 async fn a_sick_member_is_unreachable_alone_and_comes_back() {
-    let (mut sick, well) =
-        tokio::try_join!(Member::start(MemberOptions::bare("sick")), Member::start(MemberOptions::bare("well")))
-            .unwrap();
+    let (mut sick, well) = tokio::try_join!(
+        Member::start(MemberOptions::bare("sick")),
+        Member::start(MemberOptions::bare("well"))
+    )
+    .unwrap();
     let hub = hub().await;
     hub.add("sick", join(sick.kubeconfig()).await.kubeconfig).await;
     hub.add("well", join(well.kubeconfig()).await.kubeconfig).await;
@@ -288,7 +306,8 @@ async fn a_sick_member_is_unreachable_alone_and_comes_back() {
     let dark = hub.becomes("sick", "Unreachable").await;
     assert!(!dark.status.unwrap_or_default().apis.is_empty(), "what was known stays known");
     let well_after = hub.becomes("well", "Ready").await;
-    let since = |it: &MemberCluster| it.status.as_ref().unwrap().conditions[0].last_transition_time.clone();
+    let since =
+        |it: &MemberCluster| it.status.as_ref().unwrap().conditions[0].last_transition_time.clone();
     assert_eq!(since(&well_after), since(&well_before));
     sick.thaw().unwrap();
     hub.becomes("sick", "Ready").await;
@@ -308,9 +327,11 @@ async fn a_sick_member_is_unreachable_alone_and_comes_back() {
 
 #[tokio::test]
 async fn rule_4_8_a_new_cluster_under_an_old_name_is_held() {
-    let (first, second) =
-        tokio::try_join!(Member::start(MemberOptions::bare("one")), Member::start(MemberOptions::bare("two")))
-            .unwrap();
+    let (first, second) = tokio::try_join!(
+        Member::start(MemberOptions::bare("one")),
+        Member::start(MemberOptions::bare("two"))
+    )
+    .unwrap();
     let hub = hub().await;
     hub.add("a", join(first.kubeconfig()).await.kubeconfig).await;
     let uid = hub.becomes("a", "Ready").await.status.unwrap_or_default().uid;
@@ -323,4 +344,83 @@ async fn rule_4_8_a_new_cluster_under_an_old_name_is_held() {
     let held = hub.becomes("a", "IdentityChanged").await.status.unwrap_or_default();
     assert_eq!(held.uid, uid, "the identity is what it was");
     assert!(held.conditions[0].message.contains(&uid), "{:?}", held.conditions);
+}
+
+#[tokio::test]
+async fn rule_4_8_leaving_is_refused_while_copies_exist_unless_it_is_said_what_becomes_of_them() {
+    let (hub, one, two) = tokio::join!(
+        federation_tests::Hub::start(),
+        Member::start(MemberOptions::bare("one")),
+        Member::start(MemberOptions::bare("two")),
+    );
+    let (hub, one, two) = (hub.unwrap(), one.unwrap(), two.unwrap());
+    let refused = async |args: &[&str], word: &str| {
+        let output = hub.archipel(args).await;
+        assert!(!output.success() && output.stderr.contains(word), "{args:?}: {output:?}");
+    };
+    let join_refused = async |name: &str, kubeconfig: &Path, word: &str| {
+        let kubeconfig = kubeconfig.display().to_string();
+        refused(
+            &[
+                "cluster",
+                "join",
+                name,
+                "--kubeconfig",
+                &kubeconfig,
+                "--provider",
+                "eks",
+                "--region",
+                "r",
+            ],
+            word,
+        )
+        .await;
+    };
+
+    // What does not answer leaves nothing behind.
+    let silent = one.dir().join("silent");
+    let text = std::fs::read_to_string(one.kubeconfig()).unwrap();
+    std::fs::write(&silent, text.replace(&one.address().to_string(), "127.0.0.1:1")).unwrap();
+    join_refused("silent", &silent, "127.0.0.1:1").await;
+    let kubectl = hub.kubectl();
+    let secrets = kubectl.ok(["get", "secrets", "-n", "archipel-system", "-o", "name"]).await;
+    assert!(!secrets.contains("member-silent"), "{secrets}");
+    assert_eq!(kubectl.ok(["get", "memberclusters", "-o", "name"]).await, "");
+
+    hub.join(&one, "eks", "eu-west-1", &[]).await;
+    hub.join(&two, "gke", "europe-west1", &[]).await;
+    join_refused("again", one.kubeconfig(), "`one`").await;
+
+    kubectl
+        .apply(
+            r#"
+apiVersion: archipel.dev/v1alpha1
+kind: PlacementPolicy
+metadata: {name: all, namespace: default}
+spec: {selectors: [{apiVersion: v1, kind: ConfigMap, name: app}]}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: app, namespace: default}
+data: {a: b}
+"#,
+        )
+        .await;
+    let of_one = Api::<ConfigMap>::default_namespaced(one.client().await.unwrap());
+    let of_two = Api::<ConfigMap>::default_namespaced(two.client().await.unwrap());
+    for map in [&of_one, &of_two] {
+        wait::until("the copy is there", SOON, async || map.get("app").await.map(drop)).await;
+    }
+
+    refused(&["cluster", "leave", "one"], "holds 1 copies").await;
+    hub.archipel_ok(&["cluster", "leave", "one", "--orphan", "--timeout", "60"]).await;
+    let orphan = of_one.get("app").await.unwrap();
+    assert!(!orphan.metadata.labels.unwrap_or_default().contains_key(MANAGED_LABEL));
+    let listed = hub.archipel_ok(&["cluster", "list"]).await;
+    assert!(!listed.contains("one ") && listed.contains("two "), "{listed}");
+
+    hub.archipel_ok(&["cluster", "leave", "two", "--forget"]).await;
+    assert!(of_two.get("app").await.is_ok(), "a cluster that is forgotten is not touched");
+    let secrets = kubectl.ok(["get", "secrets", "-n", "archipel-system", "-o", "name"]).await;
+    assert!(!secrets.contains("member-"), "{secrets}");
 }

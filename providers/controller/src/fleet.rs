@@ -104,7 +104,8 @@ impl Fleet {
         let name = member.name_any();
         // Before anyone has been reached, what is stored says who is who.
         let uid = member.status.as_ref().map(|it| it.uid.clone()).filter(|it| !it.is_empty());
-        if let Some(uid) = uid.or_else(|| member.annotations().get(CLUSTER_UID_ANNOTATION).cloned()) {
+        if let Some(uid) = uid.or_else(|| member.annotations().get(CLUSTER_UID_ANNOTATION).cloned())
+        {
             let created = member.metadata.creation_timestamp.as_ref();
             let created = created.map(|it| it.0.to_string()).unwrap_or_default();
             // A refusal is the member's own to report.
@@ -136,7 +137,9 @@ impl Fleet {
     }
 
     fn start(&mut self, name: &str) {
-        let Some(known) = self.members.get_mut(name).filter(|_| self.secrets_synced) else { return };
+        let Some(known) = self.members.get_mut(name).filter(|_| self.secrets_synced) else {
+            return;
+        };
         if known.task.is_none() {
             let run = member::run(Arc::clone(&self.context), known.desired.subscribe());
             known.task = Some(self.tasks.spawn(run));
@@ -242,7 +245,8 @@ mod tests {
     #[test]
     fn a_change_of_status_is_no_news_to_a_member() {
         let old = desired(|_| ());
-        let status = desired(|it| it.status = Some(MemberClusterStatus { nodes: 3, ..Default::default() }));
+        let status =
+            desired(|it| it.status = Some(MemberClusterStatus { nodes: 3, ..Default::default() }));
         assert!(!is_news(&old, &status));
         assert!(is_news(&old, &desired(|it| it.spec.region = "eu-west-1".to_owned())));
         let kubeconfig = Desired { kubeconfig: Some(Arc::from(&b"x"[..])), ..old.clone() };

@@ -55,7 +55,8 @@ impl Health {
             }
             Err(verdict) => {
                 self.misses = self.misses.saturating_add(1);
-                let passing = [reason::UNREACHABLE, reason::UNHEALTHY].contains(&verdict.reason.as_str());
+                let passing =
+                    [reason::UNREACHABLE, reason::UNHEALTHY].contains(&verdict.reason.as_str());
                 (!passing || !known || self.misses >= MISSES).then_some(verdict)
             }
         }
@@ -81,7 +82,10 @@ mod tests {
         assert_eq!(health.observe(miss(), true), None);
         assert_eq!(health.observe(Ok(()), true), Some(Verdict::ready()));
         assert_eq!(health.observe(miss(), true), None);
-        assert_eq!(health.observe(miss(), true).map(|it| it.reason), Some("Unreachable".to_owned()));
+        assert_eq!(
+            health.observe(miss(), true).map(|it| it.reason),
+            Some("Unreachable".to_owned())
+        );
         assert_eq!(health.misses(), 2);
     }
 

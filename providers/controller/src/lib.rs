@@ -40,7 +40,8 @@ pub(crate) struct Context {
 
 /// Watches the fleet; ends only when it is dropped, and then with all its tasks.
 pub async fn run(client: Client, options: Options) {
-    let connect = ConnectOptions { allowed_exec: options.allowed_exec, ..ConnectOptions::default() };
+    let connect =
+        ConnectOptions { allowed_exec: options.allowed_exec, ..ConnectOptions::default() };
     let context = Arc::new(Context { client, connect, identities: Mutex::default() });
     fleet::follow(context).await;
 }

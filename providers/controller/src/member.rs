@@ -92,7 +92,10 @@ impl Task {
         let Some(kubeconfig) = self.desired.kubeconfig.clone() else {
             let message = match self.desired.secret() {
                 Some(it) => {
-                    format!("the Secret {}/{} with the key `kubeconfig` is missing", it.namespace, it.name)
+                    format!(
+                        "the Secret {}/{} with the key `kubeconfig` is missing",
+                        it.namespace, it.name
+                    )
                 }
                 None => "spec.connection: names no kubeconfig".to_owned(),
             };
@@ -132,7 +135,9 @@ impl Task {
                     }
                 }
                 if let Some(verdict) = self.health.observe(probe, known) {
-                    if [reason::IDENTITY_CHANGED, reason::DUPLICATE].contains(&verdict.reason.as_str()) {
+                    if [reason::IDENTITY_CHANGED, reason::DUPLICATE]
+                        .contains(&verdict.reason.as_str())
+                    {
                         // It is not the cluster that was joined: nothing of it is looked at.
                         self.report.set_verdict(verdict);
                         return self.jitter(PROBE_EACH);
@@ -151,7 +156,10 @@ impl Task {
             if expired(&client) {
                 return Duration::ZERO;
             }
-            let wake = self.report.due().map_or(probe_due, |it| it.max(Instant::now() + WRITE_PAUSE).min(probe_due));
+            let wake = self
+                .report
+                .due()
+                .map_or(probe_due, |it| it.max(Instant::now() + WRITE_PAUSE).min(probe_due));
             tokio::select! {
                 changed = changes.changed() => {
                     if changed.is_err() {
@@ -184,8 +192,11 @@ impl Task {
         discovery: &mut Discovery,
         details: bool,
     ) -> Result<(), Verdict> {
-        let verdict = |error: &kube::Error| Verdict::from(&ConnectError::from_request(client.server(), error));
-        let silent = || Verdict::from(&ConnectError::Timeout { server: client.server().to_owned() });
+        let verdict = |error: &kube::Error| {
+            Verdict::from(&ConnectError::from_request(client.server(), error))
+        };
+        let silent =
+            || Verdict::from(&ConnectError::Timeout { server: client.server().to_owned() });
         let ready = Request::get("/readyz").body(Vec::new()).expect("the parts are constants");
         timeout(PROBE_PATIENCE, client.rest().request_text(ready))
             .await
@@ -216,7 +227,8 @@ impl Task {
     /// Holds a member that is another cluster than it was, or the same as another member (RULES 4.8).
     fn claim(&mut self, uid: Option<&str>) -> Result<(), Verdict> {
         let joined_as = self.desired.member.annotations().get(CLUSTER_UID_ANNOTATION).cloned();
-        let known = Some(self.report.cluster_uid().to_owned()).filter(|it| !it.is_empty()).or(joined_as);
+        let known =
+            Some(self.report.cluster_uid().to_owned()).filter(|it| !it.is_empty()).or(joined_as);
         let (known, uid) = match (known, uid) {
             (None, None) => return Ok(()),
             (Some(known), None) => (known.clone(), known),
@@ -234,7 +246,10 @@ impl Task {
         let created = created.map(|it| it.0.to_string()).unwrap_or_default();
         let claimed = self.context.identities.lock().claim(&uid, &created, &self.name);
         claimed.map_err(|first| {
-            Verdict::held(reason::DUPLICATE, format!("it is the same cluster as the member `{first}`"))
+            Verdict::held(
+                reason::DUPLICATE,
+                format!("it is the same cluster as the member `{first}`"),
+            )
         })?;
         self.report.set_identity(&uid);
         Ok(())
@@ -245,7 +260,9 @@ impl Task {
         match credentials::renew(&self.context.client, client, secret, kubeconfig).await {
             Ok(true) => tracing::info!(cluster = self.name, "token renewed"),
             Ok(false) => (),
-            Err(error) => tracing::warn!(cluster = self.name, %error, "token not renewed; tried again"),
+            Err(error) => {
+                tracing::warn!(cluster = self.name, %error, "token not renewed; tried again");
+            }
         }
     }
 

@@ -114,7 +114,8 @@ impl Report {
     }
 
     pub(crate) fn set_room(&mut self, seen: Seen) {
-        let news = self.status.nodes != seen.nodes || room::moved(&self.status.shapes, &seen.shapes);
+        let news =
+            self.status.nodes != seen.nodes || room::moved(&self.status.shapes, &seen.shapes);
         self.room = news.then_some(seen);
     }
 
@@ -178,7 +179,8 @@ fn change<T: PartialEq>(field: &mut T, new: T, dirty: &mut bool) {
 
 /// Our fields and no others: `copies` and `unknownCopies` are the syncer's.
 fn own(status: &MemberClusterStatus, generation: Option<i64>) -> Value {
-    let MemberClusterStatus { conditions, uid, version, apis, shapes, nodes, last_seen, .. } = status;
+    let MemberClusterStatus { conditions, uid, version, apis, shapes, nodes, last_seen, .. } =
+        status;
     let shapes: &[NodeShape] = shapes;
     json!({
         "observedGeneration": generation, "conditions": conditions, "uid": uid, "version": version,

@@ -13,7 +13,9 @@ use kube::{
     api::{ApiResource, Object},
     runtime::{WatchStreamExt, watcher},
 };
-use providers_core::capacity::{self, Amounts, Node, NodeMeta, NodeSpec, NodeStatus, Pod, PodSpec, PodStatus};
+use providers_core::capacity::{
+    self, Amounts, Node, NodeMeta, NodeSpec, NodeStatus, Pod, PodSpec, PodStatus,
+};
 use tokio::{
     sync::watch,
     time::{Duration, Instant},
@@ -190,10 +192,7 @@ impl Room {
 
 fn node(it: WatchedNode) -> Node {
     Node {
-        metadata: NodeMeta {
-            name: it.name_any(),
-            labels: it.metadata.labels.unwrap_or_default(),
-        },
+        metadata: NodeMeta { name: it.name_any(), labels: it.metadata.labels.unwrap_or_default() },
         spec: it.spec,
         status: it.status.unwrap_or_default(),
     }
@@ -214,8 +213,16 @@ pub(crate) fn moved(old: &[NodeShape], new: &[NodeShape]) -> bool {
         return true;
     }
     old.iter().zip(new).any(|(old, new)| {
-        let same = (&old.instance_type, &old.zone, old.count, &old.allocatable, &old.labels, &old.taints)
-            == (&new.instance_type, &new.zone, new.count, &new.allocatable, &new.labels, &new.taints);
+        let same =
+            (&old.instance_type, &old.zone, old.count, &old.allocatable, &old.labels, &old.taints)
+                == (
+                    &new.instance_type,
+                    &new.zone,
+                    new.count,
+                    &new.allocatable,
+                    &new.labels,
+                    &new.taints,
+                );
         !same
             || new.allocatable.iter().any(|(resource, text)| {
                 let one = quantity::units(resource, text).unwrap_or(0);

@@ -31,7 +31,11 @@ impl ServedApi {
     /// `apps/v1/Deployment`
     pub fn path(&self) -> String {
         let Self { group, version, kind, .. } = self;
-        if group.is_empty() { format!("{version}/{kind}") } else { format!("{group}/{version}/{kind}") }
+        if group.is_empty() {
+            format!("{version}/{kind}")
+        } else {
+            format!("{group}/{version}/{kind}")
+        }
     }
 }
 
@@ -184,7 +188,7 @@ mod tests {
 
     use super::*;
 
-    fn list(freshness: &str, resources: serde_json::Value) -> Vec<u8> {
+    fn list(freshness: &str, resources: &serde_json::Value) -> Vec<u8> {
         json!({"kind": "APIGroupDiscoveryList", "items": [{
             "metadata": {"name": "apps"},
             "versions": [{"version": "v1", "freshness": freshness, "resources": resources}],
@@ -200,19 +204,23 @@ mod tests {
 
     #[test]
     fn kinds_that_can_be_created_are_listed_by_their_path() {
-        let resources = json!([resource("Deployment", &["create", "get"]), resource("Scale", &["get"])]);
-        let apis = read(&list("Current", resources), &BTreeSet::new()).unwrap();
+        let resources =
+            json!([resource("Deployment", &["create", "get"]), resource("Scale", &["get"])]);
+        let apis = read(&list("Current", &resources), &BTreeSet::new()).unwrap();
         let paths: Vec<(String, bool)> = apis.iter().map(|it| (it.path(), it.creatable)).collect();
-        assert_eq!(paths, [("apps/v1/Deployment".to_owned(), true), ("apps/v1/Scale".to_owned(), false)]);
+        assert_eq!(
+            paths,
+            [("apps/v1/Deployment".to_owned(), true), ("apps/v1/Scale".to_owned(), false)]
+        );
     }
 
     #[test]
     fn what_a_member_cannot_read_just_now_is_not_gone() {
         let resources = json!([resource("Deployment", &["create"])]);
-        let before = read(&list("Current", resources), &BTreeSet::new()).unwrap();
-        let stale = read(&list("Stale", json!([])), &before).unwrap();
+        let before = read(&list("Current", &resources), &BTreeSet::new()).unwrap();
+        let stale = read(&list("Stale", &json!([])), &before).unwrap();
         assert_eq!(stale, before);
-        assert!(read(&list("Current", json!([])), &before).unwrap().is_empty());
+        assert!(read(&list("Current", &json!([])), &before).unwrap().is_empty());
         let plain = json!({"kind": "APIGroupList", "groups": []}).to_string();
         assert!(matches!(read(plain.as_bytes(), &before), Err(DiscoveryError::NotAggregated)));
     }

@@ -295,7 +295,7 @@ mod tests {
 
     use super::*;
 
-    fn node(name: &str, more: serde_json::Value) -> Node {
+    fn node(name: &str, more: &serde_json::Value) -> Node {
         let mut value = json!({
             "metadata": {"name": name, "labels": {
                 TYPE: "m6i.xlarge", ZONE: "eu-west-1a", "kubernetes.io/hostname": name, "pool": "a",
@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn room_is_kept_by_node_and_equal_nodes_are_grouped() {
-        let nodes = [node("a", json!({})), node("b", json!({})), node("c", json!({}))];
+        let nodes = [node("a", &json!({})), node("b", &json!({})), node("c", &json!({}))];
         let pods = [
             pod("a", "Running", "500m"),
             pod("a", "Pending", "500m"),
@@ -348,8 +348,8 @@ mod tests {
     #[test]
     fn cordoned_and_unready_nodes_are_left_out() {
         let nodes = [
-            node("a", json!({"spec": {"unschedulable": true}})),
-            node("b", json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}})),
+            node("a", &json!({"spec": {"unschedulable": true}})),
+            node("b", &json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}})),
         ];
         assert_eq!(shapes(&nodes, &[]), []);
     }
@@ -357,7 +357,7 @@ mod tests {
     #[test]
     fn tainted_nodes_are_a_shape_of_their_own() {
         let taint = json!({"spec": {"taints": [{"key": "gpu", "effect": "NoSchedule"}]}});
-        let shapes = shapes(&[node("a", json!({})), node("b", taint)], &[]);
+        let shapes = shapes(&[node("a", &json!({})), node("b", &taint)], &[]);
         assert_eq!(shapes.len(), 2);
         assert_eq!(shapes.iter().filter(|it| it.taints.len() == 1).count(), 1);
     }

@@ -19,8 +19,9 @@ pub struct UserKubeconfig {
 impl UserKubeconfig {
     /// Reads a context of the file; the current one if none is named.
     pub fn read(path: &Path, context: Option<&str>) -> Result<Self, ConnectError> {
-        let config = Kubeconfig::read_from(path)
-            .map_err(|error| ConnectError::field("kubeconfig", format!("{}: {error}", path.display())))?;
+        let config = Kubeconfig::read_from(path).map_err(|error| {
+            ConnectError::field("kubeconfig", format!("{}: {error}", path.display()))
+        })?;
         let current = config.current_context.as_deref().filter(|it| !it.is_empty());
         let name = context
             .or(current)
@@ -35,7 +36,10 @@ impl UserKubeconfig {
             .find(|it| it.name == name)
             .and_then(|it| it.context.as_ref())
             .ok_or_else(|| {
-                ConnectError::field("contexts", format!("has no context `{name}`, only: {}", names()))
+                ConnectError::field(
+                    "contexts",
+                    format!("has no context `{name}`, only: {}", names()),
+                )
             })?;
         let mut cluster = config
             .clusters
@@ -55,10 +59,10 @@ impl UserKubeconfig {
                 .ok_or_else(|| ConnectError::field("users", format!("has no user `{user}`")))?,
         };
         inline("cluster.certificate-authority", &mut cluster.certificate_authority, |data| {
-            cluster.certificate_authority_data.get_or_insert(STANDARD.encode(data));
+            cluster.certificate_authority_data.get_or_insert_with(|| STANDARD.encode(data));
         })?;
         inline("user.client-certificate", &mut user.client_certificate, |data| {
-            user.client_certificate_data.get_or_insert(STANDARD.encode(data));
+            user.client_certificate_data.get_or_insert_with(|| STANDARD.encode(data));
         })?;
         inline("user.client-key", &mut user.client_key, |data| {
             user.client_key_data.get_or_insert_with(|| STANDARD.encode(data).into());
@@ -89,7 +93,8 @@ impl UserKubeconfig {
         if let Some(plugin) = &self.user.exec {
             let command = plugin.command.as_deref().unwrap_or_default();
             if !Path::new(command).is_absolute() {
-                let why = format!("`{command}` must be an absolute path to be kept (--keep-credentials)");
+                let why =
+                    format!("`{command}` must be an absolute path to be kept (--keep-credentials)");
                 return Err(ConnectError::field("user.exec.command", why));
             }
         }

@@ -174,7 +174,8 @@ impl Identified {
     pub fn keep(self) -> Result<Joined, JoinError> {
         let kubeconfig = self.user.kept()?;
         let notes = vec![
-            "the given credentials are kept as they are: no guard keeps the hub to what is its own".to_owned(),
+            "the given credentials are kept as they are: no guard keeps the hub to what is its own"
+                .to_owned(),
         ];
         Ok(Joined { kubeconfig, uid: self.uid, version: self.version, notes })
     }

@@ -112,7 +112,9 @@ impl SimulatedMember {
         }
         let store = Arc::new(MemoryStore::new());
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let opened = Shell::open(ShellOptions::new(store, &options.data_dir, listen)).await.map_err(shell)?;
+        let opened = Shell::open(ShellOptions::new(store, &options.data_dir, listen))
+            .await
+            .map_err(shell)?;
         let server_address = opened.address;
         let identity = Identity {
             user: "system:simulated-controllers".to_owned(),
@@ -139,7 +141,8 @@ impl SimulatedMember {
                 }
             }
         }
-        let mut kubeconfig = std::fs::read(&kubeconfig_path).map_err(system("reading its kubeconfig"))?;
+        let mut kubeconfig =
+            std::fs::read(&kubeconfig_path).map_err(system("reading its kubeconfig"))?;
         let relay = if options.disturbable {
             let relay = Relay::start(server_address).await.map_err(system("listening"))?;
             let (server, public) = (server_address.to_string(), relay.address().to_string());
@@ -266,7 +269,10 @@ mod tests {
         let client =
             MemberClient::connect(member.kubeconfig(), &ConnectOptions::default()).await.unwrap();
         let rest = client.rest().clone();
-        assert_eq!(Api::<Node>::all(rest.clone()).list(&ListParams::default()).await.unwrap().items.len(), 2);
+        assert_eq!(
+            Api::<Node>::all(rest.clone()).list(&ListParams::default()).await.unwrap().items.len(),
+            2
+        );
         let deployments = Api::<Deployment>::namespaced(rest.clone(), "default");
         let web = |replicas: i32| {
             json!({
@@ -300,8 +306,10 @@ mod tests {
     async fn a_partitioned_member_is_silent_until_it_heals() {
         let dir = tempfile::tempdir().unwrap();
         let member = start(dir.path(), true).await;
-        let options =
-            ConnectOptions { request_timeout: Duration::from_millis(300), ..ConnectOptions::default() };
+        let options = ConnectOptions {
+            request_timeout: Duration::from_millis(300),
+            ..ConnectOptions::default()
+        };
         let client = MemberClient::connect(member.kubeconfig(), &options).await.unwrap();
         assert!(member.set_partitioned(true));
         let error = client.rest().apiserver_version().await.unwrap_err();

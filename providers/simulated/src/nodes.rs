@@ -50,7 +50,10 @@ pub(crate) fn slots(options: &SimulatedOptions) -> Vec<Slot> {
 }
 
 /// Makes what every cluster has, and the nodes.
-pub(crate) async fn furnish(client: &Client, options: &SimulatedOptions) -> Result<(), kube::Error> {
+pub(crate) async fn furnish(
+    client: &Client,
+    options: &SimulatedOptions,
+) -> Result<(), kube::Error> {
     let namespaces = Api::<Namespace>::all(client.clone());
     for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
         let namespace: Namespace = typed(json!({"metadata": {"name": name}}));
@@ -70,7 +73,10 @@ pub(crate) async fn furnish(client: &Client, options: &SimulatedOptions) -> Resu
             nodes.patch_status(&name, &PatchParams::default(), &Patch::Merge(status)).await
         }
     };
-    stream::iter(names(options).map(node)).buffer_unordered(8).try_for_each(|_| async { Ok(()) }).await
+    stream::iter(names(options).map(node))
+        .buffer_unordered(8)
+        .try_for_each(|_| async { Ok(()) })
+        .await
 }
 
 fn object(name: &str, region: &str, pool: &NodePool) -> Value {

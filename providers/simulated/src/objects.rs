@@ -137,7 +137,8 @@ pub(crate) fn pod_status(wanted: &Wanted, scheduled: bool, over: bool) -> Value 
         (false, false) => "Pending",
     };
     let ready = scheduled && !over && !wanted.never_ready;
-    let condition = |kind: &str, is: bool| json!({"type": kind, "status": if is { "True" } else { "False" }});
+    let condition =
+        |kind: &str, is: bool| json!({"type": kind, "status": if is { "True" } else { "False" }});
     json!({"status": {
         "phase": phase,
         "conditions": [condition("PodScheduled", scheduled), condition("Ready", ready)],
@@ -202,23 +203,23 @@ pub(crate) fn status(wanted: &Wanted, progress: Progress, now: &str) -> Value {
 mod tests {
     use super::*;
 
-    fn wanted(kind: Kind, spec: Value) -> Wanted {
+    fn wanted(kind: Kind, spec: &Value) -> Wanted {
         let object = json!({"metadata": {"name": "web", "namespace": "shop", "generation": 3}, "spec": spec});
         Wanted::of(kind, &object, 5)
     }
 
     #[test]
     fn what_is_left_out_is_one() {
-        assert_eq!(wanted(Kind::Deployment, json!({})).pods, 1);
-        assert_eq!(wanted(Kind::Deployment, json!({"replicas": 0})).pods, 0);
-        assert_eq!(wanted(Kind::DaemonSet, json!({})).pods, 5);
-        assert_eq!(wanted(Kind::Job, json!({"completions": 2, "parallelism": 4})).pods, 2);
-        assert_eq!(wanted(Kind::Job, json!({"suspend": true})).pods, 0);
+        assert_eq!(wanted(Kind::Deployment, &json!({})).pods, 1);
+        assert_eq!(wanted(Kind::Deployment, &json!({"replicas": 0})).pods, 0);
+        assert_eq!(wanted(Kind::DaemonSet, &json!({})).pods, 5);
+        assert_eq!(wanted(Kind::Job, &json!({"completions": 2, "parallelism": 4})).pods, 2);
+        assert_eq!(wanted(Kind::Job, &json!({"suspend": true})).pods, 0);
     }
 
     #[test]
     fn a_deployment_is_available_once_all_its_pods_are_ready() {
-        let web = wanted(Kind::Deployment, json!({"replicas": 2}));
+        let web = wanted(Kind::Deployment, &json!({"replicas": 2}));
         let half = status(&web, Progress { pods: 2, ready: 1, settled: true }, "t");
         assert_eq!(half["status"]["conditions"][0]["status"], "False");
         assert_eq!(half["status"]["observedGeneration"], 3);
@@ -229,8 +230,14 @@ mod tests {
 
     #[test]
     fn a_template_that_changed_gives_its_pods_other_names() {
-        let one = wanted(Kind::Deployment, json!({"template": {"spec": {"containers": [{"image": "a"}]}}}));
-        let two = wanted(Kind::Deployment, json!({"template": {"spec": {"containers": [{"image": "b"}]}}}));
+        let one = wanted(
+            Kind::Deployment,
+            &json!({"template": {"spec": {"containers": [{"image": "a"}]}}}),
+        );
+        let two = wanted(
+            Kind::Deployment,
+            &json!({"template": {"spec": {"containers": [{"image": "b"}]}}}),
+        );
         assert_ne!(one.pod_name(0), two.pod_name(0));
     }
 }

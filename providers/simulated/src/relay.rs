@@ -83,9 +83,10 @@ async fn pass(
     mut network: watch::Receiver<Network>,
 ) {
     let mut bytes = vec![0; 16 * 1024];
-    loop {
-        let Ok(length @ 1..) = from.read(&mut bytes).await else { break };
-        let Ok(latency) = network.wait_for(|it| !it.partitioned).await.map(|it| it.latency) else { break };
+    while let Ok(length @ 1..) = from.read(&mut bytes).await {
+        let Ok(latency) = network.wait_for(|it| !it.partitioned).await.map(|it| it.latency) else {
+            break;
+        };
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
         }
@@ -126,7 +127,8 @@ mod tests {
 
         relay.disturb(Network { partitioned: true, ..Network::default() });
         stream.write_all(b"b").await.unwrap();
-        let silent = tokio::time::timeout(Duration::from_millis(100), stream.read_exact(&mut byte)).await;
+        let silent =
+            tokio::time::timeout(Duration::from_millis(100), stream.read_exact(&mut byte)).await;
         assert!(silent.is_err());
         relay.disturb(Network::default());
         stream.read_exact(&mut byte).await.unwrap();

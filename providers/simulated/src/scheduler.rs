@@ -107,6 +107,10 @@ mod tests {
         release(&mut slots, 0, needs);
         assert_eq!(place_on(&mut slots, 1, needs), None);
         assert_eq!(place(&mut slots, needs), Some(0));
-        assert_eq!(place(&mut slots, Needs::default()), Some(0), "what asks for nothing still fits");
+        assert_eq!(
+            place(&mut slots, Needs::default()),
+            Some(0),
+            "what asks for nothing still fits"
+        );
     }
 }

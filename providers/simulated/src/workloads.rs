@@ -97,7 +97,9 @@ fn observe(client: &Client, kind: Kind) -> impl Stream<Item = (Kind, Change)> + 
     let api = Api::<DynamicObject>::all_with(client.clone(), &resource(kind));
     watcher(api, watcher::Config::default()).default_backoff().filter_map(move |event| {
         let change = match event {
-            Ok(watcher::Event::Apply(it) | watcher::Event::InitApply(it)) => Some(Change::Set(Box::new(it))),
+            Ok(watcher::Event::Apply(it) | watcher::Event::InitApply(it)) => {
+                Some(Change::Set(Box::new(it)))
+            }
             Ok(watcher::Event::Delete(it)) => Some(Change::Gone(Box::new(it))),
             Ok(watcher::Event::Init | watcher::Event::InitDone) => None,
             Err(error) => {
@@ -119,8 +121,11 @@ impl Controllers {
             }
             Change::Gone(object) => {
                 let metadata = object.metadata;
-                let key =
-                    (kind, metadata.namespace.unwrap_or_default(), metadata.name.unwrap_or_default());
+                let key = (
+                    kind,
+                    metadata.namespace.unwrap_or_default(),
+                    metadata.name.unwrap_or_default(),
+                );
                 if let Some(workload) = self.workloads.remove(&key) {
                     let names: Vec<String> = workload.pods.keys().cloned().collect();
                     self.release(workload.pods.values());
@@ -191,8 +196,12 @@ impl Controllers {
         let mut gone: Vec<String> =
             workload.pods.keys().filter(|it| !names.contains(*it)).cloned().collect();
         // One that waits is made again where there is room now: a pod's node cannot be set afterwards but by binding.
-        let waiting: Vec<String> =
-            workload.pods.iter().filter(|(_, it)| it.slot.is_none()).map(|(name, _)| name.clone()).collect();
+        let waiting: Vec<String> = workload
+            .pods
+            .iter()
+            .filter(|(_, it)| it.slot.is_none())
+            .map(|(name, _)| name.clone())
+            .collect();
         let needs = Needs::of(&wanted.template["spec"]);
         let mut released = Vec::new();
         for name in &gone {
@@ -259,7 +268,8 @@ impl Controllers {
         }
         let pods = Api::<Pod>::namespaced(self.client.clone(), &key.1);
         for name in names {
-            let patched = pods.patch_status(&name, &PatchParams::default(), &Patch::Merge(&status)).await;
+            let patched =
+                pods.patch_status(&name, &PatchParams::default(), &Patch::Merge(&status)).await;
             if let Err(error) = patched {
                 tracing::debug!(%error, pod = name, "not finished");
             }
@@ -305,7 +315,8 @@ impl Controllers {
         let now = k8s_openapi::jiff::Timestamp::now();
         let now = now.round(k8s_openapi::jiff::Unit::Second).unwrap_or(now).to_string();
         let status: Value = objects::status(&workload.wanted, progress(pods), &now);
-        let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), &key.1, &resource(key.0));
+        let api =
+            Api::<DynamicObject>::namespaced_with(self.client.clone(), &key.1, &resource(key.0));
         match api.patch_status(&key.2, &PatchParams::default(), &Patch::Merge(&status)).await {
             Ok(_) => true,
             // It is gone: so much the better.

@@ -29,9 +29,8 @@ pub async fn clean_up(client: &MemberClient) -> Result<Vec<String>, JoinError> {
     let namespace = namespaces.get_opt(SYSTEM_NAMESPACE).await.map_err(|error| {
         JoinError::request("reading the namespace archipel-system", client, &error)
     })?;
-    let made_here = namespace.is_some_and(|it| {
-        it.metadata.labels.unwrap_or_default().contains_key(MADE_BY_LABEL)
-    });
+    let made_here = namespace
+        .is_some_and(|it| it.metadata.labels.unwrap_or_default().contains_key(MADE_BY_LABEL));
     if !made_here {
         // Joined with --keep-credentials: there is nothing of ours but the copies.
         return Ok(left);
@@ -54,7 +53,11 @@ pub async fn clean_up(client: &MemberClient) -> Result<Vec<String>, JoinError> {
                 tokio::time::sleep(Duration::from_millis(250)).await;
             }
             Err(error) => {
-                return Err(JoinError::request("removing the namespace archipel-system", client, &error));
+                return Err(JoinError::request(
+                    "removing the namespace archipel-system",
+                    client,
+                    &error,
+                ));
             }
         }
     }

@@ -44,7 +44,7 @@ pub(super) fn account() -> Value {
 /// Whatever a policy can select, kinds of tomorrow included. RBAC knows no exceptions: that none of this reaches what is
 /// not ours, nor any subresource, is what the guard is for. `escalate`, `bind` and `impersonate` are not among the verbs.
 pub(super) fn role() -> Value {
-    cluster_role(json!([{
+    cluster_role(&json!([{
         "apiGroups": ["*"], "resources": ["*"],
         "verbs": ["get", "list", "watch", "create", "update", "patch", "delete"],
     }]))
@@ -66,10 +66,10 @@ pub(super) fn role_without_guard(discovery: &Discovery) -> Value {
         })
         .collect();
     rules.push(json!({"apiGroups": [""], "resources": ["nodes", "pods"], "verbs": ["get", "list", "watch"]}));
-    cluster_role(Value::Array(rules))
+    cluster_role(&Value::Array(rules))
 }
 
-fn cluster_role(rules: Value) -> Value {
+fn cluster_role(rules: &Value) -> Value {
     json!({
         "apiVersion": RBAC, "kind": "ClusterRole",
         "metadata": {"name": MEMBER_SERVICE_ACCOUNT, "labels": labels()},
@@ -202,7 +202,9 @@ mod tests {
 
     #[test]
     fn the_literals_are_of_their_types() {
-        use k8s_openapi::api::{admissionregistration::v1 as admission, core::v1 as core, rbac::v1 as rbac};
+        use k8s_openapi::api::{
+            admissionregistration::v1 as admission, core::v1 as core, rbac::v1 as rbac,
+        };
         let _: core::Namespace = typed(namespace());
         let _: core::ServiceAccount = typed(account());
         let _: rbac::ClusterRole = typed(role());
