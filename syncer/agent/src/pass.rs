@@ -133,7 +133,12 @@ impl Session {
         let target = Target { client: self.client.rest(), resource, key };
         let mut lingering = {
             let slots = self.slots.lock();
-            slots.get(key).is_some_and(|it| it.outcome == Outcome::Held(Hold::Terminating))
+            slots.get(key).is_some_and(|it| {
+                matches!(
+                    it.outcome,
+                    Outcome::Held(Hold::Terminating | Hold::Foreign | Hold::OtherHub)
+                )
+            })
         };
         for _ in 0..ROUNDS {
             let (released, standing) = {
@@ -171,7 +176,7 @@ impl Session {
                 }
                 Step::Nothing => return Ok(Outcome::Synced(generation)),
                 // One without our label is in no watch: who waits for its end has to look.
-                Step::Hold(Hold::Terminating) if lingering => {
+                Step::Hold(Hold::Terminating | Hold::Foreign | Hold::OtherHub) if lingering => {
                     lingering = false;
                     self.look(&target).await
                 }
@@ -354,7 +359,7 @@ impl Session {
         let replicas = if released {
             ReplicasOf::Released
         } else {
-            ReplicasOf::of(placed.replicas, placement.spec.divided, &key.gvk.kind)
+            ReplicasOf::of(&placement.spec, &self.cluster, &key.gvk.kind)
         };
         let template = &placement.spec.template.uid;
         self.shared.renders.render(key, template, &revision, &cluster.facts, replicas).map(Some)

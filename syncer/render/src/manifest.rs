@@ -3,6 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use federation_types::{
     names::{COPY_OF_ANNOTATION, MANAGED_LABEL, ObjectKey, REVISION_ANNOTATION},
+    placement::{PlacedCluster, PlacementSpec},
     revision::NamedRule,
     selector::ClusterFacts,
 };
@@ -39,21 +40,28 @@ pub enum ReplicasOf {
     Content,
     /// So many in this cluster.
     Set(i64),
-    /// A share of a Job's work: of its completions where they are stated, else of its parallelism.
-    Share(i64),
+    /// A share of a Job's parallelism, and its completions in proportion: `before` is what the clusters ahead of this one
+    /// hold and `total` what all hold, so that the completions of all add up.
+    Share { count: i64, before: i64, total: i64 },
     /// Nothing: another manager in the member owns them (RULES 4.5).
     Released,
 }
 
 impl ReplicasOf {
-    /// For a Placement's cluster.
-    pub fn of(replicas: Option<i64>, divided: bool, kind: &str) -> Self {
-        match replicas {
-            None => Self::Content,
-            Some(_) if kind == "Job" && !divided => Self::Content,
-            Some(count) if kind == "Job" => Self::Share(count),
-            Some(count) => Self::Set(count),
+    /// For a cluster of a Placement.
+    pub fn of(placement: &PlacementSpec, cluster: &str, kind: &str) -> Self {
+        let placed = placement.clusters.iter().find(|it| it.name == cluster);
+        let Some(count) = placed.and_then(|it| it.replicas) else { return Self::Content };
+        if kind != "Job" {
+            return Self::Set(count);
         }
+        if !placement.divided {
+            return Self::Content;
+        }
+        let share = |it: &PlacedCluster| it.replicas.unwrap_or(0);
+        let ahead = placement.clusters.iter().take_while(|it| it.name != cluster);
+        let total = placement.clusters.iter().map(share).sum();
+        Self::Share { count, before: ahead.map(share).sum(), total }
     }
 }
 
@@ -126,14 +134,13 @@ fn replicas(object: &mut Value, replicas: ReplicasOf) {
         ReplicasOf::Set(count) => drop(spec.insert("replicas".to_owned(), json!(count))),
         ReplicasOf::Released if scalable => drop(spec.remove("replicas")),
         ReplicasOf::Released => (),
-        ReplicasOf::Share(count) => {
-            if spec.contains_key("completions") {
-                spec.insert("completions".to_owned(), json!(count));
-                let parallel = spec.get("parallelism").and_then(Value::as_i64).unwrap_or(1);
-                spec.insert("parallelism".to_owned(), json!(parallel.min(count.max(1))));
-            } else {
-                spec.insert("parallelism".to_owned(), json!(count));
+        ReplicasOf::Share { count, before, total } => {
+            let completions = spec.get("completions").and_then(Value::as_i64);
+            if let Some(completions) = completions.filter(|_| total > 0) {
+                let until = |share: i64| completions.saturating_mul(share) / total;
+                spec.insert("completions".to_owned(), json!(until(before + count) - until(before)));
             }
+            spec.insert("parallelism".to_owned(), json!(count));
         }
     }
 }
@@ -248,17 +255,29 @@ mod tests {
     }
 
     #[test]
-    fn a_divided_job_gets_a_share_of_its_work() {
-        let job = |spec: Value| {
-            let content = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}, "spec": spec});
-            rendered(&content, ReplicasOf::of(Some(3), true, "Job")).object["spec"].clone()
+    fn a_divided_job_gets_its_share_and_the_completions_of_all_add_up() {
+        let placement = |divided: bool| PlacementSpec {
+            divided,
+            clusters: [("a", 3), ("b", 2), ("c", 2)]
+                .map(|(name, replicas)| PlacedCluster {
+                    name: name.into(),
+                    replicas: Some(replicas),
+                    ..PlacedCluster::default()
+                })
+                .to_vec(),
+            ..PlacementSpec::default()
         };
-        assert_eq!(job(json!({"parallelism": 6})), json!({"parallelism": 3}));
-        assert_eq!(
-            job(json!({"parallelism": 4, "completions": 12})),
-            json!({"parallelism": 3, "completions": 3})
-        );
-        assert_eq!(ReplicasOf::of(Some(3), false, "Job"), ReplicasOf::Content);
+        let job = |spec: &Value, cluster: &str| {
+            let content = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}, "spec": spec});
+            let replicas = ReplicasOf::of(&placement(true), cluster, "Job");
+            rendered(&content, replicas).object["spec"].clone()
+        };
+        assert_eq!(job(&json!({"parallelism": 7}), "b"), json!({"parallelism": 2}));
+        let counted = json!({"parallelism": 7, "completions": 10});
+        let shares = ["a", "b", "c"].map(|it| job(&counted, it)["completions"].as_i64());
+        assert_eq!(shares, [Some(4), Some(3), Some(3)]);
+        assert_eq!(ReplicasOf::of(&placement(false), "a", "Job"), ReplicasOf::Content);
+        assert_eq!(ReplicasOf::of(&placement(false), "a", "Deployment"), ReplicasOf::Set(3));
     }
 
     #[test]
