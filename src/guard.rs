@@ -13,7 +13,11 @@ use federation_types::{
     policy::{ClusterPlacementPolicySpec, PlacementPolicySpec},
     validate::{self, Problem},
 };
-use placement_controller::{Controller, guard::{is_component, unreadable}, index::Index};
+use placement_controller::{
+    Controller,
+    guard::{is_component, unreadable},
+    index::Index,
+};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -39,7 +43,9 @@ impl Admission for Guard {
             (Operation::Delete, _, Some(old)) => self.judge_delete(request, old),
             (Operation::Create, Some(object), _) => self.judge_write(request, object, true),
             (Operation::Update, Some(object), _) => self.judge_write(request, object, false),
-            (Operation::Create | Operation::Update | Operation::Delete, ..) => Verdict::Allow(Vec::new()),
+            (Operation::Create | Operation::Update | Operation::Delete, ..) => {
+                Verdict::Allow(Vec::new())
+            }
         }
     }
 }
@@ -70,12 +76,17 @@ impl Guard {
             "OverridePolicy" | "ClusterOverridePolicy" => {
                 checked(&spec, |spec: &OverridePolicySpec| validate::override_policy(spec))
             }
-            "MemberCluster" => checked(&spec, |spec: &MemberClusterSpec| validate::member_cluster(spec)),
-            "ChangeBudget" => checked(&spec, |spec: &ChangeBudgetSpec| validate::change_budget(spec)),
+            "MemberCluster" => {
+                checked(&spec, |spec: &MemberClusterSpec| validate::member_cluster(spec))
+            }
+            "ChangeBudget" => {
+                checked(&spec, |spec: &ChangeBudgetSpec| validate::change_budget(spec))
+            }
             _ => Vec::new(),
         };
         if !problems.is_empty() {
-            let errors = problems.into_iter().map(|it| FieldError { field: it.field, message: it.message });
+            let errors =
+                problems.into_iter().map(|it| FieldError { field: it.field, message: it.message });
             return Verdict::Invalid(errors.collect());
         }
         let warnings = match request.kind {

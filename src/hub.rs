@@ -53,9 +53,9 @@ impl Hub {
     async fn config(&self) -> Result<Config, Failure> {
         match &self.hub_kubeconfig {
             Some(path) => read(path).await,
-            None => Config::infer()
-                .await
-                .map_err(|error| HubError::Nowhere { source: kube::Error::InferConfig(error) }.into()),
+            None => Config::infer().await.map_err(|error| {
+                HubError::Nowhere { source: kube::Error::InferConfig(error) }.into()
+            }),
         }
     }
 }

@@ -16,6 +16,10 @@ mod status;
 mod version;
 mod why;
 
+// Objects are many small allocations made on one thread and freed on another, which is what this allocator is for.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Many clusters, one map: a control plane that places Kubernetes objects on many clusters.
 #[derive(Debug, Parser)]
 #[command(name = "archipel", version, propagate_version = true)]

@@ -1,5 +1,9 @@
 //! What commands print: tables, JSON, YAML, and errors with their causes.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to a person at a terminal")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command talks to a person at a terminal"
+)]
 
 use clap::ValueEnum;
 use serde::Serialize;

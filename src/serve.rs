@@ -184,14 +184,16 @@ impl Hub {
         tasks.spawn(async move { Ok(controller.run(placement, sample_book()).await?) });
         let allowed_exec: Vec<String> =
             options.allowed_exec.iter().map(|it| it.display().to_string()).collect();
-        let connect = ConnectOptions { allowed_exec: allowed_exec.clone(), ..ConnectOptions::default() };
+        let connect =
+            ConnectOptions { allowed_exec: allowed_exec.clone(), ..ConnectOptions::default() };
         let syncer = SyncerContext::new(syncer, hub_uid, connect);
         tasks.spawn(async move {
             syncer_agent::run(syncer).await;
             Ok(())
         });
         tasks.spawn(async move {
-            providers_controller::run(providers, providers_controller::Options { allowed_exec }).await;
+            providers_controller::run(providers, providers_controller::Options { allowed_exec })
+                .await;
             Ok(())
         });
         Ok(Self { url, closing, tasks })
@@ -221,7 +223,8 @@ const SEALED: [&str; 3] =
     ["/core/secrets/", "/archipel.dev/revisions/", "/archipel.dev/clusterrevisions/"];
 
 fn open(dir: &Path, key_file: Option<PathBuf>) -> Result<RedbStore, Failure> {
-    std::fs::create_dir_all(dir).map_err(|error| format!("cannot make {}: {error}", dir.display()))?;
+    std::fs::create_dir_all(dir)
+        .map_err(|error| format!("cannot make {}: {error}", dir.display()))?;
     let encryption = Encryption::Prefixes { prefixes: SEALED.map(str::to_owned).into(), key_file };
     Ok(RedbStore::open(dir, &encryption)?)
 }
@@ -236,9 +239,10 @@ fn explanation(controller: Arc<Controller>, server: Arc<OnceLock<Arc<Server>>>) 
             let controller = Arc::clone(&controller);
             let server = Arc::clone(&server);
             Box::pin(async move {
-                let spec: ExplanationSpec =
-                    serde_json::from_value(review["spec"].clone()).map_err(|error| {
-                        ReviewError::Invalid { field: "spec".to_owned(), message: error.to_string() }
+                let spec: ExplanationSpec = serde_json::from_value(review["spec"].clone())
+                    .map_err(|error| ReviewError::Invalid {
+                        field: "spec".to_owned(),
+                        message: error.to_string(),
                     })?;
                 let server = server.get().ok_or_else(|| {
                     ReviewError::Unavailable("the hub is still starting".to_owned())

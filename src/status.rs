@@ -61,7 +61,9 @@ impl Status {
         let settled = templates.iter().filter(|it| it.state == "Ready").count();
         output::line(format_args!("templates: {settled} of {} ready\n", templates.len()));
         if templates.is_empty() {
-            output::line("nothing is placed yet: apply a PlacementPolicy and an object that it selects");
+            output::line(
+                "nothing is placed yet: apply a PlacementPolicy and an object that it selects",
+            );
             return Ok(());
         }
         let wide = self.output == Format::Wide;
@@ -110,7 +112,13 @@ async fn report(client: &Client, namespace: Option<&str>) -> Result<Report, Fail
         .list(&all)
         .await?
         .into_iter()
-        .map(|it| line(it.namespace().unwrap_or_default(), &it.spec, &it.status.clone().unwrap_or_default()))
+        .map(|it| {
+            line(
+                it.namespace().unwrap_or_default(),
+                &it.spec,
+                &it.status.clone().unwrap_or_default(),
+            )
+        })
         .collect();
     if namespace.is_none() {
         let cluster_placements = Api::<ClusterPlacement>::all(client.clone()).list(&all).await?;

@@ -10,7 +10,10 @@ pub(crate) struct Version {}
 impl Version {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         output::line(format_args!("archipel {}", env!("CARGO_PKG_VERSION")));
-        output::line(format_args!("serves Kubernetes {}", federation_server::app::VersionInfo::default().git_version));
+        output::line(format_args!(
+            "serves Kubernetes {}",
+            federation_server::app::VersionInfo::default().git_version
+        ));
         Ok(())
     }
 }

@@ -100,12 +100,24 @@ async fn find_kind(client: &Client, word: &str) -> Result<(ApiResource, bool), F
     let discovery = Discovery::new(client.clone()).run_aggregated().await?;
     let word = word.to_lowercase();
     let short = [
-        ("deploy", "deployments"), ("sts", "statefulsets"), ("ds", "daemonsets"), ("svc", "services"),
-        ("cm", "configmaps"), ("sa", "serviceaccounts"), ("ing", "ingresses"), ("po", "pods"),
-        ("ns", "namespaces"), ("cj", "cronjobs"), ("pvc", "persistentvolumeclaims"), ("rs", "replicasets"),
-        ("hpa", "horizontalpodautoscalers"), ("pdb", "poddisruptionbudgets"), ("netpol", "networkpolicies"),
+        ("deploy", "deployments"),
+        ("sts", "statefulsets"),
+        ("ds", "daemonsets"),
+        ("svc", "services"),
+        ("cm", "configmaps"),
+        ("sa", "serviceaccounts"),
+        ("ing", "ingresses"),
+        ("po", "pods"),
+        ("ns", "namespaces"),
+        ("cj", "cronjobs"),
+        ("pvc", "persistentvolumeclaims"),
+        ("rs", "replicasets"),
+        ("hpa", "horizontalpodautoscalers"),
+        ("pdb", "poddisruptionbudgets"),
+        ("netpol", "networkpolicies"),
     ];
-    let full = short.iter().find(|(short, _)| *short == word).map_or(word.as_str(), |(_, full)| full);
+    let full =
+        short.iter().find(|(short, _)| *short == word).map_or(word.as_str(), |(_, full)| full);
     let (plural, group) = full.split_once('.').unwrap_or((full, ""));
     for api_group in discovery.groups() {
         for (resource, capabilities) in api_group.recommended_resources() {

@@ -9,8 +9,14 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     match name.as_str() {
         "engine" => {
             let mut command = run::cargo(&[
-                "run", "--release", "--quiet", "--package", "placement-engine", "--example",
-                "bench_engine", "--",
+                "run",
+                "--release",
+                "--quiet",
+                "--package",
+                "placement-engine",
+                "--example",
+                "bench_engine",
+                "--",
             ])?;
             command.args(rest);
             run::wait(command)
@@ -19,7 +25,15 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
             let hub = run::build_hub(true)?;
             let binaries = members::ensure()?;
             let mut command = run::cargo(&[
-                "run", "--release", "--quiet", "--package", "federation-tests", "--bin", "bench", "--", name,
+                "run",
+                "--release",
+                "--quiet",
+                "--package",
+                "federation-tests",
+                "--bin",
+                "bench",
+                "--",
+                name,
             ])?;
             command
                 .env("ARCHIPEL_BINARY", hub)

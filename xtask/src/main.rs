@@ -1,5 +1,9 @@
 //! The project's tasks: `cargo xtask demo | test | tidy | bench NAME | members | codegen`.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a task talks to a person at a terminal")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a task talks to a person at a terminal"
+)]
 
 mod bench;
 mod codegen;

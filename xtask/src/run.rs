@@ -19,7 +19,11 @@ pub(crate) fn target_dir() -> Result<PathBuf, String> {
     let cache = match (env::var_os("XDG_CACHE_HOME"), env::var_os("HOME")) {
         (Some(cache), _) if !cache.is_empty() => PathBuf::from(cache),
         (_, Some(home)) => Path::new(&home).join(".cache"),
-        (_, None) => return Err("neither XDG_CACHE_HOME nor HOME is set: where may builds be kept?".to_owned()),
+        (_, None) => {
+            return Err(
+                "neither XDG_CACHE_HOME nor HOME is set: where may builds be kept?".to_owned()
+            );
+        }
     };
     Ok(cache.join("archipel").join("target"))
 }

@@ -31,15 +31,29 @@ const ARROWS: &[(&str, &[&str])] = &[
 const ROOTS: &[&str] = &["archipel", "federation-tests"];
 
 /// Crates without I/O, clock and chance, and what may not be in their tree.
-const PURE: &[&str] = &["federation-types", "federation-schema", "placement-engine", "syncer-render"];
+const PURE: &[&str] =
+    &["federation-types", "federation-schema", "placement-engine", "syncer-render"];
 const IMPURE: &[&str] = &["tokio", "kube", "kube-client", "hyper", "rand", "tracing"];
 
 /// One TLS provider, one HTTP stack.
 const BANNED: &[&str] = &["ring", "openssl-sys", "native-tls"];
 
 const LICENSES: &[&str] = &[
-    "0BSD", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0",
-    "CC0-1.0", "CDLA-Permissive-2.0", "ISC", "MIT", "MIT-0", "OpenSSL", "Unicode-3.0", "Unlicense", "Zlib",
+    "0BSD",
+    "Apache-2.0",
+    "Apache-2.0 WITH LLVM-exception",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "BSL-1.0",
+    "CC0-1.0",
+    "CDLA-Permissive-2.0",
+    "ISC",
+    "MIT",
+    "MIT-0",
+    "OpenSSL",
+    "Unicode-3.0",
+    "Unlicense",
+    "Zlib",
 ];
 
 /// Lines that a file may have, its tests left out.
@@ -63,8 +77,18 @@ pub(crate) fn run() -> Result<(), String> {
 
 /// The names in a crate's tree of normal dependencies, itself left out.
 fn tree(package: &str) -> Result<BTreeSet<String>, String> {
-    let arguments =
-        ["tree", "--quiet", "--package", package, "--edges", "normal", "--prefix", "none", "--format", "{p}"];
+    let arguments = [
+        "tree",
+        "--quiet",
+        "--package",
+        package,
+        "--edges",
+        "normal",
+        "--prefix",
+        "none",
+        "--format",
+        "{p}",
+    ];
     let text = run::output(run::cargo(&arguments)?)?;
     Ok(text
         .lines()
@@ -87,30 +111,37 @@ fn arrows(problems: &mut Vec<String>) -> Result<(), String> {
             continue;
         }
         let Some((_, allowed)) = ARROWS.iter().find(|(it, _)| *it == name) else {
-            problems.push(format!("crate `{name}` has no line in ARROWS: say what it may depend on"));
+            problems
+                .push(format!("crate `{name}` has no line in ARROWS: say what it may depend on"));
             continue;
         };
         for dependency in package["dependencies"].as_array().into_iter().flatten() {
             let own = dependency["path"].is_string() && dependency["kind"].is_null();
             let target = dependency["name"].as_str().unwrap_or_default();
             if own && !allowed.contains(&target) {
-                problems.push(format!("`{name}` depends on `{target}`: not an arrow of the design"));
+                problems
+                    .push(format!("`{name}` depends on `{target}`: not an arrow of the design"));
             }
         }
         let tree = tree(name)?;
         if PURE.contains(&name) {
             for banned in IMPURE.iter().filter(|it| tree.contains(**it)) {
-                problems.push(format!("pure crate `{name}` has `{banned}` in its tree: move the shell out of it"));
+                problems.push(format!(
+                    "pure crate `{name}` has `{banned}` in its tree: move the shell out of it"
+                ));
             }
         }
     }
     for root in ROOTS.iter().filter(|it| **it == "archipel") {
         let tree = tree(root)?;
         for banned in BANNED.iter().filter(|it| tree.contains(**it)) {
-            problems.push(format!("`{banned}` is in the tree of `{root}`: aws-lc-rs is the one TLS provider"));
+            problems.push(format!(
+                "`{banned}` is in the tree of `{root}`: aws-lc-rs is the one TLS provider"
+            ));
         }
         if tree.iter().any(|it| it.starts_with("hyper@0.")) {
-            problems.push(format!("hyper 0.14 is in the tree of `{root}`: use what builds on hyper 1"));
+            problems
+                .push(format!("hyper 0.14 is in the tree of `{root}`: use what builds on hyper 1"));
         }
     }
     Ok(())
@@ -146,11 +177,13 @@ fn manifests(problems: &mut Vec<String>) -> Result<(), String> {
             continue;
         }
         for line in text.lines() {
-            let inline = line.contains("version = \"") || line.split_once(" = \"").is_some_and(|(_, v)| {
-                v.starts_with(|c: char| c.is_ascii_digit())
-            });
+            let inline = line.contains("version = \"")
+                || line
+                    .split_once(" = \"")
+                    .is_some_and(|(_, v)| v.starts_with(|c: char| c.is_ascii_digit()));
             if inline {
-                problems.push(format!("{name}: `{line}`: versions stand in the root manifest only"));
+                problems
+                    .push(format!("{name}: `{line}`: versions stand in the root manifest only"));
             }
         }
     }
@@ -161,22 +194,29 @@ fn sources(problems: &mut Vec<String>) -> Result<(), String> {
     for file in files(&run::root(), ".rs")? {
         let text = fs::read_to_string(&file).map_err(|error| error.to_string())?;
         let name = file.strip_prefix(run::root()).unwrap_or(&file).display().to_string();
-        let is_test = name.ends_with("/tests.rs") || name.contains("/tests/") || name.starts_with("tests/");
+        let is_test =
+            name.ends_with("/tests.rs") || name.contains("/tests/") || name.starts_with("tests/");
         // `tests.rs` is the tests of the module beside it, which says what it is for.
         if !text.starts_with("//!") && !name.ends_with("/tests.rs") {
-            problems.push(format!("{name}: begins without `//!`: say what the module is responsible for"));
+            problems.push(format!(
+                "{name}: begins without `//!`: say what the module is responsible for"
+            ));
         }
         // The contract suite of the stores is tests through and through.
         let is_test = is_test || name.ends_with("storage/src/contract.rs");
         let code = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or_default();
         let lines = code.lines().count();
         if lines > LINES && !is_test {
-            problems.push(format!("{name}: {lines} lines without tests, more than {LINES}: look for the seam"));
+            problems.push(format!(
+                "{name}: {lines} lines without tests, more than {LINES}: look for the seam"
+            ));
         }
         if name == "xtask/src/tidy.rs" {
             continue;
         }
-        for banned in ["#[ignore", "#[should_panic", "todo!(", "unimplemented!(", "FIXME", "#[allow("] {
+        for banned in
+            ["#[ignore", "#[should_panic", "todo!(", "unimplemented!(", "FIXME", "#[allow("]
+        {
             if text.contains(banned) {
                 problems.push(format!("{name}: has `{banned}`"));
             }

@@ -107,11 +107,8 @@ pub fn placement_name(gvk: &Gvk, name: &str) -> String {
     let builtin =
         !gvk.group.contains('.') || gvk.group.ends_with(".k8s.io") || gvk.group == "k8s.io";
     let kind = gvk.kind.to_lowercase();
-    let full = if builtin {
-        format!("{kind}-{name}")
-    } else {
-        format!("{kind}.{}-{name}", gvk.group)
-    };
+    let full =
+        if builtin { format!("{kind}-{name}") } else { format!("{kind}.{}-{name}", gvk.group) };
     // RBAC names may hold `:` and capitals, which the name of a Placement may not.
     let plain = full.len() <= 253
         && full.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b));

@@ -11,7 +11,9 @@ use crate::{condition::Condition, policy::Sync};
 ///
 /// Nothing reaches a member that does not stand here: a cluster in `clusters` gets a copy, a cluster in `removing`
 /// loses it, and any other cluster is left alone, whatever it holds (RULES 1.1, 1.2).
-#[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema,
+)]
 #[kube(
     group = "archipel.dev",
     version = "v1alpha1",
@@ -76,7 +78,9 @@ pub struct Outcome {
 }
 
 /// The same for a cluster-scoped template.
-#[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema,
+)]
 #[kube(
     group = "archipel.dev",
     version = "v1alpha1",
@@ -111,7 +115,9 @@ pub struct TemplateRef {
     pub generation: i64,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub struct PolicyRef {
     pub kind: String,
     pub name: String,

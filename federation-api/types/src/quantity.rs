@@ -56,7 +56,11 @@ pub fn millis(text: &str) -> Option<i128> {
 /// rounded up.
 pub fn units(resource: &str, text: &str) -> Option<i64> {
     let millis = millis(text)?;
-    let value = if resource == "cpu" { millis } else { millis.div_euclid(1000) + i128::from(millis.rem_euclid(1000) > 0) };
+    let value = if resource == "cpu" {
+        millis
+    } else {
+        millis.div_euclid(1000) + i128::from(millis.rem_euclid(1000) > 0)
+    };
     i64::try_from(value).ok()
 }
 
@@ -66,7 +70,8 @@ mod tests {
 
     #[test]
     fn quantities_are_read_exactly() {
-        let check = |text: &str, expected: Option<i128>| assert_eq!(millis(text), expected, "{text}");
+        let check =
+            |text: &str, expected: Option<i128>| assert_eq!(millis(text), expected, "{text}");
         check("1500m", Some(1_500));
         check("2", Some(2_000));
         check("0.5", Some(500));

@@ -35,6 +35,8 @@ pub mod placed {
     pub const BUDGET: &str = "ChangeBudgetSpent";
     pub const OVER_COST: &str = "OverCostBudget";
     pub const FLEET_DARK: &str = "FleetDark";
+    /// A StatefulSet or a Job would move, which takes an approved Plan (RULES 3.4).
+    pub const NEEDS_APPROVAL: &str = "NeedsApproval";
     pub const INVALID: &str = "Invalid";
 }
 

@@ -88,7 +88,10 @@ pub fn override_policy(spec: &OverridePolicySpec) -> Vec<Problem> {
             }
             for locked in ["/apiVersion", "/kind", "/metadata/name", "/metadata/namespace"] {
                 if operation.path == locked || operation.path.is_empty() {
-                    check.forbidden(&format!("{field}.path"), "an override does not change what an object is");
+                    check.forbidden(
+                        &format!("{field}.path"),
+                        "an override does not change what an object is",
+                    );
                     break;
                 }
             }
@@ -96,7 +99,10 @@ pub fn override_policy(spec: &OverridePolicySpec) -> Vec<Problem> {
             match operation.op {
                 Add | Replace | Test => {
                     if operation.value.is_none() {
-                        check.required(&format!("{field}.value"), "add, replace and test take a value");
+                        check.required(
+                            &format!("{field}.value"),
+                            "add, replace and test take a value",
+                        );
                     }
                 }
                 Move | Copy => {
@@ -151,7 +157,8 @@ fn policy(spec: &PlacementPolicySpec, check: &mut Check<'_>) {
     }
     for (at, toleration) in spec.tolerations.iter().enumerate() {
         if toleration.key.is_empty() && toleration.operator == TolerationOperator::Equal {
-            check.required(&format!("spec.tolerations[{at}].key"), "only Exists goes without a key");
+            check
+                .required(&format!("spec.tolerations[{at}].key"), "only Exists goes without a key");
         }
         if !toleration.value.is_empty() && toleration.operator == TolerationOperator::Exists {
             check.forbidden(&format!("spec.tolerations[{at}].value"), "Exists takes no value");
@@ -202,7 +209,10 @@ fn selectors(selectors: &[TemplateSelector], check: &mut Check<'_>) {
         }
         let own = selector.api_version.split_once('/').map_or("", |(group, _)| group);
         if own == crate::names::GROUP || own.ends_with(&format!(".{}", crate::names::GROUP)) {
-            check.forbidden(&format!("{field}.apiVersion"), "kinds of archipel.dev are never templates");
+            check.forbidden(
+                &format!("{field}.apiVersion"),
+                "kinds of archipel.dev are never templates",
+            );
         }
         label_selector(&format!("{field}.labelSelector"), &selector.label_selector, check);
         let secrets = own.is_empty() && selector.kind == "Secret";
@@ -216,7 +226,8 @@ fn cluster_selector(field: &str, selector: &ClusterSelector, check: &mut Check<'
     label_selector(&format!("{field}.labelSelector"), &selector.label_selector, check);
     for name in &selector.names {
         if selector.exclude.contains(name) {
-            check.forbidden(&format!("{field}.exclude"), &format!("{name:?} is named and excluded"));
+            check
+                .forbidden(&format!("{field}.exclude"), &format!("{name:?} is named and excluded"));
         }
     }
 }
@@ -244,7 +255,10 @@ fn spread(rules: &[Spread], replicas: &Replicas, check: &mut Check<'_>) {
     for (at, rule) in rules.iter().enumerate() {
         let field = format!("spec.spread[{at}]");
         if rule.topology_key.is_empty() {
-            check.required(&format!("{field}.topologyKey"), "cluster, zone, region, provider or a label");
+            check.required(
+                &format!("{field}.topologyKey"),
+                "cluster, zone, region, provider or a label",
+            );
         }
         if !keys.insert(&rule.topology_key) {
             let message = format!("Duplicate value: {:?}", rule.topology_key);
@@ -256,7 +270,11 @@ fn spread(rules: &[Spread], replicas: &Replicas, check: &mut Check<'_>) {
         if let (Some(min), Some(max)) = (rule.min, rule.max)
             && min > max
         {
-            check.invalid(&format!("{field}.min"), min, &format!("must not be more than max ({max})"));
+            check.invalid(
+                &format!("{field}.min"),
+                min,
+                &format!("must not be more than max ({max})"),
+            );
         }
         if rule.max_skew == Some(0) {
             check.invalid(&format!("{field}.maxSkew"), 0, "must be at least 1");
@@ -306,7 +324,11 @@ fn dollars(field: &str, text: &str, check: &mut Check<'_>) {
     match Money::parse_usd(text) {
         Some(amount) if amount >= Money::ZERO => (),
         Some(_) | None => {
-            check.invalid(field, format!("{text:?}"), "must be dollars as a decimal number, such as \"600\"");
+            check.invalid(
+                field,
+                format!("{text:?}"),
+                "must be dollars as a decimal number, such as \"600\"",
+            );
         }
     }
 }
@@ -347,7 +369,8 @@ mod tests {
     fn fields(spec: serde_json::Value) -> Vec<String> {
         let mut spec = spec;
         if spec.get("selectors").is_none() {
-            spec["selectors"] = serde_json::json!([{"apiVersion": "apps/v1", "kind": "Deployment"}]);
+            spec["selectors"] =
+                serde_json::json!([{"apiVersion": "apps/v1", "kind": "Deployment"}]);
         }
         let spec = serde_json::from_value(spec).unwrap();
         placement_policy(&spec).into_iter().map(|it| it.field).collect()
@@ -379,7 +402,10 @@ mod tests {
             &["spec.affinities[0].clusters.exclude"],
         );
         check(serde_json::json!({"failover": {"after": "5 minutes"}}), &["spec.failover.after"]);
-        check(serde_json::json!({"budget": {"maxMonthlyUsd": "lots"}}), &["spec.budget.maxMonthlyUsd"]);
+        check(
+            serde_json::json!({"budget": {"maxMonthlyUsd": "lots"}}),
+            &["spec.budget.maxMonthlyUsd"],
+        );
     }
 
     #[test]
