@@ -38,8 +38,8 @@ pub(crate) struct Snapshot {
     pub(crate) reports: roll_up::Reports,
     pub(crate) written: PlacementStatus,
     pub(crate) template: Option<Value>,
-    /// Some copy was not looked at since the start: the template's numbers would be wrong.
-    pub(crate) incomplete: bool,
+    /// Clusters whose copies were not looked at since the start: with them the template's numbers would be wrong.
+    pub(crate) seeded: Vec<String>,
     pub(crate) known_before: bool,
 }
 
@@ -158,7 +158,7 @@ impl Board {
                 reports: BTreeMap::new(),
                 written: PlacementStatus::default(),
                 template: None,
-                incomplete: false,
+                seeded: Vec::new(),
                 known_before: false,
             },
             Some(entry) => Snapshot {
@@ -169,7 +169,12 @@ impl Board {
                     .collect(),
                 written: entry.written.clone(),
                 template: entry.template.clone(),
-                incomplete: entry.reports.values().any(|it| it.seeded),
+                seeded: entry
+                    .reports
+                    .iter()
+                    .filter(|(_, it)| it.seeded)
+                    .map(|(name, _)| name.clone())
+                    .collect(),
                 known_before: entry.known_before,
             },
         }

@@ -28,6 +28,8 @@ use crate::{
 /// Kinds of the hub that must be known before any member is touched.
 const WATCHES: usize = 8;
 
+const NOT_LISTED: &str = "the cluster is not in the inventory";
+
 #[derive(Deserialize)]
 struct Object<S> {
     metadata: Meta,
@@ -67,6 +69,10 @@ pub(crate) async fn watch_hub(shared: &Arc<Shared>) {
             shared.index.read().placements().map(|it| Arc::clone(&it.key)).collect();
         for key in entries {
             shared.board.touch(&key);
+        }
+        let strangers = shared.index.read().strangers();
+        for cluster in strangers {
+            shared.darken(&cluster, NOT_LISTED);
         }
         member::align(shared);
     };
@@ -268,7 +274,7 @@ fn cluster(
         }
         Change::Gone { name, .. } => {
             shared.index.write().clusters.remove(name);
-            shared.darken(name, "the cluster is not in the inventory");
+            shared.darken(name, NOT_LISTED);
         }
     }
     if started {

@@ -3,7 +3,7 @@
 //! Changing it says whose passes are due; nothing else starts one.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -110,6 +110,12 @@ impl Index {
             .collect()
     }
 
+    /// Clusters that Placements name and the inventory does not.
+    pub(crate) fn strangers(&self) -> BTreeSet<String> {
+        let named = self.placements.values().flat_map(|it| it.clusters());
+        named.filter(|it| !self.clusters.contains_key(*it)).map(str::to_owned).collect()
+    }
+
     pub(crate) fn revision(&self, key: &ObjectKey, hash: &str) -> Option<Arc<RevisionEntry>> {
         let name = format!("{}-{hash}", placement_name(&key.gvk, &key.name));
         self.revisions.get(&(key.namespace.clone(), name)).cloned()
@@ -184,7 +190,7 @@ impl Index {
         true
     }
 
-    fn sets_of(&self, facts: &ClusterFacts) -> std::collections::BTreeSet<String> {
+    fn sets_of(&self, facts: &ClusterFacts) -> BTreeSet<String> {
         self.sets
             .iter()
             .filter(|(_, set)| {

@@ -50,7 +50,10 @@ async fn write_status(shared: &Shared, key: &Key) -> Result<(), kube::Error> {
         shared.metrics.wrote_status();
         shared.board.wrote(key, status);
     }
-    if snapshot.incomplete || placement.spec.clusters.is_empty() {
+    let is_known = |name: &String| !snapshot.seeded.contains(name);
+    if placement.spec.clusters.is_empty()
+        || !placement.spec.clusters.iter().all(|it| is_known(&it.name))
+    {
         return Ok(());
     }
     write_template(shared, key, &placement, snapshot, &now).await

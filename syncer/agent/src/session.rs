@@ -284,7 +284,7 @@ impl Session {
                 follow::Seen::Broken(error) => match error.code() {
                     Some(401) => session.end(),
                     // Its copies are no longer seen, and must not count as gone.
-                    Some(code @ (403 | 404 | 405)) => {
+                    Some(code @ 403..=405) => {
                         let reason = if code == 403 { copy::REFUSED } else { copy::KIND_MISSING };
                         let state = KindState::Denied(reason, format!("{gvk}: {error}"));
                         session.kinds.lock().insert(gvk.clone(), state);
