@@ -173,12 +173,22 @@ pub(super) async fn a_foreign_object_is_reported_and_left_alone(fleet: &mut Flee
     assert_eq!(after["metadata"]["resourceVersion"], before["metadata"]["resourceVersion"], "not touched");
     let status = fleet.hub.archipel_ok(&["status", "-n", "foreign"]).await;
     assert!(status.contains("gke-1"), "{status}");
-    // Its owner lets us have it.
+    // Its owner lets us have it, and the policy asks for it: the guard on the member wants the one, the syncer the other.
     on.ok(["annotate", "cm/shared", "-n", "foreign", "archipel.dev/adopt=true"]).await;
+    kubectl.apply(&settings_policy("foreign", "shared", "  sync: {conflict: Adopt}")).await;
     fleet
         .member_shows("gke-1", "our content", &["cm", "shared", "-n", "foreign"], |it| seen(it["data"]["key"] == "ours", it))
         .await;
     fleet.placed("foreign", "configmap-shared", "eks-1 gke-1 prem-1").await;
+    // One that goes away makes room.
+    on.apply(&settings("foreign", "brief", "theirs")).await;
+    kubectl.apply(&settings_policy("foreign", "brief", "  sync: {conflict: Fail}")).await;
+    kubectl.apply(&settings("foreign", "brief", "ours")).await;
+    let brief = ["placement", "configmap-brief", "-n", "foreign"];
+    fleet.shows("the second conflict", &brief, |it| copy_is(it, "gke-1", "Conflict")).await;
+    on.ok(["delete", "cm/brief", "-n", "foreign"]).await;
+    fleet.placed("foreign", "configmap-brief", "eks-1 gke-1 prem-1").await;
+    kubectl.ok(["delete", "cm/brief", "-n", "foreign", "--timeout=60s"]).await;
     // Deleted in the hub, the copies go; the namespace that we did not make stays.
     kubectl.ok(["delete", "cm/shared", "-n", "foreign", "--timeout=60s"]).await;
     fleet.leaves("gke-1", &["cm", "shared", "-n", "foreign"]).await;
