@@ -2,9 +2,12 @@
 //!
 //! The server knows no policies and the placement controller no HTTP; this is the seam between them.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use federation_server::hooks::{Admission, AdmissionRequest, FieldError, Operation, Verdict};
+use federation_server::{
+    authz::{Rbac, may_federate},
+    hooks::{Admission, AdmissionRequest, FieldError, Operation, Verdict},
+};
 use federation_types::{
     budget::ChangeBudgetSpec,
     cluster::MemberClusterSpec,
@@ -18,13 +21,19 @@ use placement_controller::{
     guard::{is_component, unreadable},
     index::Index,
 };
+use placement_engine::expression::Expression;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+
+/// The group of Roles and their bindings.
+const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// Judges writes by the controller's index.
 #[derive(Debug)]
 pub(crate) struct Guard {
     pub(crate) controller: Arc<Controller>,
+    /// Set once the server is open; until then nobody but the hub itself writes.
+    pub(crate) rbac: Arc<OnceLock<Arc<Rbac>>>,
 }
 
 impl Admission for Guard {
@@ -52,8 +61,14 @@ impl Admission for Guard {
 
 impl Guard {
     fn judge_write(&self, request: &AdmissionRequest<'_>, object: &Value, create: bool) -> Verdict {
-        let own = request.api_version.split_once('/').is_some_and(|(group, _)| group == GROUP);
-        if !own {
+        let group = request.api_version.split_once('/').map_or("", |(group, _)| group);
+        if group != GROUP {
+            if group == RBAC
+                && self.controller.index().claims(request.api_version, request.kind, object)
+                && let Some(refusal) = self.refuse_to_federate(request, request.resource)
+            {
+                return Verdict::Forbid(refusal);
+            }
             let warning = if create {
                 self.controller.index().unclaimed(request.api_version, request.kind, object)
             } else {
@@ -61,7 +76,17 @@ impl Guard {
             };
             return Verdict::Allow(warning.into_iter().collect());
         }
+        if is_component(&request.identity.user) {
+            return Verdict::Allow(Vec::new());
+        }
         let spec = object.get("spec").cloned().unwrap_or_default();
+        for kind in selected_rbac_kinds(&spec) {
+            // The plural of every kind of this group is its lower case and an s.
+            let resource = format!("{}s", kind.to_lowercase());
+            if let Some(refusal) = self.refuse_to_federate(request, &resource) {
+                return Verdict::Forbid(refusal);
+            }
+        }
         let problems = match request.kind {
             "PlacementPolicy" => checked(&spec, |spec: &PlacementPolicySpec| {
                 let mut problems = validate::placement_policy(spec);
@@ -74,7 +99,11 @@ impl Guard {
                 problems
             }),
             "OverridePolicy" | "ClusterOverridePolicy" => {
-                checked(&spec, |spec: &OverridePolicySpec| validate::override_policy(spec))
+                checked(&spec, |spec: &OverridePolicySpec| {
+                    let mut problems = validate::override_policy(spec);
+                    problems.extend(unreadable_overrides(spec));
+                    problems
+                })
             }
             "MemberCluster" => {
                 checked(&spec, |spec: &MemberClusterSpec| validate::member_cluster(spec))
@@ -101,6 +130,18 @@ impl Guard {
         Verdict::Allow(warnings)
     }
 
+    /// Rights are copied to members only by someone who may do that (RULES 2.3).
+    fn refuse_to_federate(&self, request: &AdmissionRequest<'_>, resource: &str) -> Option<String> {
+        let allowed = is_component(&request.identity.user)
+            || self.rbac.get().is_some_and(|rbac| {
+                let namespace = request.namespace.unwrap_or_default();
+                may_federate(&**rbac, request.identity, resource, namespace, request.name)
+            });
+        (!allowed).then(|| {
+            format!("{resource} are copied to member clusters by a policy: that needs the verb \"federate\" on {resource}")
+        })
+    }
+
     fn judge_delete(&self, request: &AdmissionRequest<'_>, old: &Value) -> Verdict {
         let wide = matches!(request.resource, "namespaces" | "customresourcedefinitions")
             || (request.resource == "memberclusters" && request.api_version == API_VERSION);
@@ -117,6 +158,28 @@ impl Guard {
             )),
         }
     }
+}
+
+/// The kinds of RBAC that a policy selects.
+fn selected_rbac_kinds(spec: &Value) -> impl Iterator<Item = &str> {
+    spec["selectors"].as_array().into_iter().flatten().filter_map(|selector| {
+        let group = selector["apiVersion"].as_str()?.split_once('/')?.0;
+        if group == RBAC { selector["kind"].as_str() } else { None }
+    })
+}
+
+/// Expressions of an override policy that cannot be read, by field.
+fn unreadable_overrides(spec: &OverridePolicySpec) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (at, rule) in spec.rules.iter().enumerate() {
+        for (n, text) in rule.clusters.expressions.iter().enumerate() {
+            if let Err(why) = Expression::parse(text) {
+                let field = format!("spec.rules[{at}].clusters.expressions[{n}]");
+                problems.push(Problem { field, message: format!("Invalid value: {text:?}: {why}") });
+            }
+        }
+    }
+    problems
 }
 
 /// The problems of a spec; one that does not read is a problem at the field that serde names.

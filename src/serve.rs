@@ -24,6 +24,7 @@ use federation_types::{
 };
 use kube::{Api, Client, api::DynamicObject, core::GroupVersionKind};
 use placement_controller::Controller;
+use placement_engine::expression::Expression;
 use providers_core::{ConnectOptions, prices::sample_book};
 use serde_json::Value;
 use syncer_agent::SyncerContext;
@@ -156,11 +157,14 @@ impl Hub {
         let mut shell = ShellOptions::new(store, &options.data_dir, options.listen);
         shell.tls_names = options.tls_names;
         shell.embedded = federation_types::crds::all();
-        shell.admission = vec![Arc::new(Guard { controller: Arc::clone(&controller) })];
+        let rbac = Arc::new(OnceLock::new());
+        let guard = Guard { controller: Arc::clone(&controller), rbac: Arc::clone(&rbac) };
+        shell.admission = vec![Arc::new(guard)];
         let opened = Arc::new(OnceLock::new());
         shell.reviews = vec![explanation(Arc::clone(&controller), Arc::clone(&opened))];
         let shell = Shell::open(shell).await?;
         drop(opened.set(Arc::clone(&shell.server)));
+        drop(rbac.set(Arc::clone(&shell.rbac)));
         let url = shell.url();
         let hub_uid = shell.hub_uid();
         let ca_certificate = shell.ca_certificate();
@@ -186,7 +190,8 @@ impl Hub {
             options.allowed_exec.iter().map(|it| it.display().to_string()).collect();
         let connect =
             ConnectOptions { allowed_exec: allowed_exec.clone(), ..ConnectOptions::default() };
-        let syncer = SyncerContext::new(syncer, hub_uid, connect);
+        let mut syncer = SyncerContext::new(syncer, hub_uid, connect);
+        syncer.evaluate = Some(Arc::new(|text, facts| Expression::parse(text)?.holds_for(facts)));
         tasks.spawn(async move {
             syncer_agent::run(syncer).await;
             Ok(())

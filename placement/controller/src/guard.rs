@@ -50,6 +50,18 @@ impl Index {
         Some(format!("{key} is claimed by no placement policy: it stays on the hub"))
     }
 
+    /// Whether some policy claims the object.
+    pub fn claims(&self, api_version: &str, kind: &str, object: &Value) -> bool {
+        let gvk = Gvk::new(api_version, kind);
+        let namespace = object["metadata"]["namespace"].as_str().unwrap_or("");
+        let name = object["metadata"]["name"].as_str().unwrap_or("");
+        let key = template_key(&gvk, namespace, name);
+        let labels: BTreeMap<String, String> =
+            serde_json::from_value(object["metadata"]["labels"].clone()).unwrap_or_default();
+        let facts = Facts { key: &key, labels: &labels, secret_type: "" };
+        claim(&facts, self.policies.values()).winner.is_some()
+    }
+
     /// How far the deletion of a Namespace, a CustomResourceDefinition or a MemberCluster would reach; `None` where it
     /// takes no copy with it, or is asked for by annotation.
     pub fn wide_delete(&self, resource: &str, old: &Value) -> Option<Reach> {

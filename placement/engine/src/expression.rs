@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use cel::{Context, Env, Program, Value};
+use federation_types::selector::ClusterFacts;
 use serde::Serialize;
 
 use crate::{
@@ -56,6 +57,21 @@ impl Expression {
             Ok(other) => Err(format!("yields {}, not true or false", other.type_of())),
             Err(error) => Err(error.to_string()),
         }
+    }
+
+    /// Whether it is true of a cluster of which only the told facts are known, as the selectors of overrides are asked:
+    /// `cluster.minor`, `version` and `properties` are not among them.
+    pub fn holds_for(&self, facts: &ClusterFacts) -> Result<bool, String> {
+        let view = Facts {
+            name: &facts.name,
+            provider: &facts.provider,
+            region: &facts.region,
+            zones: &facts.zones,
+            jurisdiction: &facts.jurisdiction,
+            labels: &facts.labels,
+        };
+        let cluster = cel::to_value(view).expect("text and maps of it are values");
+        self.evaluate(&Arc::new(Env::stdlib()), &cluster)
     }
 
     /// For people: what the expression gave on a cluster.
@@ -116,6 +132,16 @@ struct View<'a> {
     properties: &'a BTreeMap<String, String>,
 }
 
+#[derive(Serialize)]
+struct Facts<'a> {
+    name: &'a str,
+    provider: &'a str,
+    region: &'a str,
+    zones: &'a [String],
+    jurisdiction: &'a str,
+    labels: &'a BTreeMap<String, String>,
+}
+
 fn value(cluster: &Cluster) -> Value {
     let view = View {
         name: &cluster.name,
@@ -134,6 +160,16 @@ fn value(cluster: &Cluster) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_override_asks_for_told_facts_only() {
+        let labels = [("tier".to_owned(), "prod".to_owned())].into();
+        let facts = ClusterFacts { provider: "eks".into(), labels, ..ClusterFacts::default() };
+        let holds = |text: &str| Expression::parse(text).unwrap().holds_for(&facts);
+        assert_eq!(holds("cluster.provider == 'eks' && cluster.labels.tier == 'prod'"), Ok(true));
+        assert_eq!(holds("cluster.provider == 'gke'"), Ok(false));
+        assert!(holds("cluster.minor >= 34").is_err());
+    }
     use crate::{fleet::ClusterInput, price::PriceIndex};
 
     fn fleet() -> Fleet {
