@@ -74,12 +74,13 @@ impl Leave {
             )
             .into());
         }
-        if drain {
-            taint(&members, &member).await?;
-        }
+        // Said before the taint drives the copies away: a copy that is to stay must not be deleted.
         if orphan {
             let annotation = json!({"metadata": {"annotations": {LEAVE_ANNOTATION: LEAVE_ORPHAN}}});
             members.patch(name, &PatchParams::default(), &Patch::Merge(annotation)).await?;
+        }
+        if drain || orphan {
+            taint(&members, name).await?;
         }
         if !forget {
             let waiting = emptied(&hub, name);
@@ -113,7 +114,8 @@ impl Leave {
 }
 
 /// Drives away whatever does not tolerate leaving clusters: nothing does unless it says so.
-async fn taint(members: &Api<MemberCluster>, member: &MemberCluster) -> Result<(), Failure> {
+async fn taint(members: &Api<MemberCluster>, name: &str) -> Result<(), Failure> {
+    let member = members.get(name).await?;
     let mut taints = member.spec.taints.clone();
     if taints.iter().any(|it| it.key == DRAINING_TAINT) {
         return Ok(());
@@ -123,7 +125,6 @@ async fn taint(members: &Api<MemberCluster>, member: &MemberCluster) -> Result<(
         value: String::new(),
         effect: TaintEffect::NoExecute,
     });
-    let name = member.metadata.name.as_deref().unwrap_or_default();
     // Taints are a list: another writer's change in between must not be lost.
     let patch = json!({
         "metadata": {"resourceVersion": member.metadata.resource_version},
