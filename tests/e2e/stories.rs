@@ -80,6 +80,7 @@ async fn stories_on_three_real_members() {
         syncing::an_idle_fleet_writes_nothing,
         syncing::a_frozen_member_converges_when_it_returns,
         causes::failover_makes_new_copies_and_removes_none_in_the_dark,
+        syncing::nothing_of_what_was_deleted_stays_behind,
         causes::a_cluster_leaves_drained,
     );
     println!("e2e: members={} kube={version} stories={played}", fleet.members.len());

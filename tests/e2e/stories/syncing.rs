@@ -93,13 +93,15 @@ spec:
     let args = ["placement", "deployment-web", "-n", "override"];
     let failing = fleet
         .shows("the patch that does not fit", &args, |it| {
+            // The others go on.
+            copy_is(it, "gke-1", "Ready")?;
+            copy_is(it, "eks-1", "Ready")?;
             let copy = copy(it, "prem-1").cloned().unwrap_or_default();
             seen(copy["reason"] == "RenderFailed", &it["status"])
         })
         .await;
     let message = copy(&failing, "prem-1").unwrap()["message"].as_str().unwrap_or_default();
     assert!(message.contains("third") && message.contains("/spec/nothing/there"), "{message}");
-    copy_is(&failing, "gke-1", "Ready").unwrap();
     fleet.end("override").await;
 }
 
@@ -193,7 +195,6 @@ pub(super) async fn a_foreign_object_is_reported_and_left_alone(fleet: &mut Flee
     kubectl.ok(["delete", "cm/shared", "-n", "foreign", "--timeout=60s"]).await;
     fleet.leaves("gke-1", &["cm", "shared", "-n", "foreign"]).await;
     fleet.end("foreign").await;
-    fleet.leaves("eks-1", &["namespace", "foreign"]).await;
     assert!(get(&on, &["namespace", "foreign"]).await.is_some_and(|it| it["metadata"]["deletionTimestamp"].is_null()));
     on.ok(["delete", "namespace", "foreign", "--wait=false"]).await;
 }
@@ -311,6 +312,21 @@ pub(super) async fn namespaces_come_with_their_first_copy(fleet: &mut Fleet) {
     assert_eq!(kept["metadata"]["deletionTimestamp"], Value::Null);
     assert!(get(&fleet.on("eks-1"), &["cm", "theirs", "-n", "tenants"]).await.is_some());
     fleet.on("eks-1").ok(["delete", "namespace", "tenants", "--wait=false"]).await;
+}
+
+/// After all the other stories: what their namespaces held is gone from the members too.
+pub(super) async fn nothing_of_what_was_deleted_stays_behind(fleet: &mut Fleet) {
+    wait::until("no copy without a template", Duration::from_secs(90), async || {
+        let listed = fleet.hub.archipel_ok(&["orphans", "list", "-o", "json"]).await;
+        let orphans: Vec<Value> = serde_json::from_str(&listed).unwrap();
+        // Copies of namespaces are orphaned (RULES 3.4).
+        let left: Vec<&Value> = orphans
+            .iter()
+            .filter(|it| it["object"].as_str().is_none_or(|it| !it.starts_with("Namespace ")))
+            .collect();
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+    })
+    .await;
 }
 
 /// The store's revision as a list shows it.
