@@ -13,13 +13,7 @@ use crate::{clock, context::Context};
 pub(crate) async fn write(context: &Context) {
     let changed: Vec<(String, ChangeBudgetStatus)> = {
         let mut index = context.index.lock();
-        let copies = index.copies;
-        let waiting = index
-            .placements
-            .values()
-            .map(|it| it.spec.clusters.iter().filter(|it| !it.leaving.is_empty()).count())
-            .sum::<usize>();
-        let waiting = i64::try_from(waiting).unwrap_or(i64::MAX);
+        let (copies, waiting) = (index.copies, index.leaving);
         index
             .budgets
             .iter_mut()

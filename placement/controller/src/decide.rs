@@ -4,28 +4,27 @@
 use std::collections::BTreeSet;
 
 use federation_types::{
-    names::{COPIES_FINALIZER, ObjectKey, placement_name},
+    names::{COPIES_FINALIZER, ObjectKey},
     placement::{Outcome, PlacementSpec, TemplateRef},
-    policy::{OnDelete, PlacementPolicySpec},
-    reason::placed as reason,
+    policy::Purge,
+    reason::{cause, placed as reason},
     revision::RevisionSpec,
-    validate::seconds,
 };
-use placement_engine::{self as engine, Decision, Fleet, Previous, PreviousCluster, Rule};
+use placement_engine::{
+    self as engine, Decision, Fleet, Previous, PreviousCluster, Rule, workload::KindClass,
+};
 
 use crate::{
+    claim::Policy,
     clock,
     gate::{self, Asking, Hold},
-    index::{Index, Placed, Template, is_ready},
-    snapshot::{PATIENCE, Snapshot, Snapshots, dark_for, presume},
-    transition::{self, Draft, Standing, Target, Trigger},
+    index::{Index, Placed, Template},
+    members::{is_ready, patience},
+    snapshot::{Snapshot, Snapshots},
+    transition::{self, Copies, Draft, Target, Trigger},
+    upkeep::{knows_revision, on_delete, revision_names, stale_revisions, standing, upkeep},
     write::Write,
 };
-
-/// Revisions that are kept beside those still released (RULES 1.6).
-const KEPT_REVISIONS: usize = 10;
-/// The annotation on a MemberCluster that says how it leaves.
-pub(crate) const LEAVE_ANNOTATION: &str = "archipel.dev/leave";
 
 /// What a pass came to.
 #[derive(Debug, Default)]
@@ -34,65 +33,102 @@ pub(crate) struct Pass {
     pub(crate) events: Vec<Event>,
     /// Names of revisions that nothing needs any more.
     pub(crate) stale_revisions: Vec<String>,
+    /// Removals that the gate let pass and counted.
+    pub(crate) counted: i64,
+    /// Why removals wait.
+    pub(crate) hold: Option<Hold>,
+}
+
+impl Pass {
+    fn write(write: Option<Write>) -> Self {
+        Self { write, ..Self::default() }
+    }
 }
 
 /// Something worth telling people.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Event {
     pub(crate) reason: &'static str,
     pub(crate) message: String,
 }
 
-/// Looks at one template.
-pub(crate) fn pass(index: &mut Index, snapshots: &mut Snapshots, key: &ObjectKey) -> Pass {
+/// What the gate made of the removals that asked it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Gated {
+    counted: i64,
+    hold: Option<Hold>,
+}
+
+/// Looks at one template. `now` is in seconds since the epoch.
+pub(crate) fn pass(index: &mut Index, snapshots: &mut Snapshots, key: &ObjectKey, now: i64) -> Pass {
+    index.over_budget.remove(key);
     let template = index.templates.get(key).cloned();
     let placed = index.placements.get(key).cloned();
-    match (template, placed) {
+    let pass = match (template, placed) {
         (None, None) => Pass::default(),
         (None, Some(placed)) => {
             let kind = (key.gvk.group.clone(), key.gvk.kind.clone());
             // Only a complete list shows that a template was deleted. A kind that is no longer served, a list that has
             // not arrived: what runs stays (RULES 1.2).
             if index.kinds.get(&kind).is_some_and(|it| it.synced) {
-                part(index, key, &placed, None)
+                part(index, key, &placed, None, now)
             } else {
-                Pass::default()
+                let spec = upkeep(index, &placed, now);
+                Pass::write((spec != placed.spec).then(|| just(spec)))
             }
         }
         (Some(template), Some(placed)) if template.deleting => {
-            part(index, key, &placed, Some(&template))
+            part(index, key, &placed, Some(&template), now)
         }
         (Some(template), None) if template.deleting => release(&template),
-        (Some(template), placed) => decide(index, snapshots, key, &template, placed.as_deref()),
+        (Some(template), placed) => {
+            decide(index, snapshots, key, &template, placed.as_deref(), now)
+        }
+    };
+    if pass.hold == Some(Hold::BudgetSpent) {
+        index.over_budget.insert(key.clone());
     }
+    pass
+}
+
+/// A Placement and nothing beside it.
+fn just(spec: PlacementSpec) -> Write {
+    Write::Place { spec: Box::new(spec), revision: None, finalizer: false }
+}
+
+fn has_finalizer(template: &Template) -> bool {
+    template.finalizers.iter().any(|it| it == COPIES_FINALIZER)
 }
 
 /// The finalizer goes when there is nothing left to wait for.
 fn release(template: &Template) -> Pass {
-    let ours = template.finalizers.iter().any(|it| it == COPIES_FINALIZER);
-    Pass { write: ours.then_some(Write::Release), ..Pass::default() }
+    Pass::write(has_finalizer(template).then_some(Write::Release))
 }
 
 /// A template is being deleted, or is gone: its copies go, within the budget (RULES 1.2, 4.3).
-fn part(index: &mut Index, key: &ObjectKey, placed: &Placed, template: Option<&Template>) -> Pass {
-    let standing = standing(index, &placed.spec);
-    let mut draft = transition::farewell(&placed.spec, &standing);
-    drop(standing);
-    draft.bury(&confirmed(index, placed));
-    let (spec, _) = settle(index, key, placed, draft, placed.spec.clone());
-    let reachable_left = spec.clusters.iter().any(|it| index.clusters.contains_key(&it.name))
-        || spec.removing.iter().any(|it| index.clusters.get(&it.name).is_some_and(|it| is_ready(it)));
-    let release = template.is_some_and(|it| it.finalizers.iter().any(|it| it == COPIES_FINALIZER));
-    if spec.clusters.is_empty() && spec.removing.is_empty() {
-        let revisions = revision_names(index, key);
-        return Pass { write: Some(Write::Forget { revisions, release }), ..Pass::default() };
-    }
-    if spec != placed.spec {
-        let write = Write::Place { spec: Box::new(spec), revision: None, finalizer: false };
-        return Pass { write: Some(write), ..Pass::default() };
-    }
-    // Only clusters that do not answer are left: the Placement stays as their tombstone, and the template may go.
-    Pass { write: (release && !reachable_left).then_some(Write::Release), ..Pass::default() }
+fn part(
+    index: &mut Index,
+    key: &ObjectKey,
+    placed: &Placed,
+    template: Option<&Template>,
+    now: i64,
+) -> Pass {
+    let previous = upkeep(index, placed, now);
+    let draft = transition::farewell(&previous, &standing(index, &previous));
+    let (spec, gated) = settle(index, key, draft, previous, now);
+    let release = template.is_some_and(has_finalizer);
+    let write = if spec.clusters.is_empty() && spec.removing.is_empty() {
+        Some(Write::Forget { revisions: revision_names(index, key), release })
+    } else if spec != placed.spec {
+        Some(just(spec))
+    } else {
+        let answers = |name: &str| index.clusters.get(name).is_some_and(|it| is_ready(it));
+        let reachable_left = spec.clusters.iter().any(|it| index.clusters.contains_key(&it.name))
+            || spec.removing.iter().any(|it| answers(&it.name));
+        // Only clusters that do not answer are left: the Placement stays as their tombstone, and the template may go.
+        (release && !reachable_left).then_some(Write::Release)
+    };
+    Pass { write, counted: gated.counted, hold: gated.hold, ..Pass::default() }
 }
 
 fn decide(
@@ -101,12 +137,13 @@ fn decide(
     key: &ObjectKey,
     template: &Template,
     placed: Option<&Placed>,
+    now: i64,
 ) -> Pass {
+    let previous = placed.map(|it| upkeep(index, it, now)).unwrap_or_default();
     let claim = index.claim(key, template);
     let Some(winner) = claim.winner.clone() else {
-        return unclaimed(index, key, placed, template);
+        return unclaimed(index, key, placed, previous, template);
     };
-    let previous = placed.map(|it| it.spec.clone()).unwrap_or_default();
     let mut spec = PlacementSpec {
         template: TemplateRef {
             api_version: template.api_version.clone(),
@@ -119,16 +156,17 @@ fn decide(
         sync: winner.spec.sync.clone(),
         ..previous.clone()
     };
-    let rules = index.override_rules(key, template);
-    let content = serde_json::from_str(&template.content).unwrap_or_default();
-    let revision = RevisionSpec {
-        template: spec.template.clone(),
-        hash: syncer_render::revision::content_hash(&content, &rules),
-        content,
-        overrides: rules,
+    // What is not decided anew keeps the generation that it was decided for.
+    let undecided = |outcome: Outcome| {
+        let template = match placed {
+            Some(_) => previous.template.clone(),
+            None => spec.template.clone(),
+        };
+        PlacementSpec { template, outcome, policy_ref: spec.policy_ref.clone(), ..previous.clone() }
     };
     if winner.spec.suspend {
-        spec.outcome = outcome("Unknown", reason::SUSPENDED, format!("{} is suspended", winner.title()));
+        let message = format!("{} is suspended", winner.title());
+        let spec = undecided(outcome("Unknown", reason::SUSPENDED, message));
         return place(index, key, placed, template, spec, None);
     }
     let compiled = snapshots.policy(&claim, &winner);
@@ -137,24 +175,50 @@ fn decide(
         Err(problems) => {
             let texts: Vec<String> =
                 problems.iter().map(|it| format!("{}: {}", it.field, it.message)).collect();
-            spec.outcome = outcome("False", reason::INVALID, texts.join("; "));
+            let spec = undecided(outcome("False", reason::INVALID, texts.join("; ")));
             return place(index, key, placed, template, spec, None);
         }
     };
-    if presume(index) == gate::Fleet::CutOff {
-        // Nothing changes while the hub presumes that it is itself cut off (RULES 1.4).
-        return Pass::default();
+    if index.presumed() == gate::Fleet::CutOff {
+        // Nothing is decided while the hub presumes that it is itself cut off (RULES 1.4).
+        index.held_back.insert(key.clone());
+        let tidied = placed.is_some_and(|it| it.spec != previous);
+        return Pass::write(tidied.then(|| just(previous)));
     }
-    let snapshot = snapshots.get(index, patience(&winner.spec));
-    let engine_previous = still_meant(&previous);
+    let revision = revision(index, key, template, &spec.template);
+    let snapshot = snapshots.get(index, patience(&winner.spec), now);
     let Snapshot { fleet, room } = &mut *snapshot;
-    let decision = engine::place(fleet, room, &template.workload, compiled, &engine_previous);
+    let meant = still_meant(&previous);
+    // What may turn out to need an approval must not take room that it then does not use.
+    let before = (is_bound(template) && !meant.clusters.is_empty()).then(|| room.clone());
+    let decision = engine::place(fleet, room, &template.workload, compiled, &meant);
     spec.divided = decision.divided;
     spec.outcome = describe(&decision);
-    if !matches!(decision.outcome, engine::Outcome::Placed | engine::Outcome::Partial { .. }) {
-        // Nothing could be decided: running copies stay, and so do their replicas; what they run follows the template.
-        for cluster in &mut spec.clusters {
+    let decided = matches!(decision.outcome, engine::Outcome::Placed | engine::Outcome::Partial { .. });
+    let lost = index.lost(patience(&winner.spec), now);
+    let unfenced = winner.spec.failover.as_ref().is_some_and(|it| it.unfenced.is_some());
+    let may_leave = |name: &str| unfenced && lost.contains(name);
+    let approval = if decided {
+        wants_approval(&decision, fleet, template, &previous, &may_leave)
+    } else {
+        None
+    };
+    if let Some(message) = &approval {
+        spec.outcome = outcome("False", reason::NEEDS_APPROVAL, message.clone());
+        spec.divided = previous.divided;
+        if let Some(before) = before {
+            *room = before;
+        }
+    }
+    if !decided || approval.is_some() {
+        // Running copies stay where they are; what they run follows the template.
+        let alone = !spec.divided && meant.clusters.len() == 1;
+        for cluster in spec.clusters.iter_mut().filter(|it| it.leaving.is_empty()) {
             cluster.revision.clone_from(&revision.hash);
+            let own = fleet.id(&cluster.name);
+            let same = decision.clusters.iter().find(|it| !decided && Some(it.cluster) == own);
+            let all = template.workload.replicas.filter(|_| approval.is_some() && alone);
+            cluster.replicas = same.and_then(|it| it.replicas).or(all).or(cluster.replicas);
         }
         return place(index, key, placed, template, spec, Some(revision));
     }
@@ -167,43 +231,108 @@ fn decide(
             .collect(),
         revision: revision.hash.clone(),
     };
-    let because = |name: &str| trigger(&decision, fleet, index, name);
-    let empty = Vec::new();
-    let copies = placed.map_or(&empty, |it| &it.status.clusters);
-    let drafted =
-        transition::draft(&previous, copies, &target, &because, &standing(index, &previous));
-    let Some(placed) = placed else {
-        spec.clusters = drafted.clusters;
-        return place(index, key, None, template, spec, Some(revision));
+    let shrinks = decision.replicas() < meant.clusters.iter().filter_map(|it| it.replicas).sum();
+    let because = |name: &str| match lost.contains(name) {
+        true => Trigger::Failover,
+        false => trigger(&decision, fleet, name, shrinks),
     };
-    let mut drafted = drafted;
-    drafted.bury(&confirmed(index, placed));
-    let (spec, _) = settle(index, key, placed, drafted, spec);
-    place(index, key, Some(placed), template, spec, Some(revision))
+    let copies = placed.map_or_else(Copies::default, |it| Copies::of(&it.status));
+    let mut draft =
+        transition::draft(&previous, copies, &target, &because, &standing(index, &previous));
+    if never_purges(&winner) {
+        draft.asking.retain(|(_, it)| it != cause::FAILOVER);
+    }
+    let (spec, gated) = settle(index, key, draft, spec, now);
+    let pass = place(index, key, placed, template, spec, Some(revision));
+    Pass { counted: gated.counted, hold: gated.hold, ..pass }
+}
+
+/// What is released: the template's content with the overrides that match it.
+fn revision(
+    index: &Index,
+    key: &ObjectKey,
+    template: &Template,
+    reference: &TemplateRef,
+) -> RevisionSpec {
+    let overrides = index.override_rules(key, template);
+    let content = serde_json::from_str(&template.content).unwrap_or_default();
+    RevisionSpec {
+        template: reference.clone(),
+        hash: syncer_render::revision::content_hash(&content, &overrides),
+        content,
+        overrides,
+    }
+}
+
+/// A StatefulSet or a Job leaves a cluster only by an approved Plan: two of it at once may do harm, and its data stays
+/// behind (RULES 3.4). Says what would have moved. `may_leave`: the clusters that are lost, where the policy allows to
+/// fail over unfenced (RULES 3.5); one that is forgotten is no longer among the previous ones.
+fn wants_approval(
+    decision: &Decision,
+    fleet: &Fleet,
+    template: &Template,
+    previous: &PlacementSpec,
+    may_leave: &dyn Fn(&str) -> bool,
+) -> Option<String> {
+    if !is_bound(template) {
+        return None;
+    }
+    let before = |name: &str| previous.clusters.iter().find(|it| it.name == name && it.leaving.is_empty());
+    let gains: Vec<&str> = decision
+        .clusters
+        .iter()
+        .filter(|it| before(fleet.name(it.cluster)).is_none_or(|old| it.replicas > old.replicas))
+        .map(|it| fleet.name(it.cluster))
+        .collect();
+    let loses: Vec<&str> = previous
+        .clusters
+        .iter()
+        .filter(|it| it.leaving.is_empty())
+        .filter(|it| {
+            let Some(id) = fleet.id(&it.name) else { return false };
+            !may_leave(&it.name) && !decision.clusters.iter().any(|now| now.cluster == id)
+        })
+        .map(|it| it.name.as_str())
+        .collect();
+    (!gains.is_empty() && !loses.is_empty()).then(|| {
+        let (from, to) = (loses.join(", "), gains.join(", "));
+        format!("it would move from {from} to {to}, which it does by an approved plan only; it stays")
+    })
+}
+
+/// Kinds that are bound to where they are.
+fn is_bound(template: &Template) -> bool {
+    matches!(template.workload.class, KindClass::StatefulSet | KindClass::Job)
+}
+
+fn never_purges(policy: &Policy) -> bool {
+    policy.spec.failover.as_ref().is_some_and(|it| it.purge == Some(Purge::Never))
 }
 
 /// No policy claims the template: what runs stays, until it is claimed again or deleted (RULES 1.2).
-fn unclaimed(index: &Index, key: &ObjectKey, placed: Option<&Placed>, template: &Template) -> Pass {
+fn unclaimed(
+    index: &Index,
+    key: &ObjectKey,
+    placed: Option<&Placed>,
+    previous: PlacementSpec,
+    template: &Template,
+) -> Pass {
     let Some(placed) = placed else { return release(template) };
-    if !placed.holds_copies() {
-        let revisions = revision_names(index, key);
-        let release = template.finalizers.iter().any(|it| it == COPIES_FINALIZER);
-        return Pass { write: Some(Write::Forget { revisions, release }), ..Pass::default() };
+    if previous.clusters.is_empty() && previous.removing.is_empty() {
+        let (revisions, release) = (revision_names(index, key), has_finalizer(template));
+        return Pass::write(Some(Write::Forget { revisions, release }));
     }
-    let mut spec = placed.spec.clone();
-    spec.policy_ref = None;
+    let mut spec = PlacementSpec { policy_ref: None, ..previous };
     spec.outcome = outcome(
         "Unknown",
         reason::POLICY_GONE,
         "no policy claims it any more; its copies stay until one does, or it is deleted".to_owned(),
     );
-    let gone = confirmed(index, placed);
-    spec.removing.retain(|it| !gone.contains(&it.name));
     if spec == placed.spec {
         return Pass::default();
     }
-    let write = Write::Place { spec: Box::new(spec), revision: None, finalizer: false };
-    Pass { write: Some(write), ..Pass::default() }
+    let events = events(Some(placed), &spec);
+    Pass { write: Some(just(spec)), events, ..Pass::default() }
 }
 
 /// Writes the Placement if it differs from what stands.
@@ -215,63 +344,79 @@ fn place(
     spec: PlacementSpec,
     revision: Option<RevisionSpec>,
 ) -> Pass {
-    let mut pass = Pass::default();
-    let known = |hash: &str| {
-        let home = (key.namespace.clone(), placement_name(&key.gvk, &key.name));
-        index.revisions.get(&home).is_some_and(|it| it.iter().any(|it| it == hash))
-    };
+    let released = |hash: &str| spec.clusters.iter().any(|it| it.revision == hash);
     let unchanged = placed.is_some_and(|it| it.spec == spec);
-    let missing = revision.filter(|it| !spec.clusters.is_empty() && !known(&it.hash));
-    let lacks_finalizer = !spec.clusters.is_empty()
-        && !template.finalizers.iter().any(|it| it == COPIES_FINALIZER);
+    let missing = revision.filter(|it| released(&it.hash) && !knows_revision(index, key, &it.hash));
+    let lacks_finalizer = !spec.clusters.is_empty() && !has_finalizer(template);
     if unchanged && missing.is_none() && !lacks_finalizer {
-        return pass;
+        return Pass::default();
     }
-    if let Some(placed) = placed
-        && placed.spec.outcome != spec.outcome
-        && spec.outcome.status != "True"
-    {
-        let message = spec.outcome.message.clone();
-        pass.events.push(Event { reason: "NotPlaced", message });
+    Pass {
+        events: events(placed, &spec),
+        stale_revisions: stale_revisions(index, key, &spec, missing.as_ref()),
+        write: Some(Write::Place {
+            spec: Box::new(spec),
+            revision: missing.map(Box::new),
+            finalizer: lacks_finalizer,
+        }),
+        ..Pass::default()
     }
-    pass.stale_revisions = stale_revisions(index, key, &spec, missing.as_ref());
-    pass.write = Some(Write::Place {
-        spec: Box::new(spec),
-        revision: missing.map(Box::new),
-        finalizer: lacks_finalizer,
-    });
-    pass
+}
+
+/// What is worth telling of a change: that nothing could be placed, that no policy claims, that a cluster was replaced.
+fn events(placed: Option<&Placed>, spec: &PlacementSpec) -> Vec<Event> {
+    let mut events = Vec::new();
+    let before = placed.map(|it| &it.spec);
+    let new = before.is_none_or(|it| it.outcome.reason != spec.outcome.reason);
+    let message = spec.outcome.message.clone();
+    match spec.outcome.status.as_str() {
+        "False" if new => events.push(Event { reason: "NotPlaced", message }),
+        "Unknown" if new && spec.outcome.reason == reason::POLICY_GONE => {
+            events.push(Event { reason: reason::POLICY_GONE, message });
+        }
+        _ => (),
+    }
+    let failed_over = |it: &PlacementSpec| -> BTreeSet<String> {
+        let leaving = it.clusters.iter().filter(|it| it.leaving == cause::FAILOVER);
+        leaving.map(|it| it.name.clone()).collect()
+    };
+    let known = before.map(failed_over).unwrap_or_default();
+    let lost: Vec<String> = failed_over(spec).difference(&known).cloned().collect();
+    if !lost.is_empty() {
+        let now: Vec<&str> = spec
+            .clusters
+            .iter()
+            .filter(|it| it.leaving.is_empty())
+            .map(|it| it.name.as_str())
+            .collect();
+        let message =
+            format!("{} does not answer: it runs on {} now", lost.join(", "), now.join(", "));
+        events.push(Event { reason: cause::FAILOVER, message });
+    }
+    events
 }
 
 /// Lets the draft's removals pass the gate, and carries out those that do.
 fn settle(
     index: &mut Index,
     key: &ObjectKey,
-    placed: &Placed,
-    mut draft: Draft,
+    draft: Draft,
     mut spec: PlacementSpec,
-) -> (PlacementSpec, Option<Hold>) {
-    let leaving = leave(index, &mut draft);
-    let fleet = presume(index);
-    let copies = index.copies;
+    now: i64,
+) -> (PlacementSpec, Gated) {
     let asking: Vec<Asking<'_>> = draft
         .asking
         .iter()
         .map(|(cluster, _)| Asking { cluster, namespace: &key.namespace })
         .collect();
     let mut budgets: Vec<gate::Budget> = index.budgets.values().cloned().collect();
-    let (mut passed, hold) = gate::pass(&mut budgets, copies, fleet, &asking, clock::now());
+    let fleet = index.presumed();
+    let (passed, hold) = gate::pass(&mut budgets, index.copies, fleet, &asking, now);
     for (budget, counted) in index.budgets.values_mut().zip(budgets) {
         *budget = counted;
     }
-    passed.extend(leaving);
-    let on_delete = on_delete(key, &placed.spec);
-    let mut draft = draft.settle(&passed, on_delete, &clock::now_text());
-    for removed in &mut draft.removing {
-        if index.clusters.get(&removed.name).is_some_and(|it| leaves_as_orphans(it)) {
-            removed.on_delete = OnDelete::Orphan;
-        }
-    }
+    let counted = i64::try_from(passed.len()).unwrap_or(i64::MAX);
+    let draft = draft.settle(&passed, on_delete(key, &spec), &clock::text(now));
     spec.clusters = draft.clusters;
     spec.removing = draft.removing;
     let waiting = spec.clusters.iter().filter(|it| !it.leaving.is_empty()).count();
@@ -288,106 +433,7 @@ fn settle(
         }
         spec.outcome.message = format!("{why} the removal of {waiting} copies");
     }
-    (spec, hold)
-}
-
-/// What `cluster leave` asks for: a cluster that leaves as orphans lets its copies go at once, and one that is being
-/// deleted is struck from the Placement, with all that was to be removed there (RULES 4.8).
-fn leave(index: &Index, draft: &mut Draft) -> BTreeSet<String> {
-    let deleting = |name: &str| {
-        index.clusters.get(name).is_some_and(|it| it.metadata.deletion_timestamp.is_some())
-    };
-    draft.clusters.retain(|it| !deleting(&it.name));
-    draft.removing.retain(|it| !deleting(&it.name));
-    draft.asking.retain(|(name, _)| !deleting(name));
-    draft
-        .asking
-        .iter()
-        .map(|(name, _)| name)
-        .filter(|name| index.clusters.get(*name).is_some_and(|it| leaves_as_orphans(it)))
-        .cloned()
-        .collect()
-}
-
-fn leaves_as_orphans(member: &federation_types::cluster::MemberCluster) -> bool {
-    let annotations = member.metadata.annotations.as_ref();
-    annotations.and_then(|it| it.get(LEAVE_ANNOTATION)).is_some_and(|it| it == "Orphan")
-}
-
-/// The kinds whose copies outlive their template unless the policy says otherwise (RULES 3.4).
-fn on_delete(key: &ObjectKey, spec: &PlacementSpec) -> OnDelete {
-    if let Some(stated) = spec.sync.as_ref().and_then(|it| it.on_delete) {
-        return stated;
-    }
-    let keeps = matches!(
-        (key.gvk.group.as_str(), key.gvk.kind.as_str()),
-        ("", "Namespace" | "PersistentVolume" | "PersistentVolumeClaim")
-            | ("apiextensions.k8s.io", "CustomResourceDefinition")
-            | ("storage.k8s.io", "StorageClass")
-    );
-    if keeps { OnDelete::Orphan } else { OnDelete::Delete }
-}
-
-/// The tombstones that have done their work: seen gone by the syncer, or of a cluster that has left.
-fn confirmed(index: &Index, placed: &Placed) -> BTreeSet<String> {
-    let mut gone = transition::confirmed(
-        &placed.spec,
-        placed.generation,
-        placed.status.observed_generation,
-        &placed.status.clusters,
-    );
-    for removed in &placed.spec.removing {
-        let deleting = |it: &federation_types::cluster::MemberCluster| {
-            it.metadata.deletion_timestamp.is_some()
-        };
-        if index.clusters.get(&removed.name).is_some_and(|it| deleting(it)) {
-            gone.insert(removed.name.clone());
-        }
-    }
-    gone
-}
-
-fn standing<'a>(index: &Index, spec: &'a PlacementSpec) -> Standing<'a> {
-    let mut standing = Standing::default();
-    for cluster in &spec.clusters {
-        match index.clusters.get(&cluster.name) {
-            None => drop(standing.gone.insert(cluster.name.as_str())),
-            Some(member) if !is_ready(member) => drop(standing.dark.insert(cluster.name.as_str())),
-            Some(_) => (),
-        }
-    }
-    standing
-}
-
-/// How long the policy waits for a dark cluster, in seconds.
-fn patience(spec: &PlacementPolicySpec) -> i64 {
-    let after = spec.failover.as_ref().and_then(|it| it.after.as_deref());
-    after.and_then(seconds).and_then(|it| i64::try_from(it).ok()).unwrap_or(PATIENCE)
-}
-
-/// Names of the revisions beyond those to keep.
-fn stale_revisions(
-    index: &Index,
-    key: &ObjectKey,
-    spec: &PlacementSpec,
-    new: Option<&RevisionSpec>,
-) -> Vec<String> {
-    let home = (key.namespace.clone(), placement_name(&key.gvk, &key.name));
-    let Some(hashes) = index.revisions.get(&home) else { return Vec::new() };
-    let room = KEPT_REVISIONS.saturating_sub(usize::from(new.is_some()));
-    let old = hashes.len().saturating_sub(room);
-    hashes
-        .iter()
-        .take(old)
-        .filter(|hash| !spec.clusters.iter().any(|it| it.revision == **hash))
-        .map(|hash| format!("{}-{hash}", home.1))
-        .collect()
-}
-
-fn revision_names(index: &Index, key: &ObjectKey) -> Vec<String> {
-    let home = (key.namespace.clone(), placement_name(&key.gvk, &key.name));
-    let hashes = index.revisions.get(&home).into_iter().flatten();
-    hashes.map(|hash| format!("{}-{hash}", home.1)).collect()
+    (spec, Gated { counted, hold })
 }
 
 /// What the engine is told of the decision before: without the clusters that it has already left.
@@ -426,34 +472,18 @@ fn describe(decision: &Decision) -> Outcome {
     outcome(status, decision.outcome.reason(), message)
 }
 
-/// Why a cluster that held a copy is not in the decision.
-fn trigger(decision: &Decision, fleet: &Fleet, index: &Index, name: &str) -> Trigger {
-    let dark = index.clusters.get(name).is_some_and(|it| !is_ready(it));
-    if dark {
-        return Trigger::Failover;
-    }
+/// Why a cluster that held a copy is not in the decision. `shrinks`: there are fewer replicas in all than before.
+fn trigger(decision: &Decision, fleet: &Fleet, name: &str, shrinks: bool) -> Trigger {
     match fleet.id(name).and_then(|id| decision.report.rules.get(id.0 as usize)) {
-        Some(Rule::Taint | Rule::Leaving | Rule::NotAccepted | Rule::ApiNotServed) => Trigger::ClusterChanged,
-        // Eligible and yet left out: fewer replicas need fewer clusters.
-        Some(Rule::NotNeeded | Rule::Chosen | Rule::Dearer | Rule::Room) => Trigger::ScaledDown,
+        Some(Rule::Leaving) => Trigger::ClusterLeaving,
+        Some(Rule::Taint | Rule::NotAccepted | Rule::ApiNotServed) => Trigger::ClusterChanged,
+        // Eligible and yet left out: fewer replicas need fewer clusters. With as many as before something else has
+        // taken its place, which has to be up first.
+        Some(rule) if rule.eligible() && shrinks => Trigger::ScaledDown,
         Some(_) | None => Trigger::PolicyChanged,
     }
 }
 
 fn outcome(status: &str, reason: &str, message: String) -> Outcome {
     Outcome { status: status.to_owned(), reason: reason.to_owned(), message }
-}
-
-/// Marks what a lost cluster holds, so that it is looked at as soon as its policy's patience ends.
-pub(crate) fn touch_failing_over(index: &mut Index) {
-    let now = clock::now();
-    let dark: Vec<String> = index
-        .clusters
-        .iter()
-        .filter(|(_, it)| dark_for(it, now).is_some())
-        .map(|(name, _)| name.clone())
-        .collect();
-    for cluster in dark {
-        index.touch_placed_on(&cluster);
-    }
 }

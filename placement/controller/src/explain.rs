@@ -7,8 +7,10 @@ use federation_types::{
 
 use crate::{
     claim::{Facts, never},
+    clock,
     decide::still_meant,
     index::{Index, template_key},
+    members::patience,
     snapshot::{self, Snapshots},
 };
 
@@ -51,7 +53,9 @@ pub(crate) fn explain(index: &Index, question: &ExplanationSpec) -> Result<Expla
             return Ok(ExplanationStatus { policy: winner.title(), summary, shadowed, ..Default::default() });
         }
     };
-    let snapshot = snapshot::build(index, &std::collections::BTreeSet::new());
+    let now = clock::now();
+    let lost = index.lost(patience(&winner.spec), now);
+    let snapshot = snapshot::build(index, &lost, now);
     let only = if question.cluster.is_empty() {
         None
     } else {

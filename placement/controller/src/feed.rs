@@ -28,7 +28,7 @@ use crate::{
     claim::{Override, Policy},
     context::Context,
     gate::Budget,
-    index::{Index, KindKey, Placed, Template, template_key},
+    index::{Index, KindKey, Placed, Template, template_key, version},
 };
 
 /// Namespace (empty for cluster-scoped kinds) and name.
@@ -151,9 +151,10 @@ where
             for change in known.changes(event, name) {
                 match change {
                     Change::Set(it) => {
-                        index.set_revision(&it.namespace().unwrap_or_default(), &it.name_any(), true);
+                        let since = version(&it.resource_version().unwrap_or_default());
+                        index.set_revision(&it.namespace().unwrap_or_default(), &it.name_any(), Some(since));
                     }
-                    Change::Gone((namespace, name)) => index.set_revision(&namespace, &name, false),
+                    Change::Gone((namespace, name)) => index.set_revision(&namespace, &name, None),
                     Change::Synced => context.synced(what),
                 }
             }

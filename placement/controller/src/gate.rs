@@ -104,9 +104,10 @@ pub fn pass(
 }
 
 /// What the hub presumes of the fleet as a whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fleet {
     /// Dark clusters, if any, are their own trouble.
+    #[default]
     Reachable,
     /// The hub is itself cut off: nothing changes.
     CutOff,

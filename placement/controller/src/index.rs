@@ -10,11 +10,9 @@ use std::{
 
 use federation_types::{
     cluster::{ClusterSet, MemberCluster},
-    condition,
     names::{Gvk, ObjectKey},
     placement::{PlacementSpec, PlacementStatus},
     price::PriceBook,
-    reason::condition::READY,
     selector::TemplateSelector,
 };
 use placement_engine::workload::Workload;
@@ -22,6 +20,7 @@ use placement_engine::workload::Workload;
 use crate::{
     claim::{Claim, Facts, Override, Policy, claim, overrides},
     gate::Budget,
+    members::Fleet,
 };
 
 /// Names a template without its version: one kind is watched in one version, whichever a policy wrote.
@@ -66,11 +65,28 @@ impl Placed {
         !self.spec.clusters.is_empty() || !self.spec.removing.is_empty()
     }
 
-    fn unsettled(&self) -> bool {
-        !self.spec.removing.is_empty()
-            || self.spec.outcome.status != "True"
-            || self.spec.clusters.iter().any(|it| !it.leaving.is_empty())
+    /// Copies that are on their way out.
+    fn leaving(&self) -> i64 {
+        count(self.spec.clusters.iter().filter(|it| !it.leaving.is_empty()).count())
     }
+
+    /// Its next step depends on what the syncer says of its copies.
+    fn moves(&self) -> bool {
+        !self.spec.removing.is_empty() || self.leaving() > 0
+    }
+
+    fn unsettled(&self) -> bool {
+        self.moves() || self.spec.outcome.status != "True"
+    }
+
+    fn kind(&self) -> (KindKey, String) {
+        let gvk = Gvk::new(&self.spec.template.api_version, &self.spec.template.kind);
+        ((gvk.group, gvk.kind), gvk.version)
+    }
+}
+
+fn count(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
 }
 
 /// A kind that some policy selects or some Placement names.
@@ -93,6 +109,8 @@ pub struct Index {
     pub policies: BTreeMap<(String, String), Arc<Policy>>,
     pub overrides: BTreeMap<(String, String), Arc<Override>>,
     pub clusters: BTreeMap<String, Arc<MemberCluster>>,
+    /// Which of the clusters answer.
+    pub(crate) fleet: Fleet,
     pub sets: BTreeMap<String, Arc<ClusterSet>>,
     pub books: BTreeMap<String, Arc<PriceBook>>,
     pub budgets: BTreeMap<String, Budget>,
@@ -101,14 +119,32 @@ pub struct Index {
     pub placements: BTreeMap<ObjectKey, Arc<Placed>>,
     /// By namespace and name of the Placement: the template it decides on.
     placement_names: BTreeMap<(String, String), ObjectKey>,
-    /// The revisions that exist, by namespace and name of their Placement, oldest first: hashes.
-    pub revisions: BTreeMap<(String, String), Vec<String>>,
+    /// The revisions that exist, by namespace and name of their Placement, oldest first: version and hash.
+    pub revisions: BTreeMap<(String, String), Vec<(u64, String)>>,
     /// The templates to be looked at again.
     pub dirty: BTreeSet<ObjectKey>,
     /// Grows when the fleet's snapshot has to be built anew.
     pub fleet_version: u64,
+    /// Grows when only room has moved: the snapshot may be built anew a little later.
+    pub room_version: u64,
     /// Copies in the whole fleet, kept as Placements change.
     pub copies: i64,
+    /// Of these, how many are on their way out.
+    pub leaving: i64,
+    /// Placements that wait: for a cluster, for room, for the gate, for their copies.
+    unsettled: BTreeSet<ObjectKey>,
+    /// What Placements being written give to clusters: room that is spoken for.
+    pub(crate) in_flight: BTreeMap<ObjectKey, Vec<(String, i64)>>,
+    /// Not looked at while the hub presumes that it is cut off.
+    pub(crate) held_back: BTreeSet<ObjectKey>,
+    /// Removals that wait for a budget's next window.
+    pub(crate) over_budget: BTreeSet<ObjectKey>,
+    /// How many Placements came out how, by reason.
+    pub(crate) outcomes: BTreeMap<String, i64>,
+    /// The kinds that Placements name: how many of them, and in which version.
+    placed_kinds: BTreeMap<KindKey, (usize, String)>,
+    /// The kinds to watch may have changed.
+    pub(crate) kinds_changed: bool,
 }
 
 impl Index {
@@ -136,6 +172,7 @@ impl Index {
         if old.as_ref().zip(policy.as_ref()).is_some_and(|(a, b)| a == b) {
             return;
         }
+        self.kinds_changed = true;
         let spec = |it: &Arc<Policy>| it.spec.selectors.clone();
         let mut selectors: Vec<TemplateSelector> = old.iter().flat_map(&spec).collect();
         selectors.extend(policy.iter().flat_map(&spec));
@@ -154,42 +191,6 @@ impl Index {
         let mut selectors: Vec<TemplateSelector> = old.iter().flat_map(&spec).collect();
         selectors.extend(policy.iter().flat_map(&spec));
         self.touch_selected(&selectors);
-    }
-
-    /// A change of what the owner says of a cluster re-decides everything; of readiness, what waits and what is there;
-    /// of room, only what waits (RULES 3.2).
-    pub fn set_cluster(&mut self, name: &str, cluster: Option<MemberCluster>) {
-        let new = cluster.map(Arc::new);
-        let old = match &new {
-            Some(new) => self.clusters.insert(name.to_owned(), Arc::clone(new)),
-            None => self.clusters.remove(name),
-        };
-        let Some((old, new)) = old.as_ref().zip(new.as_ref()) else {
-            self.fleet_version += 1;
-            self.touch_everything();
-            return;
-        };
-        let told = |it: &MemberCluster| {
-            (
-                it.spec.clone(),
-                it.metadata.labels.clone(),
-                it.metadata.deletion_timestamp.is_some(),
-                it.metadata.annotations.clone(),
-                it.status.as_ref().map(|it| it.apis.clone()),
-            )
-        };
-        let shapes = |it: &MemberCluster| it.status.as_ref().map(|it| it.shapes.clone());
-        if told(old) != told(new) {
-            self.fleet_version += 1;
-            self.touch_everything();
-        } else if is_ready(old) != is_ready(new) {
-            self.fleet_version += 1;
-            self.touch_waiting();
-            self.touch_placed_on(name);
-        } else if shapes(old) != shapes(new) {
-            self.fleet_version += 1;
-            self.touch_waiting();
-        }
     }
 
     pub fn set_template(&mut self, key: ObjectKey, template: Option<Arc<Template>>) {
@@ -216,31 +217,76 @@ impl Index {
         }
     }
 
+    /// A Placement as a watch delivers it; an older one than is known is not listened to.
     pub fn set_placement(&mut self, key: ObjectKey, placed: Option<Placed>) {
-        let count = |it: &Placed| i64::try_from(it.spec.clusters.len()).unwrap_or(i64::MAX);
-        let before = self.placements.get(&key).map_or(0, |it| count(it));
-        let after = placed.as_ref().map_or(0, count);
-        self.copies += after - before;
+        let old = self.placements.get(&key);
         let Some(placed) = placed else {
-            if self.placements.remove(&key).is_some() {
+            if old.is_some() {
+                self.replace_placement(&key, None);
                 self.dirty.insert(key);
             }
             return;
         };
-        let newer = self.placements.get(&key).is_none_or(|old| {
-            version(&old.resource_version) <= version(&placed.resource_version)
-        });
-        if !newer {
-            self.copies += before - after;
+        if old.is_some_and(|it| version(&it.resource_version) > version(&placed.resource_version)) {
             return;
         }
-        let spec_changed = self.placements.get(&key).is_none_or(|old| old.spec != placed.spec);
-        if spec_changed || placed.unsettled() {
+        if placed.moves() || old.is_none_or(|old| old.spec != placed.spec) {
             self.dirty.insert(key.clone());
         }
-        let name = (key.namespace.clone(), placed.name.clone());
-        self.placement_names.insert(name, key.clone());
-        self.placements.insert(key, Arc::new(placed));
+        self.replace_placement(&key, Some(placed));
+    }
+
+    /// A Placement as a pass of ours wrote it: looked at again only where it is not the last step.
+    pub(crate) fn wrote_placement(&mut self, key: &ObjectKey, placed: Placed) {
+        let known = self.placements.get(key).map_or(0, |it| version(&it.resource_version));
+        if known > version(&placed.resource_version) {
+            return;
+        }
+        if placed.moves() {
+            self.dirty.insert(key.clone());
+        }
+        self.replace_placement(key, Some(placed));
+    }
+
+    fn replace_placement(&mut self, key: &ObjectKey, placed: Option<Placed>) {
+        let new = placed.map(Arc::new);
+        let old = match &new {
+            Some(new) => {
+                let name = (key.namespace.clone(), new.name.clone());
+                self.placement_names.insert(name, key.clone());
+                self.placements.insert(key.clone(), Arc::clone(new))
+            }
+            None => self.placements.remove(key),
+        };
+        for (it, sign) in [(&old, -1), (&new, 1)] {
+            let Some(it) = it else { continue };
+            self.copies += sign * count(it.spec.clusters.len());
+            self.leaving += sign * it.leaving();
+            *self.outcomes.entry(it.spec.outcome.reason.clone()).or_default() += sign;
+        }
+        if new.as_ref().is_some_and(|it| it.unsettled()) {
+            self.unsettled.insert(key.clone());
+        } else {
+            self.unsettled.remove(key);
+        }
+        let kinds = [&old, &new].map(|it| it.as_ref().map(|it| it.kind()));
+        if kinds[0] != kinds[1] {
+            let [old, new] = kinds;
+            if let Some((kind, version)) = new {
+                let known = self.placed_kinds.entry(kind).or_insert_with(|| (0, version));
+                known.0 += 1;
+                self.kinds_changed |= known.0 == 1;
+            }
+            if let Some((kind, _)) = old
+                && let Some(known) = self.placed_kinds.get_mut(&kind)
+            {
+                known.0 -= 1;
+                if known.0 == 0 {
+                    self.placed_kinds.remove(&kind);
+                    self.kinds_changed = true;
+                }
+            }
+        }
     }
 
     /// A Placement is gone: deleted by us, or by someone who went around the hub's rules.
@@ -250,15 +296,17 @@ impl Index {
         }
     }
 
-    /// A Revision exists, or no longer does. Its name is the Placement's, a dash, and the hash.
-    pub fn set_revision(&mut self, namespace: &str, name: &str, exists: bool) {
+    /// A Revision exists since that version of the store, or no longer does. Its name is the Placement's, a dash, and
+    /// the hash. Revisions never change, so their versions are in the order in which they were made.
+    pub fn set_revision(&mut self, namespace: &str, name: &str, since: Option<u64>) {
         let Some((placement, hash)) = name.rsplit_once('-') else { return };
         let home = (namespace.to_owned(), placement.to_owned());
-        let hashes = self.revisions.entry(home.clone()).or_default();
-        hashes.retain(|it| it != hash);
-        if exists {
-            hashes.push(hash.to_owned());
-        } else if hashes.is_empty() {
+        let known = self.revisions.entry(home.clone()).or_default();
+        known.retain(|(_, it)| it != hash);
+        if let Some(since) = since {
+            let at = known.partition_point(|(it, _)| *it <= since);
+            known.insert(at, (since, hash.to_owned()));
+        } else if known.is_empty() {
             self.revisions.remove(&home);
         }
     }
@@ -270,16 +318,23 @@ impl Index {
 
     /// Whatever waits: for a cluster, for room, for the gate.
     pub fn touch_waiting(&mut self) {
-        let waiting = self.placements.iter().filter(|(_, it)| it.unsettled());
-        self.dirty.extend(waiting.map(|(key, _)| key.clone()));
+        self.dirty.extend(self.unsettled.iter().cloned());
     }
 
-    pub fn touch_placed_on(&mut self, cluster: &str) {
-        let there = self.placements.iter().filter(|(_, it)| {
-            it.spec.clusters.iter().any(|it| it.name == cluster)
-                || it.spec.removing.iter().any(|it| it.name == cluster)
-        });
-        self.dirty.extend(there.map(|(key, _)| key.clone()));
+    /// What waits for a budget, once some window has ended.
+    pub(crate) fn touch_over_budget(&mut self, now: i64) {
+        let ended = |it: &Budget| it.window_ends_in(now) == 0;
+        if !self.over_budget.is_empty() && self.budgets.values().any(ended) {
+            let waiting = std::mem::take(&mut self.over_budget);
+            self.dirty.extend(waiting);
+        }
+    }
+
+    /// Removals that passed the gate and were not carried out are no longer counted.
+    pub(crate) fn give_back(&mut self, removals: i64) {
+        for budget in self.budgets.values_mut() {
+            budget.removed = (budget.removed - removals).max(0);
+        }
     }
 
     fn touch_selected(&mut self, selectors: &[TemplateSelector]) {
@@ -306,20 +361,14 @@ impl Index {
                 kinds.entry((gvk.group, gvk.kind)).or_insert(gvk.version);
             }
         }
-        for placed in self.placements.values() {
-            let gvk = Gvk::new(&placed.spec.template.api_version, &placed.spec.template.kind);
-            kinds.entry((gvk.group, gvk.kind)).or_insert(gvk.version);
+        for (kind, (_, version)) in &self.placed_kinds {
+            kinds.entry(kind.clone()).or_insert_with(|| version.clone());
         }
         kinds
     }
 }
 
-/// Whether the member answers, by its own condition.
-pub fn is_ready(cluster: &MemberCluster) -> bool {
-    cluster.status.as_ref().is_some_and(|it| condition::is_true(&it.conditions, READY))
-}
-
 /// Versions of our own hub are numbers that grow; what is not a number counts as oldest.
-fn version(text: &str) -> u64 {
+pub(crate) fn version(text: &str) -> u64 {
     text.parse().unwrap_or(0)
 }

@@ -40,6 +40,11 @@ impl Kinds {
     pub(crate) async fn reconcile(&mut self, context: &Arc<Context>, ask_again: bool) {
         let wanted = {
             let mut index = context.index.lock();
+            let ended = self.running.values().any(|it| it.task.is_finished());
+            let missing = ask_again && index.kinds.values().any(|it| it.missing);
+            if !std::mem::take(&mut index.kinds_changed) && !ended && !missing {
+                return;
+            }
             let wanted = index.wanted_kinds();
             index.kinds.retain(|kind, _| wanted.contains_key(kind));
             if self.running.keys().any(|kind| !wanted.contains_key(kind)) {

@@ -6,7 +6,8 @@
 //!                            └──────────────────── what was written ◀──────────────┘
 //! ```
 //!
-//! A pass is given a template's name and nothing else. [`claim`], [`transition`] and [`gate`] are pure.
+//! A pass is given a template's name and nothing else. [`claim`], [`transition`] and [`gate`] are pure; a pass changes
+//! nothing but the index, so that whole sequences of them are tested without a hub.
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ mod budget_status;
 mod clock;
 mod context;
 mod decide;
+mod events;
 mod explain;
 mod farewell;
 mod feed;
@@ -30,12 +32,19 @@ pub mod gate;
 pub mod guard;
 pub mod index;
 mod kinds;
+pub mod members;
+mod metrics;
 mod policy_status;
+mod queue;
 mod run;
 mod snapshot;
 pub mod transition;
+mod upkeep;
 mod write;
+#[cfg(test)]
+mod tests;
 
+pub use metrics::Metrics;
 pub use run::RunError;
 
 /// The controller as the composition root holds it: admission and reviews ask it from the moment it is made, and it
@@ -43,11 +52,17 @@ pub use run::RunError;
 #[derive(Debug)]
 pub struct Controller {
     index: Arc<Mutex<index::Index>>,
+    metrics: Arc<Metrics>,
 }
 
 impl Controller {
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { index: Arc::default() })
+        Arc::new(Self { index: Arc::default(), metrics: Arc::default() })
+    }
+
+    /// What it counts of itself: `server_metrics.register(|it| controller.metrics().register(it))`.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// What it knows at this moment. Held for as long as a question takes, and never across an await.
@@ -57,7 +72,7 @@ impl Controller {
 
     /// Decides until the process ends; `sample` is the price book of a hub that has none.
     pub async fn run(&self, client: Client, sample: PriceBookSpec) -> Result<(), RunError> {
-        run::run(client, Arc::clone(&self.index), sample).await
+        run::run(client, Arc::clone(&self.index), Arc::clone(&self.metrics), sample).await
     }
 
     /// Why a template is where it is. The error says what there is nothing to say of.

@@ -1,27 +1,30 @@
 //! The loop: whatever is dirty is decided one by one, and written many at a time.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     sync::Arc,
     time::Duration,
 };
 
-use federation_types::{names::ObjectKey, price::PriceBookSpec};
+use federation_types::{names::{Gvk, ObjectKey}, price::PriceBookSpec};
 use kube::{Client, api::ApiResource};
 use parking_lot::Mutex;
 use tokio::{
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
 use crate::{
-    bootstrap, budget_status,
+    bootstrap, budget_status, clock,
     context::Context,
     decide::{self, Pass},
+    events::Events,
     farewell, feed,
-    index::{Index, Placed, Template},
+    index::{Index, Placed, Template, version},
     kinds::Kinds,
+    metrics::Metrics,
     policy_status::PolicyStatuses,
+    queue::Queue,
     snapshot::Snapshots,
     write::{self, Home, Write, WriteError, Written},
 };
@@ -29,9 +32,9 @@ use crate::{
 /// Writes under way at once: enough to fill group commits, few enough to bound memory.
 const WRITES: usize = 128;
 /// How often what depends on time is looked at: dark clusters, windows of the gate, kinds that are not served yet.
-const TICK: Duration = Duration::from_secs(2);
-/// The first and the longest wait before a failed write is tried again.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+const TICK: Duration = Duration::from_secs(1);
+/// At most one part in so many of the time goes into following what is free.
+const REST: u32 = 20;
 
 /// Why the controller ended.
 #[derive(Debug, thiserror::Error)]
@@ -45,12 +48,16 @@ pub enum RunError {
 /// What a finished write brings home.
 struct Done {
     key: ObjectKey,
+    kind: &'static str,
+    /// Removals that the gate counted for it.
+    counted: i64,
     result: Result<Written, WriteError>,
 }
 
 pub(crate) async fn run(
     client: Client,
     index: Arc<Mutex<Index>>,
+    metrics: Arc<Metrics>,
     sample: PriceBookSpec,
 ) -> Result<(), RunError> {
     bootstrap::ensure(&client, sample).await.map_err(RunError::Bootstrap)?;
@@ -59,19 +66,25 @@ pub(crate) async fn run(
     feed::spawn(&context, &mut feeds);
     let mut decider = Decider {
         context: Arc::clone(&context),
+        metrics,
         kinds: Kinds::default(),
-        snapshots: Snapshots::default(),
+        snapshots: Snapshots::resting(REST),
+        queue: Queue::default(),
         writes: JoinSet::new(),
         writing: BTreeSet::new(),
         again: BTreeSet::new(),
-        failing: BTreeMap::new(),
+        events: Events::default(),
         statuses: PolicyStatuses::default(),
     };
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        let rested = decider.queue.next_rested();
         tokio::select! {
             () = context.wake.notified() => (),
+            () = sleep_until(rested.unwrap_or_else(Instant::now)), if rested.is_some() => {
+                decider.on_rested();
+            }
             _ = tick.tick() => decider.on_tick().await,
             Some(done) = decider.writes.join_next() => {
                 // A write that panicked is a bug: it must not look like a quiet one.
@@ -87,60 +100,64 @@ pub(crate) async fn run(
 
 struct Decider {
     context: Arc<Context>,
+    metrics: Arc<Metrics>,
     kinds: Kinds,
     snapshots: Snapshots,
+    queue: Queue,
     writes: JoinSet<Done>,
     writing: BTreeSet<ObjectKey>,
     /// Became dirty while a write was under way.
     again: BTreeSet<ObjectKey>,
-    /// Until when a failed key rests, and how long it rested last.
-    failing: BTreeMap<ObjectKey, (Instant, Duration)>,
+    events: Events,
     statuses: PolicyStatuses,
 }
 
 impl Decider {
+    fn on_rested(&mut self) {
+        let rested = self.queue.rested(Instant::now());
+        self.context.index.lock().dirty.extend(rested);
+    }
+
     async fn on_tick(&mut self) {
         self.kinds.reconcile(&self.context, true).await;
-        let now = Instant::now();
-        let rested: Vec<ObjectKey> =
-            self.failing.iter().filter(|(_, it)| it.0 <= now).map(|(key, _)| key.clone()).collect();
         {
             let mut index = self.context.index.lock();
-            index.dirty.extend(rested);
-            if self.snapshots.time_matters(&index) {
+            let now = clock::now();
+            index.touch_lost(now);
+            index.touch_over_budget(now);
+            if self.snapshots.is_stale(&index) {
                 index.touch_waiting();
             }
-            decide::touch_failing_over(&mut index);
+            self.metrics.stand(&index.outcomes, index.copies, index.leaving, self.queue.len());
         }
+        self.events.tidy();
+        self.events.write(&self.context.client);
         self.statuses.write(&self.context).await;
         budget_status::write(&self.context).await;
         farewell::release(&self.context).await;
     }
 
     fn on_done(&mut self, done: Done) {
-        let Done { key, result } = done;
+        let Done { key, kind, counted, result } = done;
         self.writing.remove(&key);
+        self.metrics.wrote(kind, result.is_ok());
         let mut index = self.context.index.lock();
+        index.in_flight.remove(&key);
         if self.again.remove(&key) {
             index.dirty.insert(key.clone());
         }
         match result {
             Ok(written) => {
-                self.failing.remove(&key);
+                self.queue.well(&key);
                 settle(&mut index, &key, written);
             }
             Err(error) => {
-                let last = self.failing.get(&key).map_or(Duration::ZERO, |it| it.1);
-                let wait = (last * 2).clamp(BACKOFF.0, BACKOFF.1);
+                // The removals were not carried out, and the room is free again.
+                index.give_back(counted);
+                index.room_version += 1;
+                let wait = self.queue.failed(&key, Instant::now());
                 let chain = Chain(&error).to_string();
                 tracing::warn!(template = %key, error = chain, retry_in = ?wait, "not written");
-                self.failing.insert(key.clone(), (Instant::now() + wait, wait));
-                let context = Arc::clone(&self.context);
-                tokio::spawn(async move {
-                    tokio::time::sleep(wait).await;
-                    context.index.lock().dirty.insert(key);
-                    context.wake.notify_one();
-                });
             }
         }
     }
@@ -148,87 +165,99 @@ impl Decider {
     /// Decides whatever is dirty, as far as writes have room.
     async fn pass_over_all(&mut self) {
         self.kinds.reconcile(&self.context, false).await;
-        let dirty = std::mem::take(&mut self.context.index.lock().dirty);
-        if dirty.is_empty() {
-            return;
-        }
-        self.statuses.mark();
-        let mut later = BTreeSet::new();
-        for key in self.in_order(dirty) {
+        self.take_in();
+        while self.writes.len() < WRITES
+            && let Some(key) = self.queue.pop()
+        {
             if self.writing.contains(&key) {
                 self.again.insert(key);
                 continue;
             }
-            if self.writes.len() >= WRITES {
-                later.insert(key);
-                continue;
-            }
-            if self.failing.get(&key).is_some_and(|it| it.0 > Instant::now()) {
-                continue;
-            }
-            let kind = (key.gvk.group.clone(), key.gvk.kind.clone());
-            let Some(resource) = self.kinds.resource(&kind).cloned() else {
-                continue;
-            };
-            self.pass(key, resource);
-        }
-        if !later.is_empty() {
-            self.context.index.lock().dirty.extend(later);
+            self.pass(key);
         }
     }
 
-    /// The higher priority first: where room is short, it is served first.
-    fn in_order(&self, dirty: BTreeSet<ObjectKey>) -> Vec<ObjectKey> {
-        let index = self.context.index.lock();
-        let mut keyed: Vec<(i64, ObjectKey)> = dirty
-            .into_iter()
-            .map(|key| {
-                let priority = index
-                    .templates
-                    .get(&key)
-                    .and_then(|template| index.claim(&key, template).winner)
-                    .map_or(i64::MAX, |it| -i64::from(it.spec.priority));
-                (priority, key)
-            })
-            .collect();
-        keyed.sort();
-        keyed.into_iter().map(|(_, key)| key).collect()
+    /// The higher priority first: where room is short, it is served first. What has no template goes last.
+    fn take_in(&mut self) {
+        let mut index = self.context.index.lock();
+        let dirty = std::mem::take(&mut index.dirty);
+        if dirty.is_empty() {
+            return;
+        }
+        self.statuses.mark();
+        for key in dirty {
+            let claim = index.templates.get(&key).and_then(|it| index.claim(&key, it).winner);
+            let rank = claim.map_or(i64::MAX, |it| -i64::from(it.spec.priority));
+            self.queue.push(key, rank);
+        }
     }
 
-    fn pass(&mut self, key: ObjectKey, resource: ApiResource) {
+    fn pass(&mut self, key: ObjectKey) {
         let (pass, template, standing) = {
             let mut index = self.context.index.lock();
-            let pass = decide::pass(&mut index, &mut self.snapshots, &key);
+            let pass = decide::pass(&mut index, &mut self.snapshots, &key, clock::now());
             (pass, index.templates.get(&key).cloned(), index.placements.get(&key).cloned())
         };
-        let Pass { write, events, stale_revisions } = pass;
+        let Pass { write, events, stale_revisions, counted, hold } = pass;
+        self.metrics.passed(hold);
         for event in events {
             tracing::info!(template = %key, reason = event.reason, "{}", event.message);
+            if let Some(template) = &template {
+                self.events.say(&key, &template.api_version, &template.uid, &event);
+            }
         }
-        let Some(write) = write else { return };
-        self.spawn(key, resource, template, standing, write, stale_revisions);
+        let Some(write) = write else {
+            self.queue.well(&key);
+            return;
+        };
+        let kind = (key.gvk.group.clone(), key.gvk.kind.clone());
+        let resource = self.kinds.resource(&kind).cloned();
+        let Some(resource) = resource.or_else(|| standing.as_deref().map(named)) else { return };
+        let job = Job { resource, template, standing, write, stale_revisions, counted };
+        self.spawn(key, job);
     }
 
-    fn spawn(
-        &mut self,
-        key: ObjectKey,
-        resource: ApiResource,
-        template: Option<Arc<Template>>,
-        standing: Option<Arc<Placed>>,
-        write: Write,
-        stale_revisions: Vec<String>,
-    ) {
+    fn spawn(&mut self, key: ObjectKey, job: Job) {
         let client = self.context.client.clone();
         self.writing.insert(key.clone());
+        let kind = job.write.kind();
+        if let Write::Place { spec, .. } = &job.write {
+            let replicas = spec.clusters.iter().filter_map(|it| Some((it.name.clone(), it.replicas?)));
+            self.context.index.lock().in_flight.insert(key.clone(), replicas.collect());
+        }
         self.writes.spawn(async move {
+            let Job { resource, template, standing, write, stale_revisions, counted } = job;
             let home = Home::new(&key, resource);
             let result =
                 write::execute(&client, &home, template.as_deref(), standing.as_deref(), write).await;
             if result.is_ok() {
                 write::drop_revisions(&client, &home, &stale_revisions).await;
             }
-            Done { key, result }
+            Done { key, kind, counted, result }
         });
+    }
+}
+
+/// A write with all that it needs.
+struct Job {
+    resource: ApiResource,
+    template: Option<Arc<Template>>,
+    standing: Option<Arc<Placed>>,
+    write: Write,
+    stale_revisions: Vec<String>,
+    counted: i64,
+}
+
+/// A kind that the hub does not serve (any more), as far as its Placements go.
+fn named(placed: &Placed) -> ApiResource {
+    let reference = &placed.spec.template;
+    let gvk = Gvk::new(&reference.api_version, &reference.kind);
+    ApiResource {
+        group: gvk.group,
+        version: gvk.version,
+        api_version: reference.api_version.clone(),
+        plural: gvk.kind.to_lowercase(),
+        kind: gvk.kind,
     }
 }
 
@@ -237,14 +266,16 @@ fn settle(index: &mut Index, key: &ObjectKey, written: Written) {
     match written {
         Written::Placed { placed, revision } => {
             if let Some(revision) = revision {
-                index.set_revision(&key.namespace, &revision, true);
+                // It was written just before the Placement; its own version comes with its watch.
+                let since = version(&placed.resource_version);
+                index.set_revision(&key.namespace, &revision, Some(since));
             }
-            index.set_placement(key.clone(), Some(*placed));
+            index.wrote_placement(key, *placed);
         }
         Written::Released => (),
         Written::Forgotten { revisions } => {
             for revision in revisions {
-                index.set_revision(&key.namespace, &revision, false);
+                index.set_revision(&key.namespace, &revision, None);
             }
             index.set_placement(key.clone(), None);
         }

@@ -4,20 +4,19 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
-use federation_types::{condition, reason::condition::READY, validate::Problem};
+use federation_types::{names::ObjectKey, validate::Problem};
 use placement_engine::{ClusterInput, CompiledPolicy, Fleet, PriceIndex, Room, SetInput};
+use tokio::time::Instant;
 
 use crate::{
     claim::{Claim, Policy},
     clock,
-    gate::{self, Member},
-    index::{Index, is_ready},
+    index::Index,
+    members::leaves_as_orphans,
 };
-
-/// How long a cluster is dark before what it holds is replaced, unless a policy says otherwise.
-pub(crate) const PATIENCE: i64 = 300;
 
 /// The fleet as decisions see it now, with what is reserved by decisions in flight.
 #[derive(Debug)]
@@ -26,27 +25,49 @@ pub(crate) struct Snapshot {
     pub(crate) room: Room,
 }
 
-/// Compiled policies by the identity of what was compiled.
-type Compiled = BTreeMap<(String, String), (Vec<(String, i64)>, Arc<Result<CompiledPolicy, Vec<Problem>>>)>;
+/// Policies that were compiled together, each with its generation: the winner, then those that limit.
+type Stamp = Vec<(String, i64)>;
 
 /// Snapshots and compiled policies, each kept until what it was made from has changed.
 #[derive(Debug, Default)]
 pub(crate) struct Snapshots {
     version: u64,
+    room_version: u64,
     /// By the clusters that count as lost: policies differ in their patience, and nearly always agree.
     by_lost: BTreeMap<BTreeSet<String>, Snapshot>,
-    compiled: Compiled,
+    compiled: BTreeMap<Stamp, Arc<Result<CompiledPolicy, Vec<Problem>>>>,
+    /// While only room moves, so many times as long as a snapshot took to build it is not built anew.
+    rest: u32,
+    built: Option<(Instant, Duration)>,
 }
 
 impl Snapshots {
+    /// Spends at most one part in `rest` of the time on following what is free in a large fleet.
+    pub(crate) fn resting(rest: u32) -> Self {
+        Self { rest, ..Self::default() }
+    }
+
     /// The snapshot for a policy with this patience, in seconds.
-    pub(crate) fn get(&mut self, index: &Index, patience: i64) -> &mut Snapshot {
-        if self.version != index.fleet_version {
+    pub(crate) fn get(&mut self, index: &Index, patience: i64, now: i64) -> &mut Snapshot {
+        let rested = self.built.is_none_or(|(at, took)| at.elapsed() >= took * self.rest);
+        if self.version != index.fleet_version || (self.is_stale(index) && rested) {
             self.by_lost.clear();
             self.version = index.fleet_version;
+            self.room_version = index.room_version;
         }
-        let lost = lost(index, patience, clock::now());
-        self.by_lost.entry(lost).or_insert_with_key(|lost| build(index, lost))
+        let lost = index.lost(patience, now);
+        let built = &mut self.built;
+        self.by_lost.entry(lost).or_insert_with_key(|lost| {
+            let start = Instant::now();
+            let snapshot = build(index, lost, now);
+            *built = Some((Instant::now(), start.elapsed()));
+            snapshot
+        })
+    }
+
+    /// Whether room has moved since the snapshot was built: what waits for room is to be looked at once more.
+    pub(crate) fn is_stale(&self, index: &Index) -> bool {
+        !self.by_lost.is_empty() && self.room_version != index.room_version
     }
 
     /// The claim's policy, ready for deciding.
@@ -55,16 +76,17 @@ impl Snapshots {
         claim: &Claim,
         winner: &Arc<Policy>,
     ) -> Arc<Result<CompiledPolicy, Vec<Problem>>> {
-        let stamp: Vec<(String, i64)> = std::iter::once(winner)
+        let stamp: Stamp = std::iter::once(winner)
             .chain(&claim.limits)
             .map(|it| (it.uid.clone(), it.generation))
             .collect();
-        let id = (winner.namespace.clone(), winner.name.clone());
-        if let Some((known, compiled)) = self.compiled.get(&id)
-            && *known == stamp
-        {
+        if let Some(compiled) = self.compiled.get(&stamp) {
             return Arc::clone(compiled);
         }
+        // An older generation of any of them is never asked for again.
+        self.compiled.retain(|known, _| {
+            known.iter().all(|(uid, old)| stamp.iter().all(|(it, new)| it != uid || new == old))
+        });
         let titles: Vec<String> = claim.limits.iter().map(|it| it.title()).collect();
         let limits: Vec<_> = titles
             .iter()
@@ -74,27 +96,20 @@ impl Snapshots {
         let namespace = (!winner.namespace.is_empty()).then_some(winner.namespace.as_str());
         let compiled =
             Arc::new(CompiledPolicy::compile(&winner.title(), namespace, &winner.spec, &limits));
-        self.compiled.insert(id, (stamp, Arc::clone(&compiled)));
+        self.compiled.insert(stamp, Arc::clone(&compiled));
         compiled
-    }
-
-    /// Whether the passage of time alone can change a decision: a cluster is dark, or the gate holds something.
-    pub(crate) fn time_matters(&self, index: &Index) -> bool {
-        index.clusters.values().any(|it| !is_ready(it))
-            || index.placements.values().any(|it| {
-                it.spec.clusters.iter().any(|it| !it.leaving.is_empty()) || !it.spec.removing.is_empty()
-            })
     }
 }
 
 /// A snapshot from what is known now.
-pub(crate) fn build(index: &Index, lost: &BTreeSet<String>) -> Snapshot {
+pub(crate) fn build(index: &Index, lost: &BTreeSet<String>, now: i64) -> Snapshot {
     let inputs = index
         .clusters
         .values()
         .map(|member| {
             let mut input = ClusterInput::from_member(member);
             input.lost = lost.contains(&input.name);
+            input.leaving |= leaves_as_orphans(member);
             input
         })
         .collect();
@@ -103,7 +118,7 @@ pub(crate) fn build(index: &Index, lost: &BTreeSet<String>) -> Snapshot {
         .iter()
         .map(|(name, set)| SetInput { name: name.clone(), spec: set.spec.clone() })
         .collect();
-    let now = clock::now_text();
+    let now = clock::text(now);
     let books = index.books.iter().map(|(name, book)| (name.as_str(), &book.spec));
     let prices = PriceIndex::build(books, &now);
     let fleet = Fleet::build(inputs, &sets, &prices, &now);
@@ -114,57 +129,33 @@ pub(crate) fn build(index: &Index, lost: &BTreeSet<String>) -> Snapshot {
 
 /// What was decided and is not seen to run yet takes room that the members do not report.
 fn reserve_in_flight(index: &Index, fleet: &Fleet, room: &mut Room) {
+    let mut reserve = |key: &ObjectKey, cluster: &str, wanted: i64| {
+        let Some(template) = index.templates.get(key) else { return };
+        let copies = index.placements.get(key).map_or(&[][..], |it| &it.status.clusters);
+        let seen = copies
+            .binary_search_by(|it| it.name.as_str().cmp(cluster))
+            .ok()
+            .and_then(|at| copies[at].replicas)
+            .unwrap_or(0);
+        if wanted > seen
+            && let Some(id) = fleet.id(cluster)
+        {
+            room.reserve(fleet, id, &template.workload, wanted - seen);
+        }
+    };
     for (key, placed) in &index.placements {
-        let Some(template) = index.templates.get(key) else { continue };
+        if index.in_flight.contains_key(key) {
+            continue;
+        }
         for cluster in &placed.spec.clusters {
-            let Some(wanted) = cluster.replicas else { continue };
-            let seen = placed
-                .status
-                .clusters
-                .iter()
-                .find(|it| it.name == cluster.name)
-                .and_then(|it| it.replicas)
-                .unwrap_or(0);
-            let Some(id) = fleet.id(&cluster.name) else { continue };
-            if wanted > seen {
-                room.reserve(fleet, id, &template.workload, wanted - seen);
+            if let Some(wanted) = cluster.replicas {
+                reserve(key, &cluster.name, wanted);
             }
         }
     }
-}
-
-/// The clusters that have been dark for longer than `patience` seconds, unless the hub presumes that it is itself cut
-/// off (RULES 1.4).
-fn lost(index: &Index, patience: i64, now: i64) -> BTreeSet<String> {
-    if presume(index) == gate::Fleet::CutOff {
-        return BTreeSet::new();
+    for (key, clusters) in &index.in_flight {
+        for (cluster, wanted) in clusters {
+            reserve(key, cluster, *wanted);
+        }
     }
-    index
-        .clusters
-        .iter()
-        .filter(|(_, member)| dark_for(member, now).is_some_and(|it| it >= patience))
-        .map(|(name, _)| name.clone())
-        .collect()
-}
-
-/// For how many seconds a cluster has not answered; `None` while it does, and before it has ever done so.
-pub(crate) fn dark_for(member: &federation_types::cluster::MemberCluster, now: i64) -> Option<i64> {
-    let status = member.status.as_ref()?;
-    let ready = condition::find(&status.conditions, READY)?;
-    // A cluster that never answered holds nothing that could be lost.
-    if ready.status == "True" || status.uid.is_empty() {
-        return None;
-    }
-    Some(now - clock::seconds(&ready.last_transition_time))
-}
-
-/// What the hub presumes of the fleet as a whole.
-pub(crate) fn presume(index: &Index) -> gate::Fleet {
-    let members: Vec<Member<'_>> = index
-        .clusters
-        .values()
-        .filter(|it| it.status.as_ref().is_some_and(|it| !it.uid.is_empty()))
-        .map(|it| Member { provider: &it.spec.provider, answers: is_ready(it) })
-        .collect();
-    gate::presume(&members)
 }

@@ -6,7 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use federation_types::{
-    placement::{CopyState, CopyStatus, PlacedCluster, PlacementSpec, RemovedCluster},
+    placement::{
+        CopyState, CopyStatus, Decision, PlacedCluster, PlacementSpec, PlacementStatus,
+        RemovedCluster,
+    },
     policy::OnDelete,
     reason::cause,
 };
@@ -27,6 +30,7 @@ pub enum Trigger {
     ClusterChanged,
     ScaledDown,
     Failover,
+    ClusterLeaving,
 }
 
 impl Trigger {
@@ -36,6 +40,7 @@ impl Trigger {
             Self::ClusterChanged => cause::CLUSTER_CHANGED,
             Self::ScaledDown => cause::SCALED_DOWN,
             Self::Failover => cause::FAILOVER,
+            Self::ClusterLeaving => cause::CLUSTER_LEAVING,
         }
     }
 }
@@ -48,6 +53,53 @@ pub struct Draft {
     pub removing: Vec<RemovedCluster>,
     /// Removals that ask the gate now: the cluster and its cause. Their copies stand in `clusters` too.
     pub asking: Vec<(String, String)>,
+}
+
+/// What the syncer last said of a template's copies.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Copies<'a> {
+    /// Sorted by name.
+    pub listed: &'a [CopyStatus],
+    /// All that the syncer knew of, sorted by name: where many are listed, those that are ready are left out.
+    pub known: &'a [Decision],
+}
+
+/// With more clusters than this, copies that are ready are not listed.
+pub const LISTED: usize = 500;
+
+impl<'a> Copies<'a> {
+    pub fn of(status: &'a PlacementStatus) -> Self {
+        Self { listed: &status.clusters, known: &status.decisions }
+    }
+
+    fn find(&self, name: &str) -> Option<&'a CopyStatus> {
+        let at = self.listed.binary_search_by(|it| it.name.as_str().cmp(name)).ok()?;
+        Some(&self.listed[at])
+    }
+
+    /// Whether a copy that is asked for with so many replicas is up.
+    ///
+    /// The generation that the status is of does not matter: every Placement that is written, be it for a message,
+    /// would make each copy look unready for a moment.
+    fn is_ready(&self, name: &str, replicas: Option<i64>) -> bool {
+        self.find(name).map_or_else(
+            || self.is_left_out(name),
+            |copy| {
+                let enough = replicas.zip(copy.ready_replicas).is_none_or(|(all, ready)| ready >= all);
+                copy.state == CopyState::Ready && !copy.stale && enough
+            },
+        )
+    }
+
+    /// Whether it was up when its cluster last answered.
+    fn was_ready(&self, name: &str) -> bool {
+        self.find(name).map_or_else(|| self.is_left_out(name), |copy| copy.state == CopyState::Ready)
+    }
+
+    fn is_left_out(&self, name: &str) -> bool {
+        self.known.len() > LISTED
+            && self.known.binary_search_by(|it| it.cluster_name.as_str().cmp(name)).is_ok()
+    }
 }
 
 /// What the fleet says of the clusters that hold copies.
@@ -65,7 +117,7 @@ pub struct Standing<'a> {
 /// a mere scale-down has no successor to wait for.
 pub fn draft(
     previous: &PlacementSpec,
-    copies: &[CopyStatus],
+    copies: Copies<'_>,
     target: &Target,
     trigger: &dyn Fn(&str) -> Trigger,
     standing: &Standing<'_>,
@@ -85,7 +137,7 @@ pub fn draft(
         .filter(|it| !target.clusters.contains_key(&it.name))
         .cloned()
         .collect();
-    let successors_ready = target.clusters.keys().all(|name| is_ready(copies, name));
+    let successors_ready = successors_ready(previous, copies, target, standing);
     for old in &previous.clusters {
         if target.clusters.contains_key(&old.name) {
             continue;
@@ -109,6 +161,32 @@ pub fn draft(
     }
     draft.clusters.sort_by(|a, b| a.name.cmp(&b.name));
     draft
+}
+
+/// Whether all that was decided is up. A copy on a cluster that went dark cannot be, and does not count against the
+/// others if it was; at least one has to be seen up.
+fn successors_ready(
+    previous: &PlacementSpec,
+    copies: Copies<'_>,
+    target: &Target,
+    standing: &Standing<'_>,
+) -> bool {
+    let mut up = 0;
+    for (name, replicas) in &target.clusters {
+        // What is only asked for by this decision was not made yet, whatever an old status says.
+        let asked = previous.clusters.iter().find(|it| it.name == *name).is_some_and(|it| {
+            it.leaving.is_empty() && it.replicas == *replicas
+        });
+        if !asked {
+            return false;
+        }
+        if copies.is_ready(name, *replicas) {
+            up += 1;
+        } else if !(standing.dark.contains(name.as_str()) && copies.was_ready(name)) {
+            return false;
+        }
+    }
+    up > 0
 }
 
 /// The template is being deleted: every copy asks to go.
@@ -170,10 +248,6 @@ pub fn confirmed(
         .collect()
 }
 
-fn is_ready(copies: &[CopyStatus], name: &str) -> bool {
-    copies.iter().any(|it| it.name == name && it.state == CopyState::Ready && !it.stale)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,6 +284,10 @@ mod tests {
         clusters.split_whitespace().map(status).collect()
     }
 
+    fn up(listed: &[CopyStatus]) -> Copies<'_> {
+        Copies { listed, known: &[] }
+    }
+
     fn show(draft: &Draft) -> String {
         let clusters: Vec<String> = draft
             .clusters
@@ -228,18 +306,48 @@ mod tests {
     fn rule_1_2_new_copies_are_ready_before_the_old_ones_go() {
         let because = |_: &str| Trigger::PolicyChanged;
         let standing = Standing::default();
-        let first = draft(&spec("a"), &ready("a"), &target("b"), &because, &standing);
+        let first = draft(&spec("a"), up(&ready("a")), &target("b"), &because, &standing);
         assert_eq!(show(&first), "a@r1!PolicyChanged b@r2 | ask  | removing ");
-        let then = draft(&spec("a!PolicyChanged b"), &ready("a b"), &target("b"), &because, &standing);
+        let then = draft(&spec("a!PolicyChanged b"), up(&ready("a b")), &target("b"), &because, &standing);
         assert_eq!(show(&then), "a@r1!PolicyChanged b@r2 | ask a | removing ");
         let settled = then.settle(&BTreeSet::from(["a".to_owned()]), OnDelete::Delete, "now");
         assert_eq!(show(&settled), "b@r2 | ask  | removing a");
     }
 
     #[test]
+    fn rule_1_2_a_copy_that_only_now_is_to_grow_is_no_successor_yet() {
+        let because = |_: &str| Trigger::PolicyChanged;
+        let more = Target { clusters: [("b".to_owned(), Some(4))].into(), revision: "r2".into() };
+        let copies = ready("a b");
+        let drafted = draft(&spec("a b"), up(&copies), &more, &because, &Standing::default());
+        assert_eq!(show(&drafted), "a@r1!PolicyChanged b@r2 | ask  | removing ");
+        // Asked for, and not there yet: the status is still that of the two it had.
+        let mut before = spec("a!PolicyChanged b");
+        before.clusters[1].replicas = Some(4);
+        let mut copies = copies;
+        copies[1].ready_replicas = Some(2);
+        let drafted = draft(&before, up(&copies), &more, &because, &Standing::default());
+        assert_eq!(show(&drafted), "a@r1!PolicyChanged b@r2 | ask  | removing ");
+        copies[1].ready_replicas = Some(4);
+        let drafted = draft(&before, up(&copies), &more, &because, &Standing::default());
+        assert_eq!(show(&drafted), "a@r1!PolicyChanged b@r2 | ask a | removing ");
+    }
+
+    #[test]
+    fn a_dark_cluster_of_the_decision_does_not_keep_the_others_from_being_tidied() {
+        let because = |_: &str| Trigger::PolicyChanged;
+        let standing = Standing { dark: BTreeSet::from(["c"]), ..Standing::default() };
+        let mut copies = ready("a b c");
+        copies[2].stale = true;
+        let before = spec("a!PolicyChanged b c");
+        let drafted = draft(&before, up(&copies), &target("b c"), &because, &standing);
+        assert_eq!(show(&drafted), "a@r1!PolicyChanged b@r2 c@r2 | ask a | removing ");
+    }
+
+    #[test]
     fn a_scale_down_has_no_successor_to_wait_for() {
         let because = |_: &str| Trigger::ScaledDown;
-        let drafted = draft(&spec("a b"), &[], &target("a"), &because, &Standing::default());
+        let drafted = draft(&spec("a b"), up(&[]), &target("a"), &because, &Standing::default());
         assert_eq!(show(&drafted), "a@r2 b@r1!ScaledDown | ask b | removing ");
     }
 
@@ -247,7 +355,7 @@ mod tests {
     fn rule_1_2_a_cluster_gone_from_the_inventory_is_held() {
         let because = |_: &str| Trigger::ClusterChanged;
         let standing = Standing { gone: BTreeSet::from(["a"]), ..Standing::default() };
-        let drafted = draft(&spec("a b"), &ready("b"), &target("b"), &because, &standing);
+        let drafted = draft(&spec("a b"), up(&ready("b")), &target("b"), &because, &standing);
         assert_eq!(show(&drafted), "a@r1 b@r2 | ask  | removing ");
     }
 
@@ -255,7 +363,7 @@ mod tests {
     fn rule_1_4_removals_from_a_dark_cluster_are_held_and_its_replacement_is_made_at_once() {
         let because = |_: &str| Trigger::Failover;
         let standing = Standing { dark: BTreeSet::from(["a"]), ..Standing::default() };
-        let drafted = draft(&spec("a"), &[], &target("c"), &because, &standing);
+        let drafted = draft(&spec("a"), up(&[]), &target("c"), &because, &standing);
         assert_eq!(show(&drafted), "a@r1!Failover c@r2 | ask  | removing ");
     }
 
@@ -264,7 +372,7 @@ mod tests {
         let mut previous = spec("b");
         previous.removing.push(RemovedCluster { name: "a".into(), ..RemovedCluster::default() });
         let because = |_: &str| Trigger::PolicyChanged;
-        let drafted = draft(&previous, &[], &target("a b"), &because, &Standing::default());
+        let drafted = draft(&previous, up(&[]), &target("a b"), &because, &Standing::default());
         assert_eq!(show(&drafted), "a@r2 b@r2 | ask  | removing ");
     }
 

@@ -31,6 +31,17 @@ pub(crate) enum Write {
     Forget { revisions: Vec<String>, release: bool },
 }
 
+impl Write {
+    /// For counting.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Place { .. } => "place",
+            Self::Release => "release",
+            Self::Forget { .. } => "forget",
+        }
+    }
+}
+
 /// What a write led to: what the index is told at once, without waiting for its own watch.
 #[derive(Debug)]
 pub(crate) enum Written {
@@ -171,6 +182,8 @@ async fn place(
 ) -> Result<Placed, WriteError> {
     let api = home.api(client, "Placement", "placements");
     let mut object = home.object("Placement", &home.placement, spec);
+    // It outlives its namespace's other objects: without it nobody knows which copies are to go (RULES 4.3).
+    object.metadata.finalizers = Some(vec![COPIES_FINALIZER.to_owned()]);
     let name = || home.placement.clone();
     let written = match standing {
         Some(standing) => {
@@ -200,6 +213,9 @@ async fn forget(client: &Client, home: &Home, revisions: &[String]) -> Result<()
     };
     let api = home.api(client, "Placement", "placements");
     gone(api.delete(&home.placement, &DeleteParams::default()).await.map(drop))
+        .map_err(|source| WriteError::Placement { name: home.placement.clone(), source })?;
+    let patch = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    gone(api.patch(&home.placement, &PatchParams::default(), &patch).await.map(drop))
         .map_err(|source| WriteError::Placement { name: home.placement.clone(), source })?;
     let api = home.api(client, "Revision", "revisions");
     for name in revisions {

@@ -185,6 +185,7 @@ fn component_roles() -> Vec<Value> {
                 // The sample prices of a first start.
                 rule("create", "archipel.dev", "pricebooks"),
                 rule("update patch", "archipel.dev", "*/status"),
+                rule("create", "core", "events"),
             ],
         ),
         component_role(

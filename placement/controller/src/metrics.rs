@@ -1,0 +1,113 @@
+//! What the controller counts of itself.
+
+use std::collections::BTreeMap;
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+use crate::gate::Hold;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WriteLabels {
+    kind: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HoldLabels {
+    by: &'static str,
+}
+
+/// Counters and gauges, to be registered where metrics are served.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    placements: Family<OutcomeLabels, Gauge>,
+    copies: Gauge,
+    leaving: Gauge,
+    waiting: Gauge,
+    passes: Counter,
+    writes: Family<WriteLabels, Counter>,
+    holds: Family<HoldLabels, Counter>,
+}
+
+impl Metrics {
+    /// Adds them to a registry.
+    pub fn register(&self, registry: &mut Registry) {
+        let prefix = |name: &str| format!("archipel_placement_{name}");
+        registry.register(prefix("placements"), "Placements by outcome", self.placements.clone());
+        registry.register(prefix("copies"), "Copies in the fleet", self.copies.clone());
+        registry.register(prefix("copies_leaving"), "Copies on their way out", self.leaving.clone());
+        registry.register(prefix("queue"), "Templates that wait for a pass", self.waiting.clone());
+        registry.register(prefix("passes"), "Passes over one template", self.passes.clone());
+        registry.register(prefix("writes"), "Writes by kind and result", self.writes.clone());
+        registry.register(prefix("gate_holds"), "Passes that the gate held", self.holds.clone());
+    }
+
+    pub(crate) fn passed(&self, hold: Option<Hold>) {
+        self.passes.inc();
+        let by = match hold {
+            None => return,
+            Some(Hold::Frozen) => "freeze",
+            Some(Hold::BudgetSpent) => "budget",
+            Some(Hold::FleetDark) => "fleet",
+        };
+        self.holds.get_or_create(&HoldLabels { by }).inc();
+    }
+
+    pub(crate) fn wrote(&self, kind: &'static str, ok: bool) {
+        let result = if ok { "ok" } else { "failed" };
+        self.writes.get_or_create(&WriteLabels { kind, result }).inc();
+    }
+
+    /// Where things stand now.
+    pub(crate) fn stand(
+        &self,
+        outcomes: &BTreeMap<String, i64>,
+        copies: i64,
+        leaving: i64,
+        waiting: usize,
+    ) {
+        for (reason, count) in outcomes {
+            self.placements.get_or_create(&OutcomeLabels { reason: reason.clone() }).set(*count);
+        }
+        self.copies.set(copies);
+        self.leaving.set(leaving);
+        self.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text;
+
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_shown() {
+        let metrics = Metrics::default();
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        metrics.passed(Some(Hold::BudgetSpent));
+        metrics.wrote("place", true);
+        metrics.stand(&BTreeMap::from([("Placed".to_owned(), 3)]), 7, 1, 0);
+        let mut shown = String::new();
+        text::encode(&mut shown, &registry).unwrap();
+        for line in [
+            "archipel_placement_placements{reason=\"Placed\"} 3",
+            "archipel_placement_copies 7",
+            "archipel_placement_passes_total 1",
+            "archipel_placement_writes_total{kind=\"place\",result=\"ok\"} 1",
+            "archipel_placement_gate_holds_total{by=\"budget\"} 1",
+        ] {
+            assert!(shown.contains(line), "{line} in {shown}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Whole passes without a hub: each test builds a fleet from a few words, and reads the Placements as they follow one
+//! another until nothing is written any more.
+
+mod changes;
+mod decisions;
+mod failure;
+mod members;
+mod random;
+mod world;

@@ -1,0 +1,266 @@
+//! Claims, limits, tenancy, stability, shortage and kinds, through whole passes (RULES 2, 3.1 to 3.4).
+
+use expect_test::expect;
+use federation_types::cluster::ClusterSetSpec;
+use serde_json::json;
+
+use super::world::World;
+
+#[test]
+fn rule_2_1_the_claim_is_computed_anew_and_names_the_winner() {
+    let mut world = World::new("a eks, b gke");
+    world.policy("low", json!({"priority": 1, "affinities": [{"clusters": {"names": ["a"]}}]}));
+    world.apply("web", 2, "v1");
+    world.settle();
+    assert_eq!(world.show("web"), "a=2 | Placed");
+    world.policy("high", json!({"priority": 2, "affinities": [{"clusters": {"names": ["b"]}}]}));
+    expect![[r#"
+        web: a=2!PolicyChanged b=2 | Placed
+        web: b=2 -a:PolicyChanged | Placed
+        web: b=2 | Placed
+    "#]]
+    .assert_eq(&world.settle());
+    let policy = world.placed("web").unwrap().spec.policy_ref.clone().unwrap();
+    assert_eq!((policy.kind.as_str(), policy.name.as_str()), ("PlacementPolicy", "high"));
+}
+
+#[test]
+fn rule_2_2_limits_of_cluster_policies_hold_whoever_claims() {
+    let mut world = World::new("a eks in=EU, b gke in=EU, c onprem");
+    world.policy("web", json!({}));
+    world.apply("web", 2, "v1");
+    world.settle();
+    assert_eq!(world.show("web"), "a=2 b=2 c=2 | Placed");
+    world.policy("-/guard", json!({"limitsOnly": true, "limits": {"jurisdictions": ["EU"], "maxClusters": 1}}));
+    world.settle();
+    assert_eq!(world.show("web"), "a=2 | Placed");
+}
+
+#[test]
+fn rule_2_2_two_templates_of_one_policy_under_different_limits_are_both_bound() {
+    let mut world = World::new("a eks, b gke");
+    world.policy("web", json!({}));
+    world.policy(
+        "-/guard",
+        json!({"limitsOnly": true, "limits": {"maxClusters": 1},
+               "selectors": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}]}),
+    );
+    world.apply("web", 1, "v1");
+    world.apply("api", 1, "v1");
+    world.settle();
+    assert_eq!(world.show("web"), "a=1 | Placed");
+    assert_eq!(world.show("api"), "a=1 b=1 | Placed");
+}
+
+#[test]
+fn rule_2_3_a_namespace_uses_the_clusters_of_the_sets_that_serve_it() {
+    let mut world = World::new("a eks, b gke");
+    let serve = |clusters: &[&str], namespace: &str| ClusterSetSpec {
+        names: clusters.iter().map(|it| (*it).to_owned()).collect(),
+        namespaces: vec![namespace.to_owned()],
+        ..ClusterSetSpec::default()
+    };
+    world.set("all", ClusterSetSpec { namespaces: vec!["*".to_owned()], ..ClusterSetSpec::default() });
+    world.policy("web", json!({}));
+    world.apply("web", 1, "v1");
+    world.settle();
+    assert_eq!(world.show("web"), "a=1 b=1 | Placed");
+    world.set("all", serve(&["a", "b"], "bank"));
+    world.set("shop", serve(&["b"], "shop"));
+    world.settle();
+    assert_eq!(world.show("web"), "b=1 | Placed");
+    world.set("shop", serve(&["b"], "other"));
+    world.settle();
+    assert_eq!(world.show("web"), "b=1 | NoClusterFits", "what runs stays");
+}
+
+#[test]
+fn rule_2_6_what_nobody_claims_stays_on_the_hub() {
+    let mut world = World::new("a eks");
+    world.policy("web", json!({"selectors": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}]}));
+    world.apply("other", 1, "v1");
+    assert_eq!(world.settle(), "");
+    assert_eq!(world.show("other"), "-");
+}
+
+#[test]
+fn a_suspended_policy_decides_nothing_new_and_finishes_what_was_begun() {
+    let mut world = World::new("a eks, b gke dark");
+    let policy = |suspend: bool, names: &[&str]| {
+        json!({"suspend": suspend, "affinities": [{"clusters": {"names": names}}], "tolerations": []})
+    };
+    world.policy("web", policy(false, &["a"]));
+    world.apply("web", 2, "v1");
+    world.settle();
+    world.cluster("b gke");
+    world.policy("web", policy(false, &["b"]));
+    // The removal is written, and the copy not yet seen gone, when the policy is suspended.
+    let mut log = String::new();
+    while !world.show("web").contains("-a:") {
+        world.decide(&mut log);
+        if !world.show("web").contains("-a:") {
+            world.sync();
+        }
+    }
+    world.policy("web", policy(true, &["a"]));
+    world.apply("web", 9, "v2");
+    expect![[r#"
+        web: b=2 -a:PolicyChanged | Suspended
+        web: b=2 | Suspended
+    "#]]
+    .assert_eq(&world.settle());
+    world.delete("web");
+    expect![[r#"
+        web: -b:TemplateDeleted | Suspended
+        web: forgotten
+    "#]]
+    .assert_eq(&world.settle());
+}
+
+#[test]
+fn rule_3_2_scaling_up_adds_and_scaling_down_removes_and_nothing_else_moves() {
+    let mut world = World::new("a eks, b gke, c onprem");
+    world.divide(&["a", "b", "c"], 1);
+    world.apply("web", 2, "v1");
+    world.settle();
+    world.apply("web", 7, "v1");
+    expect![[r#"
+        web: a=3 b=2 c=2 | Placed
+    "#]]
+    .assert_eq(&world.settle());
+    world.apply("web", 2, "v1");
+    expect![[r#"
+        web: a=1 b=1 -c:ScaledDown | Placed
+        web: a=1 b=1 | Placed
+    "#]]
+    .assert_eq(&world.settle());
+}
+
+#[test]
+fn rule_3_2_one_that_waits_for_room_is_placed_when_there_is_some() {
+    let mut world = World::new("a eks rooms=3");
+    world.policy("web", json!({"replicas": {"mode": "Divided", "division": "Room"}}));
+    world.apply("one", 2, "v1");
+    world.apply("two", 2, "v1");
+    world.settle();
+    assert_eq!((world.show("one"), world.show("two")), ("a=2 | Placed".into(), "| NotEnoughRoom".into()));
+    // The first runs now: the member reports what is left beside it.
+    world.cluster("a eks rooms=2");
+    world.settle();
+    assert_eq!((world.show("one"), world.show("two")), ("a=2 | Placed".into(), "a=2 | Placed".into()));
+}
+
+#[test]
+fn rule_3_2_what_is_in_flight_is_not_given_away_twice() {
+    let mut world = World::new("a eks rooms=4");
+    world.policy("web", json!({"replicas": {"mode": "Divided", "division": "Room"}}));
+    world.failing.insert("a".into());
+    world.apply("one", 3, "v1");
+    let mut log = String::new();
+    world.decide(&mut log);
+    // Nothing of it runs yet, and the snapshot is built anew.
+    world.index.fleet_version += 1;
+    world.apply("two", 2, "v1");
+    world.decide(&mut log);
+    assert_eq!((world.show("one"), world.show("two")), ("a=3 | Placed".into(), "| NotEnoughRoom".into()));
+    // Its own reservation does not stand in its way.
+    world.apply("one", 4, "v1");
+    world.index.fleet_version += 1;
+    world.decide(&mut log);
+    assert_eq!(world.show("one"), "a=4 | Placed");
+}
+
+#[test]
+fn rule_3_3_growth_waits_and_what_runs_stays() {
+    let mut world = World::new("a eks rooms=3");
+    world.policy("web", json!({"replicas": {"mode": "Divided", "division": "Room"}}));
+    world.apply("web", 3, "v1");
+    world.settle();
+    world.cluster("a eks rooms=0");
+    world.apply("web", 5, "v1");
+    world.settle();
+    assert_eq!(world.show("web"), "a=3 | NotEnoughRoom");
+    world.policy("web", json!({"replicas": {"mode": "Divided", "division": "Room", "partial": "Allow"}}));
+    world.cluster("a eks rooms=1");
+    world.settle();
+    assert_eq!(world.show("web"), "a=4 | NotEnoughRoom");
+    assert_eq!(world.placed("web").unwrap().spec.outcome.message.split(';').next().unwrap(), "1 replicas find no room");
+}
+
+#[test]
+fn rule_3_3_no_replicas_keep_their_clusters() {
+    let mut world = World::new("a eks, b gke");
+    world.divide(&["a", "b"], 2);
+    world.apply("web", 4, "v1");
+    world.settle();
+    world.apply("web", 0, "v1");
+    world.settle();
+    assert_eq!(world.show("web"), "a=0 b=0 | Placed");
+    world.apply("web", 6, "v1");
+    world.settle();
+    assert_eq!(world.show("web"), "a=3 b=3 | Placed");
+}
+
+fn one_of(world: &mut World, kind: &str, api: &str, clusters: &[&str]) {
+    world.policy(
+        "one",
+        json!({"selectors": [{"apiVersion": api, "kind": kind}], "affinities": [{"clusters": {"names": clusters}}]}),
+    );
+}
+
+#[test]
+fn rule_3_4_a_stateful_set_stays_until_a_plan_is_approved() {
+    let mut world = World::new("a eks, b gke");
+    one_of(&mut world, "StatefulSet", "apps/v1", &["a"]);
+    world.apply("StatefulSet/db", 3, "v1");
+    world.settle();
+    one_of(&mut world, "StatefulSet", "apps/v1", &["b"]);
+    world.apply("StatefulSet/db", 5, "v2");
+    expect![[r#"
+        db: a=5 | NeedsApproval
+    "#]]
+    .assert_eq(&world.settle());
+    let message = &world.placed("StatefulSet/db").unwrap().spec.outcome.message;
+    assert!(message.starts_with("it would move from a to b"), "{message}");
+    // Wanted where it is, it is well again.
+    one_of(&mut world, "StatefulSet", "apps/v1", &["a"]);
+    world.settle();
+    assert_eq!(world.show("StatefulSet/db"), "a=5 | Placed");
+}
+
+#[test]
+fn rule_3_4_a_started_job_is_never_moved_and_one_that_is_done_is_not_made_again() {
+    let mut world = World::new("a eks, b gke");
+    one_of(&mut world, "Job", "batch/v1", &["a"]);
+    world.apply("Job/import", 1, "v1");
+    world.settle();
+    world.apply_as("Job/import", 1, "v1", "uid-1", &json!({"startTime": "2026-11-21T10:00:00Z"}));
+    world.settle();
+    one_of(&mut world, "Job", "batch/v1", &["b"]);
+    world.settle();
+    assert_eq!(world.show("Job/import"), "a=1 | Placed");
+    // Gone from its cluster after its end: the syncer keeps its last word, and nothing is decided anew.
+    world.index.touch_everything();
+    assert_eq!(world.settle(), "");
+}
+
+#[test]
+fn rule_3_4_a_job_that_has_not_started_is_not_run_in_two_places() {
+    let mut world = World::new("a eks, b gke");
+    one_of(&mut world, "Job", "batch/v1", &["a"]);
+    world.apply("Job/import", 1, "v1");
+    world.settle();
+    one_of(&mut world, "Job", "batch/v1", &["b"]);
+    world.settle();
+    assert_eq!(world.show("Job/import"), "a=1 | NeedsApproval");
+}
+
+#[test]
+fn rule_3_4_claims_on_volumes_outlive_their_template_unless_told_otherwise() {
+    let mut world = World::new("a eks");
+    world.policy("all", json!({"selectors": [{"apiVersion": "v1", "kind": "PersistentVolumeClaim"}]}));
+    world.apply("PersistentVolumeClaim/data", 1, "v1");
+    world.settle();
+    world.delete("PersistentVolumeClaim/data");
+    assert!(world.settle().contains("-a:TemplateDeleted(orphan)"));
+}

@@ -1,0 +1,167 @@
+//! Clusters that go dark: what is presumed, what fails over, what is held (RULES 1.4, 3.5).
+
+use expect_test::expect;
+use serde_json::json;
+
+use super::world::World;
+
+#[test]
+fn rule_3_5_unreachable_is_not_dead_until_the_policys_patience_ends() {
+    let mut world = World::new("a eks, b gke, c onprem, d onprem");
+    world.divide(&["a", "b"], 1);
+    world.apply("web", 4, "v1");
+    world.settle();
+    world.cluster("a eks dark");
+    assert_eq!(world.settle(), "");
+    world.pass_time(299);
+    assert_eq!(world.settle(), "");
+    world.pass_time(1);
+    expect![[r#"
+        web: a=2!Failover b=4 | Placed
+    "#]]
+    .assert_eq(&world.settle());
+    let event = world.events.last().unwrap();
+    assert_eq!((event.reason, event.message.as_str()), ("Failover", "a does not answer: it runs on b now"));
+    // It answers again: its copy goes, as the others are up.
+    world.cluster("a eks");
+    expect![[r#"
+        web: b=4 -a:Failover | Placed
+        web: b=4 | Placed
+    "#]]
+    .assert_eq(&world.settle());
+}
+
+#[test]
+fn rule_3_5_the_patience_is_the_policys() {
+    let mut world = World::new("a eks, b gke, c onprem, d onprem");
+    world.policy("web", json!({"affinities": [{"clusters": {"names": ["a"]}}, {"clusters": {"names": ["b"]}}],
+                               "failover": {"after": "10s"}}));
+    world.apply("web", 1, "v1");
+    world.settle();
+    world.cluster("a eks dark");
+    world.pass_time(9);
+    assert_eq!(world.settle(), "");
+    world.pass_time(1);
+    world.settle();
+    assert_eq!(world.show("web"), "a=1!Failover b=1 | Placed");
+    // While it lasts, time alone makes no passes.
+    world.pass_time(60);
+    assert!(world.index.dirty.is_empty());
+}
+
+#[test]
+fn rule_3_5_what_may_not_run_twice_fails_over_only_unfenced() {
+    for (kind, api) in [("StatefulSet", "apps/v1"), ("Job", "batch/v1")] {
+        for unfenced in [false, true] {
+            let mut world = World::new("a eks, b gke, c onprem, d onprem");
+            let mut policy = json!({"selectors": [{"apiVersion": api, "kind": kind}],
+                                    "affinities": [{"clusters": {"names": ["a", "b"]}}]});
+            if unfenced {
+                policy["failover"] = json!({"unfenced": "Allow"});
+            }
+            world.policy("one", policy);
+            let name = format!("{kind}/it");
+            world.apply(&name, 1, "v1");
+            world.settle();
+            assert_eq!(world.show(&name), "a=1 | Placed", "{kind}");
+            world.cluster("a eks dark");
+            world.pass_time(300);
+            world.settle();
+            let expected = if unfenced { "a=1!Failover b=1 | Placed" } else { "a=1 | Placed" };
+            assert_eq!(world.show(&name), expected, "{kind}");
+        }
+    }
+}
+
+#[test]
+fn rule_3_5_a_copy_that_is_not_to_be_purged_stays_where_it_was() {
+    let mut world = World::new("a eks, b gke, c onprem, d onprem");
+    world.policy(
+        "web",
+        json!({"affinities": [{"clusters": {"names": ["a"]}}, {"clusters": {"names": ["b"]}}],
+               "failover": {"purge": "Never"}}),
+    );
+    world.apply("web", 1, "v1");
+    world.settle();
+    world.cluster("a eks dark");
+    world.pass_time(300);
+    world.settle();
+    world.cluster("a eks");
+    world.settle();
+    assert_eq!(world.show("web"), "a=1!Failover b=1 | Placed");
+}
+
+#[test]
+fn rule_1_4_clusters_of_one_provider_are_replaced_by_priority_within_room_and_removals_are_held() {
+    let mut world = World::new("a eks, b eks, c gke rooms=3");
+    let policy = |name: &str, priority: i32| {
+        json!({"priority": priority, "selectors": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": name}],
+               "affinities": [{"clusters": {"providers": ["eks"]}}, {"clusters": {"providers": ["gke"]}}],
+               "replicas": {"mode": "Divided", "division": "Packed"}})
+    };
+    world.policy("later", policy("later", 1));
+    world.policy("first", policy("first", 9));
+    world.apply("later", 2, "v1");
+    world.apply("first", 2, "v1");
+    world.settle();
+    world.cluster("a eks dark");
+    world.cluster("b eks dark");
+    world.pass_time(300);
+    let log = world.settle();
+    let c_holds = |world: &World, name: &str| world.show(name).contains("c=2");
+    assert!(c_holds(&world, "first") || c_holds(&world, "later"), "{log}");
+    assert!(!(c_holds(&world, "first") && c_holds(&world, "later")), "beyond the room:\n{log}");
+    assert!(!log.contains(" -"), "nothing is removed from dark clusters:\n{log}");
+}
+
+#[test]
+fn rule_1_4_dark_over_several_providers_the_hub_presumes_itself_cut_off_and_changes_nothing() {
+    let mut world = World::new("a eks, b gke, c onprem, d onprem");
+    world.divide(&["a", "b", "c"], 3);
+    world.apply("web", 3, "v1");
+    world.settle();
+    world.cluster("a eks dark");
+    world.cluster("b gke dark");
+    world.pass_time(10_000);
+    world.apply("web", 6, "v2");
+    world.apply("new", 6, "v1");
+    assert_eq!(world.settle(), "");
+    world.delete("web");
+    expect![[r#"
+        web: a=1!TemplateDeleted b=1!TemplateDeleted c=1!TemplateDeleted | FleetDark
+    "#]]
+    .assert_eq(&world.settle());
+    // The link is back: what was asked for meanwhile is done.
+    world.cluster("b gke");
+    world.cluster("a eks");
+    let log = world.settle();
+    assert!(log.contains("web: forgotten"), "{log}");
+    assert_eq!(world.show("new"), "a=2 b=2 c=2 | Placed");
+}
+
+#[test]
+fn rule_1_4_when_none_answers_nothing_changes() {
+    let mut world = World::new("a eks");
+    world.divide(&["a"], 1);
+    world.apply("web", 1, "v1");
+    world.settle();
+    world.cluster("a eks dark");
+    world.pass_time(10_000);
+    world.index.touch_everything();
+    assert_eq!(world.settle(), "");
+    assert_eq!(world.show("web"), "a=1 | Placed");
+}
+
+#[test]
+fn a_fleet_that_is_quiet_makes_no_passes() {
+    let mut world = World::new("a eks, b gke dark, c onprem, d onprem");
+    world.divide(&["a", "c"], 1);
+    world.apply("web", 4, "v1");
+    world.settle();
+    world.pass_time(1_000);
+    world.settle();
+    for _ in 0..10 {
+        world.pass_time(1_000);
+        assert!(world.index.dirty.is_empty());
+    }
+}

@@ -1,0 +1,140 @@
+//! Deletes that finish, tombstones, and clusters that leave (RULES 4.3, 4.8).
+
+use expect_test::expect;
+use serde_json::json;
+
+use super::world::World;
+
+#[test]
+fn rule_4_3_a_template_waits_for_reachable_clusters_and_tombstones_outlive_it() {
+    let mut world = World::new("a eks, b gke, c onprem, d onprem");
+    world.divide(&["a", "b"], 2);
+    world.apply("web", 2, "v1");
+    world.settle();
+    world.cluster("a eks dark");
+    world.delete("web");
+    expect![[r#"
+        web: -a:TemplateDeleted -b:TemplateDeleted | Placed
+        web: -a:TemplateDeleted | Placed
+        web: released
+    "#]]
+    .assert_eq(&world.settle());
+    assert!(!world.exists("web"));
+    world.cluster("a eks");
+    expect![[r#"
+        web: forgotten
+    "#]]
+    .assert_eq(&world.settle());
+}
+
+#[test]
+fn rule_4_3_a_tombstone_ends_when_its_cluster_leaves() {
+    let mut world = World::new("a eks, b gke, c onprem, d onprem");
+    world.divide(&["a"], 1);
+    world.apply("web", 2, "v1");
+    world.settle();
+    world.cluster("a eks dark");
+    world.delete("web");
+    world.settle();
+    assert_eq!(world.show("web"), "-a:TemplateDeleted | Placed");
+    world.cluster("a eks dark deleting");
+    expect![[r#"
+        web: forgotten
+    "#]]
+    .assert_eq(&world.settle());
+}
+
+#[test]
+fn rule_4_3_a_template_made_again_under_the_same_name_goes_on_where_its_copies_are() {
+    let mut world = World::new("a eks, b gke, c onprem, d onprem");
+    world.divide(&["a", "b"], 2);
+    world.apply("web", 2, "v1");
+    world.settle();
+    world.apply_as("web", 2, "v1", "uid-2", &json!({}));
+    world.settle();
+    assert_eq!(world.show("web"), "a=1 b=1 | Placed");
+    assert_eq!(world.placed("web").unwrap().spec.template.uid, "uid-2");
+    // And beside the tombstone of the one before.
+    world.cluster("a eks dark");
+    world.delete("web");
+    world.settle();
+    assert_eq!(world.show("web"), "-a:TemplateDeleted | Placed");
+    world.divide(&["b"], 1);
+    world.apply_as("web", 2, "v1", "uid-3", &json!({}));
+    world.settle();
+    assert_eq!(world.show("web"), "b=2 -a:TemplateDeleted | Placed");
+    world.cluster("a eks");
+    world.settle();
+    assert_eq!(world.show("web"), "b=2 | Placed");
+}
+
+#[test]
+fn rule_4_8_draining_moves_copies_elsewhere_first() {
+    let mut world = World::new("a eks, b gke");
+    world.policy("web", json!({"replicas": {"mode": "Divided", "division": "Packed"}}));
+    world.apply("web", 2, "v1");
+    world.settle();
+    let from = if world.show("web").starts_with('a') { "a eks" } else { "b gke" };
+    world.cluster(&format!("{from} drain=archipel.dev/draining"));
+    let log = world.settle();
+    assert!(log.contains("!ClusterChanged"), "{log}");
+    let name = from.split_once(' ').unwrap().0;
+    assert!(!world.show("web").contains(&format!("{name}=")), "{}", world.show("web"));
+}
+
+#[test]
+fn rule_4_8_leaving_as_orphans_lets_go_at_once_and_places_elsewhere() {
+    let mut world = World::new("a eks, b gke");
+    world.divide(&["a", "b"], 1);
+    world.apply("web", 2, "v1");
+    world.settle();
+    world.cluster("a eks orphan");
+    expect![[r#"
+        web: b=2 -a:ClusterLeaving(orphan) | Placed
+        web: b=2 | Placed
+    "#]]
+    .assert_eq(&world.settle());
+}
+
+#[test]
+fn rule_4_8_leaving_as_orphans_does_not_wait_for_a_place_elsewhere() {
+    let mut world = World::new("a eks");
+    world.divide(&["a"], 1);
+    world.apply("web", 2, "v1");
+    world.settle();
+    world.cluster("a eks orphan");
+    world.settle();
+    assert_eq!(world.show("web"), "| NoClusterFits");
+}
+
+#[test]
+fn rule_4_8_a_forgotten_cluster_is_struck_whatever_the_policy_says() {
+    for policy in ["claimed", "suspended", "gone"] {
+        let mut world = World::new("a eks, b gke, c onprem, d onprem");
+        world.divide(&["a", "b"], 2);
+        world.apply("web", 2, "v1");
+        world.settle();
+        match policy {
+            "suspended" => world.policy("web", json!({"suspend": true})),
+            "gone" => world.drop_policy("web"),
+            _ => (),
+        }
+        world.settle();
+        world.cluster("a eks dark deleting");
+        world.settle();
+        let shown = world.show("web");
+        assert!(!shown.contains("a="), "{policy}: {shown}");
+        assert!(shown.contains("b=1"), "{policy}: {shown}");
+    }
+}
+
+#[test]
+fn rule_4_8_the_only_cluster_can_be_forgotten_while_it_is_dark() {
+    let mut world = World::new("a eks");
+    world.divide(&["a"], 1);
+    world.apply("web", 2, "v1");
+    world.settle();
+    world.cluster("a eks dark deleting");
+    world.settle();
+    assert_eq!(world.show("web"), "| Placed");
+}
