@@ -15,9 +15,30 @@ pub(crate) struct Fleet {
 
 /// Name, provider, region, zone, node type, further arguments of `cluster join`.
 const MEMBERS: [(&str, &str, &str, &str, &str, &[&str]); 3] = [
-    ("eks-1", "eks", "eu-west-1", "eu-west-1a", "m6i.xlarge", &["--jurisdiction", "EU", "--label", "tier=prod"]),
-    ("gke-1", "gke", "europe-west3", "europe-west3-a", "n2-standard-4", &["--jurisdiction", "EU", "--label", "tier=prod"]),
-    ("prem-1", "onprem", "zurich", "zurich-1", "metal-16", &["--jurisdiction", "CH", "--label", "tier=edge"]),
+    (
+        "eks-1",
+        "eks",
+        "eu-west-1",
+        "eu-west-1a",
+        "m6i.xlarge",
+        &["--jurisdiction", "EU", "--label", "tier=prod"],
+    ),
+    (
+        "gke-1",
+        "gke",
+        "europe-west3",
+        "europe-west3-a",
+        "n2-standard-4",
+        &["--jurisdiction", "EU", "--label", "tier=prod"],
+    ),
+    (
+        "prem-1",
+        "onprem",
+        "zurich",
+        "zurich-1",
+        "metal-16",
+        &["--jurisdiction", "CH", "--label", "tier=edge"],
+    ),
 ];
 
 impl Fleet {
@@ -29,7 +50,8 @@ impl Fleet {
             Member::start(MemberOptions::full(name, [nodes]))
         };
         let (hub, eks, gke, prem) = tokio::join!(Hub::start(), start(0), start(1), start(2));
-        let fleet = Self { hub: hub.unwrap(), members: vec![eks.unwrap(), gke.unwrap(), prem.unwrap()] };
+        let fleet =
+            Self { hub: hub.unwrap(), members: vec![eks.unwrap(), gke.unwrap(), prem.unwrap()] };
         for (at, (_, provider, region, zone, _, more)) in MEMBERS.iter().enumerate() {
             let mut args = vec!["--zone", zone];
             args.extend_from_slice(more);
@@ -71,7 +93,16 @@ impl Fleet {
         kubectl.run(["delete", "clusterplacementpolicies", "--all"]).await;
         kubectl.run(["delete", "changebudget", "tight", "--ignore-not-found"]).await;
         for (name, ..) in MEMBERS {
-            kubectl.run(["patch", "membercluster", name, "--type=merge", "-p", r#"{"spec":{"taints":[]}}"#]).await;
+            kubectl
+                .run([
+                    "patch",
+                    "membercluster",
+                    name,
+                    "--type=merge",
+                    "-p",
+                    r#"{"spec":{"taints":[]}}"#,
+                ])
+                .await;
         }
     }
 
@@ -108,17 +139,24 @@ impl Fleet {
         let kubectl = self.kubectl();
         let what = format!("placement {namespace}/{placement} on {expected}, ready");
         wait::until(&what, SOON, async || {
-            let Some(placement) = get(&kubectl, &["placement", placement, "-n", namespace]).await else {
+            let Some(placement) = get(&kubectl, &["placement", placement, "-n", namespace]).await
+            else {
                 return Err("no placement".to_owned());
             };
             let shown = show(&placement, expected.contains('='));
             let ready = &placement["status"]["summary"];
             let settled = ready["ready"] == ready["clusters"]
                 && placement["status"]["observedGeneration"] == placement["metadata"]["generation"];
-            if shown == expected && settled && placement["spec"]["removing"].as_array().is_none_or(Vec::is_empty) {
+            if shown == expected
+                && settled
+                && placement["spec"]["removing"].as_array().is_none_or(Vec::is_empty)
+            {
                 Ok(())
             } else {
-                Err(format!("{shown}; outcome {}; status {}", placement["spec"]["outcome"], placement["status"]))
+                Err(format!(
+                    "{shown}; outcome {}; status {}",
+                    placement["spec"]["outcome"], placement["status"]
+                ))
             }
         })
         .await;
@@ -228,7 +266,12 @@ pub(crate) fn clusters(placement: &Value) -> String {
 pub(crate) fn replicas(placement: &Value) -> std::collections::BTreeMap<String, u64> {
     let clusters = placement["spec"]["clusters"].as_array().into_iter().flatten();
     clusters
-        .map(|it| (it["name"].as_str().unwrap_or_default().to_owned(), it["replicas"].as_u64().unwrap_or(0)))
+        .map(|it| {
+            (
+                it["name"].as_str().unwrap_or_default().to_owned(),
+                it["replicas"].as_u64().unwrap_or(0),
+            )
+        })
         .collect()
 }
 

@@ -8,10 +8,17 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use federation_tests::{Hub, Member, MemberOptions, Random, hash, process::{Process, Program}, wait};
+use federation_tests::{
+    Hub, Member, MemberOptions, Random, hash,
+    process::{Process, Program},
+    wait,
+};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Api, Client, ResourceExt, api::{ListParams, WatchEvent, WatchParams}};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ListParams, WatchEvent, WatchParams},
+};
 use serde_json::Value;
 
 const NAMESPACE: &str = "kill";
@@ -40,10 +47,11 @@ struct Seen {
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_under_writes_nothing_acknowledged_is_lost_and_all_converges() {
     let kills = if std::env::var_os("ARCHIPEL_FULL").is_some() { 20 } else { 5 };
-    let seed = std::env::var("ARCHIPEL_SEED").ok().and_then(|it| it.parse().ok()).unwrap_or_else(|| {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        now.subsec_nanos().into()
-    });
+    let seed =
+        std::env::var("ARCHIPEL_SEED").ok().and_then(|it| it.parse().ok()).unwrap_or_else(|| {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            now.subsec_nanos().into()
+        });
     println!("kill: {kills} times, ARCHIPEL_SEED={seed}");
     let mut random = Random::new(seed);
     let (hub, one, two) = tokio::join!(
@@ -103,7 +111,12 @@ async fn killed_under_writes_nothing_acknowledged_is_lost_and_all_converges() {
     converged(&api, &members).await;
     // The last change is one that nothing else follows: the watch has seen all once it has seen that.
     let fence = api.list(&ListParams::default()).await.unwrap();
-    let newest = fence.items.iter().filter_map(|it| it.resource_version()?.parse::<u64>().ok()).max().unwrap();
+    let newest = fence
+        .items
+        .iter()
+        .filter_map(|it| it.resource_version()?.parse::<u64>().ok())
+        .max()
+        .unwrap();
     wait::until("the watch is there", CONVERGED, async || {
         let last = seen.lock().unwrap().last;
         if last >= newest { Ok(()) } else { Err(format!("{last} of {newest}")) }
@@ -209,7 +222,12 @@ fn check_revisions(ledger: &[Value], seen: &Seen) {
 fn check_state(ledger: &[Value], objects: &[ConfigMap]) {
     let now: BTreeMap<String, (u64, u64)> = objects
         .iter()
-        .map(|it| (it.name_any(), (it.resource_version().unwrap_or_default().parse().unwrap_or(0), content(it))))
+        .map(|it| {
+            (
+                it.name_any(),
+                (it.resource_version().unwrap_or_default().parse().unwrap_or(0), content(it)),
+            )
+        })
         .collect();
     let mut last: BTreeMap<&str, &Value> = BTreeMap::new();
     for line in ledger.iter().filter(|it| it["what"] != "try") {
@@ -240,12 +258,21 @@ async fn converged(api: &Api<ConfigMap>, members: &[Member]) {
             };
             let wanted = show(api.list(&placed).await.map_err(|error| error.to_string())?.items);
             let found = show(there.list(&placed).await.map_err(|error| error.to_string())?.items);
-            let wrong: Vec<&String> = wanted.iter().filter(|(key, value)| found.get(*key) != Some(value)).map(|it| it.0).collect();
-            let more: Vec<&String> = found.keys().filter(|key| !wanted.contains_key(*key)).collect();
+            let wrong: Vec<&String> = wanted
+                .iter()
+                .filter(|(key, value)| found.get(*key) != Some(value))
+                .map(|it| it.0)
+                .collect();
+            let more: Vec<&String> =
+                found.keys().filter(|key| !wanted.contains_key(*key)).collect();
             if wrong.is_empty() && more.is_empty() && !wanted.is_empty() {
                 Ok(())
             } else {
-                Err(format!("{} of {} differ: {wrong:?}, too much: {more:?}", wrong.len(), wanted.len()))
+                Err(format!(
+                    "{} of {} differ: {wrong:?}, too much: {more:?}",
+                    wrong.len(),
+                    wanted.len()
+                ))
             }
         })
         .await;

@@ -58,10 +58,8 @@ impl Hub {
     pub async fn start() -> Result<Self, HubError> {
         let binaries = Binaries::find()?;
         let program = program()?;
-        let dir = tempfile::Builder::new()
-            .prefix("archipel-hub-")
-            .tempdir()
-            .map_err(HubError::Start)?;
+        let dir =
+            tempfile::Builder::new().prefix("archipel-hub-").tempdir().map_err(HubError::Start)?;
         let port = free_port().map_err(HubError::Start)?;
         let process = launch(&binaries, &program, dir.path(), port)?;
         let mut hub = Self { binaries, program, dir, port, process };
@@ -157,8 +155,15 @@ impl Hub {
     pub async fn join(&self, member: &Member, provider: &str, region: &str, more: &[&str]) {
         let kubeconfig = member.kubeconfig().display().to_string();
         let mut args = vec![
-            "cluster", "join", member.name(), "--kubeconfig", &kubeconfig, "--provider", provider,
-            "--region", region,
+            "cluster",
+            "join",
+            member.name(),
+            "--kubeconfig",
+            &kubeconfig,
+            "--provider",
+            provider,
+            "--region",
+            region,
         ];
         args.extend(more);
         self.archipel_ok(&args).await;

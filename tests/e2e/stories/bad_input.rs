@@ -17,13 +17,31 @@ pub(super) async fn policies_name_the_field(fleet: &mut Fleet) {
         ("  replicas: {mode: Sometimes}", "spec.replicas.mode"),
         ("  priority: high", "spec.priority"),
         ("  replicas: {mode: Duplicated, division: Room}", "spec.replicas.division"),
-        ("  replicas: {mode: Divided, division: Packed}\n  spread: [{topologyKey: zone, maxSkew: 1}]", "spec.spread[0].maxSkew"),
+        (
+            "  replicas: {mode: Divided, division: Packed}\n  spread: [{topologyKey: zone, maxSkew: 1}]",
+            "spec.spread[0].maxSkew",
+        ),
         ("  spread: [{topologyKey: cluster, min: 3, max: 2}]", "spec.spread[0].min"),
-        ("  replicas: {mode: Divided, minPerCluster: 5, maxPerCluster: 4}", "spec.replicas.minPerCluster"),
-        ("  replicas: {mode: Divided, division: Cheapest, weights: [{clusters: {}, weight: 2}]}", "spec.replicas.weights"),
-        ("  affinities: [{clusters: {names: [eks-1], exclude: [eks-1]}}]", "spec.affinities[0].clusters.exclude"),
-        ("  affinities: [{clusters: {expressions: [\"cluster.minor >=\"]}}]", "spec.affinities[0].clusters.expressions[0]"),
-        ("  affinities: [{clusters: {expressions: [\"node.minor > 3\"]}}]", "spec.affinities[0].clusters.expressions[0]"),
+        (
+            "  replicas: {mode: Divided, minPerCluster: 5, maxPerCluster: 4}",
+            "spec.replicas.minPerCluster",
+        ),
+        (
+            "  replicas: {mode: Divided, division: Cheapest, weights: [{clusters: {}, weight: 2}]}",
+            "spec.replicas.weights",
+        ),
+        (
+            "  affinities: [{clusters: {names: [eks-1], exclude: [eks-1]}}]",
+            "spec.affinities[0].clusters.exclude",
+        ),
+        (
+            "  affinities: [{clusters: {expressions: [\"cluster.minor >=\"]}}]",
+            "spec.affinities[0].clusters.expressions[0]",
+        ),
+        (
+            "  affinities: [{clusters: {expressions: [\"node.minor > 3\"]}}]",
+            "spec.affinities[0].clusters.expressions[0]",
+        ),
         ("  budget: {maxMonthlyUsd: plenty}", "spec.budget.maxMonthlyUsd"),
         ("  failover: {after: soon}", "spec.failover.after"),
         ("  residency: {jurisdictions: []}", "spec.residency.jurisdictions"),
@@ -36,15 +54,24 @@ pub(super) async fn policies_name_the_field(fleet: &mut Fleet) {
     }
     for (selector, field) in [
         ("{apiVersion: v1, kind: Secret}", "spec.selectors[0]"),
-        ("{apiVersion: archipel.dev/v1alpha1, kind: MemberCluster}", "spec.selectors[0].apiVersion"),
+        (
+            "{apiVersion: archipel.dev/v1alpha1, kind: MemberCluster}",
+            "spec.selectors[0].apiVersion",
+        ),
         ("{apiVersion: v1}", "spec.selectors[0].kind"),
     ] {
-        let text = policy("bad", "web", "").replace("{apiVersion: apps/v1, kind: Deployment, name: web}", selector);
+        let text = policy("bad", "web", "")
+            .replace("{apiVersion: apps/v1, kind: Deployment, name: web}", selector);
         let refused = kubectl.run_with(&text, ["apply", "-f", "-"]).await;
         assert_eq!(refused.code, Some(1), "{selector}: {refused:?}");
-        assert!(refused.stderr.contains(field), "{selector}: {field} is not named: {}", refused.stderr);
+        assert!(
+            refused.stderr.contains(field),
+            "{selector}: {field} is not named: {}",
+            refused.stderr
+        );
     }
-    let empty = policy("bad", "web", "").replace("[{apiVersion: apps/v1, kind: Deployment, name: web}]", "[]");
+    let empty = policy("bad", "web", "")
+        .replace("[{apiVersion: apps/v1, kind: Deployment, name: web}]", "[]");
     let refused = kubectl.run_with(&empty, ["apply", "-f", "-"]).await;
     assert!(!refused.success() && refused.stderr.contains("spec.selectors"), "{refused:?}");
     let left = list(&kubectl, &["placementpolicies", "-n", "bad"]).await;
@@ -56,7 +83,10 @@ pub(super) async fn policies_name_the_field(fleet: &mut Fleet) {
             "{apiVersion: archipel.dev/v1alpha1, kind: OverridePolicy, metadata: {name: o, namespace: bad}, spec: {selectors: [{apiVersion: v1, kind: ConfigMap}], rules: [{jsonPatch: [{op: replace, path: /metadata/name, value: x}]}]}}",
             "spec.rules[0].jsonPatch[0].path",
         ),
-        ("{apiVersion: archipel.dev/v1alpha1, kind: ChangeBudget, metadata: {name: b}, spec: {window: never}}", "spec.window"),
+        (
+            "{apiVersion: archipel.dev/v1alpha1, kind: ChangeBudget, metadata: {name: b}, spec: {window: never}}",
+            "spec.window",
+        ),
         (
             "{apiVersion: archipel.dev/v1alpha1, kind: MemberCluster, metadata: {name: m}, spec: {provider: moon, connection: {kubeconfig: {secretRef: {namespace: a, name: b}}}}}",
             "spec.provider",
@@ -69,7 +99,10 @@ pub(super) async fn policies_name_the_field(fleet: &mut Fleet) {
             "{apiVersion: apps/v1, kind: Deployment, metadata: {name: d, namespace: bad}, spec: {replicas: two, selector: {}, template: {}}}",
             "replicas",
         ),
-        ("{apiVersion: v1, kind: ConfigMap, metadata: {name: Not_A_Name, namespace: bad}}", "metadata.name"),
+        (
+            "{apiVersion: v1, kind: ConfigMap, metadata: {name: Not_A_Name, namespace: bad}}",
+            "metadata.name",
+        ),
     ] {
         let refused = kubectl.run_with(text, ["create", "-f", "-"]).await;
         assert_eq!(refused.code, Some(1), "{text}: {refused:?}");
@@ -88,14 +121,25 @@ pub(super) async fn what_nobody_claims_is_answered_with_a_warning(fleet: &mut Fl
     assert!(claimed.success() && !claimed.stderr.contains("claimed by no"), "{claimed:?}");
     let unclaimed = kubectl.run_with(&deployment("lonely", "api", 1), ["apply", "-f", "-"]).await;
     assert!(unclaimed.success(), "{unclaimed:?}");
-    assert!(unclaimed.stderr.contains("Warning") && unclaimed.stderr.contains("Deployment lonely/api is claimed by no placement policy"), "{unclaimed:?}");
+    assert!(
+        unclaimed.stderr.contains("Warning")
+            && unclaimed.stderr.contains("Deployment lonely/api is claimed by no placement policy"),
+        "{unclaimed:?}"
+    );
     // A policy that reaches every cluster says so, with the number.
     let everywhere = kubectl.run_with(&policy("lonely", "all", ""), ["apply", "-f", "-"]).await;
-    assert!(everywhere.success() && everywhere.stderr.contains("every cluster (3 now)"), "{everywhere:?}");
+    assert!(
+        everywhere.success() && everywhere.stderr.contains("every cluster (3 now)"),
+        "{everywhere:?}"
+    );
     // One that matches nothing is fine.
     fleet
         .shows("a policy that matches nothing", &["placementpolicy", "all", "-n", "lonely"], |it| {
-            let ready = it["status"]["conditions"].as_array().into_iter().flatten().any(|it| it["type"] == "Ready" && it["status"] == "True");
+            let ready = it["status"]["conditions"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .any(|it| it["type"] == "Ready" && it["status"] == "True");
             crate::fleet::seen(ready && it["status"]["matched"] == 0, &it["status"])
         })
         .await;
@@ -122,11 +166,18 @@ pub(super) async fn a_kubeconfig_that_does_not_answer(fleet: &mut Fleet) {
         std::fs::write(&file, config.to_string()).unwrap();
         let joined = join(fleet, name, &file.display().to_string()).await;
         assert_eq!(joined.code, Some(1), "{joined:?}");
-        assert!(joined.stderr.contains(&address.to_string()), "the server is named: {}", joined.stderr);
+        assert!(
+            joined.stderr.contains(&address.to_string()),
+            "the server is named: {}",
+            joined.stderr
+        );
         nothing_left(fleet, name).await;
     }
     let missing = join(fleet, "missing", "/nonexistent/kubeconfig").await;
-    assert!(missing.code == Some(1) && missing.stderr.contains("/nonexistent/kubeconfig"), "{missing:?}");
+    assert!(
+        missing.code == Some(1) && missing.stderr.contains("/nonexistent/kubeconfig"),
+        "{missing:?}"
+    );
     let file = fleet.hub.dir().join("broken.kubeconfig");
     std::fs::write(&file, "clusters: [\n").unwrap();
     let broken = join(fleet, "broken", &file.display().to_string()).await;
@@ -140,10 +191,12 @@ pub(super) async fn a_kubeconfig_that_does_not_answer(fleet: &mut Fleet) {
     assert!(stranger.code == Some(1) && stranger.stderr.contains("Unauthorized"), "{stranger:?}");
     nothing_left(fleet, "stranger").await;
     // The same cluster twice: refused, and the first is named.
-    let twice = join(fleet, "twin", &fleet.member("eks-1").kubeconfig().display().to_string()).await;
+    let twice =
+        join(fleet, "twin", &fleet.member("eks-1").kubeconfig().display().to_string()).await;
     assert!(twice.code == Some(1) && twice.stderr.contains("eks-1"), "{twice:?}");
     nothing_left(fleet, "twin").await;
-    let again = join(fleet, "eks-1", &fleet.member("gke-1").kubeconfig().display().to_string()).await;
+    let again =
+        join(fleet, "eks-1", &fleet.member("gke-1").kubeconfig().display().to_string()).await;
     assert!(again.code == Some(1) && again.stderr.contains("has joined already"), "{again:?}");
     // A MemberCluster made by hand whose server is not there: a condition says so, and nothing else suffers.
     let kubectl = fleet.kubectl();
@@ -158,7 +211,9 @@ pub(super) async fn a_kubeconfig_that_does_not_answer(fleet: &mut Fleet) {
     wait::until("the condition of by-hand", SOON, async || {
         let member = fleet.get(&["membercluster", "by-hand"]).await.unwrap();
         let told = member["status"]["conditions"].as_array().into_iter().flatten().any(|it| {
-            it["type"] == "Ready" && it["status"] == "False" && it["reason"] == "Unreachable"
+            it["type"] == "Ready"
+                && it["status"] == "False"
+                && it["reason"] == "Unreachable"
                 && it["message"].as_str().is_some_and(|it| it.contains(&closed.to_string()))
         });
         crate::fleet::seen(told, &member["status"])
@@ -173,7 +228,17 @@ pub(super) async fn a_kubeconfig_that_does_not_answer(fleet: &mut Fleet) {
 async fn join(fleet: &Fleet, name: &str, kubeconfig: &str) -> federation_tests::CommandOutput {
     fleet
         .hub
-        .archipel(&["cluster", "join", name, "--kubeconfig", kubeconfig, "--provider", "onprem", "--region", "here"])
+        .archipel(&[
+            "cluster",
+            "join",
+            name,
+            "--kubeconfig",
+            kubeconfig,
+            "--provider",
+            "onprem",
+            "--region",
+            "here",
+        ])
         .await
 }
 

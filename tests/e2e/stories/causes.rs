@@ -19,7 +19,10 @@ pub(super) async fn a_deleted_template_takes_its_copies_along(fleet: &mut Fleet)
         assert!(left.is_none(), "the template goes last: {member} still has {left:?}");
     }
     wait::until("no placement is left", SOON, async || {
-        fleet.get(&["placement", "deployment-web", "-n", "deleted"]).await.map_or(Ok(()), |it| Err(it.to_string()))
+        fleet
+            .get(&["placement", "deployment-web", "-n", "deleted"])
+            .await
+            .map_or(Ok(()), |it| Err(it.to_string()))
     })
     .await;
     wait::until("no revision is left", SOON, async || {
@@ -99,24 +102,32 @@ pub(super) async fn an_override_edit_reaches_what_runs(fleet: &mut Fleet) {
 pub(super) async fn a_policy_that_is_deleted_leaves_its_copies(fleet: &mut Fleet) {
     let kubectl = fleet.kubectl();
     fleet.begin("abandoned").await;
-    kubectl.apply(&policy("abandoned", "web", "  affinities: [{clusters: {names: [eks-1, gke-1]}}]")).await;
+    kubectl
+        .apply(&policy("abandoned", "web", "  affinities: [{clusters: {names: [eks-1, gke-1]}}]"))
+        .await;
     kubectl.apply(&deployment("abandoned", "web", 1)).await;
     fleet.placed("abandoned", "deployment-web", "eks-1 gke-1").await;
     kubectl.ok(["delete", "placementpolicy", "web", "-n", "abandoned"]).await;
     let args = ["placement", "deployment-web", "-n", "abandoned"];
     let left = fleet
-        .shows("Placed=Unknown, PolicyGone", &args, |it| condition(it, "Placed", "Unknown", "PolicyGone"))
+        .shows("Placed=Unknown, PolicyGone", &args, |it| {
+            condition(it, "Placed", "Unknown", "PolicyGone")
+        })
         .await;
     assert_eq!(clusters(&left), "eks-1 gke-1", "{}", left["spec"]);
     // Claimed again, by a policy that agrees: nothing moves.
     let uid = |it: &Value| it["metadata"]["uid"].clone();
     let before = uid(&fleet.arrives("eks-1", &["deploy", "web", "-n", "abandoned"]).await);
-    kubectl.apply(&policy("abandoned", "web", "  affinities: [{clusters: {names: [eks-1, gke-1]}}]")).await;
+    kubectl
+        .apply(&policy("abandoned", "web", "  affinities: [{clusters: {names: [eks-1, gke-1]}}]"))
+        .await;
     fleet.placed("abandoned", "deployment-web", "eks-1 gke-1").await;
     assert_eq!(before, uid(&fleet.arrives("eks-1", &["deploy", "web", "-n", "abandoned"]).await));
     // The labels move out of the selector: the same.
     kubectl.ok(["delete", "placementpolicy", "web", "-n", "abandoned"]).await;
-    fleet.shows("PolicyGone again", &args, |it| condition(it, "Placed", "Unknown", "PolicyGone")).await;
+    fleet
+        .shows("PolicyGone again", &args, |it| condition(it, "Placed", "Unknown", "PolicyGone"))
+        .await;
     kubectl.ok(["delete", "deploy/web", "-n", "abandoned", "--timeout=60s"]).await;
     for member in ["eks-1", "gke-1"] {
         fleet.leaves(member, &["deploy", "web", "-n", "abandoned"]).await;
@@ -127,23 +138,28 @@ pub(super) async fn a_policy_that_is_deleted_leaves_its_copies(fleet: &mut Fleet
 /// Whether a condition has this status and reason; the error is all of them.
 fn condition(object: &Value, kind: &str, status: &str, reason: &str) -> Result<(), String> {
     let conditions = object["status"]["conditions"].as_array();
-    let holds = conditions.into_iter().flatten().any(|it| {
-        it["type"] == kind && it["status"] == status && it["reason"] == reason
-    });
+    let holds = conditions
+        .into_iter()
+        .flatten()
+        .any(|it| it["type"] == kind && it["status"] == status && it["reason"] == reason);
     seen(holds, &json!([object["status"]["conditions"], object["spec"]]))
 }
 
 pub(super) async fn no_cluster_fits_and_running_copies_stay(fleet: &mut Fleet) {
     let kubectl = fleet.kubectl();
     fleet.begin("unfit").await;
-    kubectl.apply(&policy("unfit", "web", "  affinities: [{clusters: {names: [eks-1, gke-1]}}]")).await;
+    kubectl
+        .apply(&policy("unfit", "web", "  affinities: [{clusters: {names: [eks-1, gke-1]}}]"))
+        .await;
     kubectl.apply(&policy("unfit", "new", "  affinities: [{clusters: {names: [nowhere]}}]")).await;
     kubectl.apply(&deployment("unfit", "web", 2)).await;
     fleet.placed("unfit", "deployment-web", "eks-1=2 gke-1=2").await;
     kubectl.apply(&policy("unfit", "web", "  affinities: [{clusters: {names: [nowhere]}}]")).await;
     let args = ["placement", "deployment-web", "-n", "unfit"];
     let stays = fleet
-        .shows("Placed=False, NoClusterFits", &args, |it| condition(it, "Placed", "False", "NoClusterFits"))
+        .shows("Placed=False, NoClusterFits", &args, |it| {
+            condition(it, "Placed", "False", "NoClusterFits")
+        })
         .await;
     assert_eq!(clusters(&stays), "eks-1 gke-1", "{}", stays["spec"]);
     for member in ["eks-1", "gke-1"] {
@@ -152,7 +168,11 @@ pub(super) async fn no_cluster_fits_and_running_copies_stay(fleet: &mut Fleet) {
     }
     kubectl.apply(&deployment("unfit", "new", 1)).await;
     let args = ["placement", "deployment-new", "-n", "unfit"];
-    let none = fleet.shows("NoClusterFits for what is new", &args, |it| condition(it, "Placed", "False", "NoClusterFits")).await;
+    let none = fleet
+        .shows("NoClusterFits for what is new", &args, |it| {
+            condition(it, "Placed", "False", "NoClusterFits")
+        })
+        .await;
     assert_eq!(clusters(&none), "");
     let status = fleet.hub.archipel_ok(&["status", "-n", "unfit"]).await;
     assert!(status.contains("NoClusterFits"), "{status}");
@@ -170,7 +190,9 @@ pub(super) async fn a_taint_moves_what_does_not_tolerate_it(fleet: &mut Fleet) {
     kubectl.apply(&deployment("tainted", "bold", 1)).await;
     fleet.placed("tainted", "deployment-bold", "eks-1 gke-1").await;
     let args = ["placement", "deployment-web", "-n", "tainted"];
-    let placed = fleet.shows("web on one cluster", &args, |it| seen(it["status"]["summary"]["ready"] == 1, it)).await;
+    let placed = fleet
+        .shows("web on one cluster", &args, |it| seen(it["status"]["summary"]["ready"] == 1, it))
+        .await;
     let from = clusters(&placed);
     let to = if from == "eks-1" { "gke-1" } else { "eks-1" };
     fleet.patch_member(&from, &json!({"taints": [{"key": "broken", "effect": "NoExecute"}]})).await;
@@ -184,7 +206,13 @@ pub(super) async fn a_taint_moves_what_does_not_tolerate_it(fleet: &mut Fleet) {
 pub(super) async fn a_label_and_a_jurisdiction_that_change_move_what_they_held(fleet: &mut Fleet) {
     let kubectl = fleet.kubectl();
     fleet.begin("moved").await;
-    kubectl.apply(&policy("moved", "web", "  affinities: [{clusters: {labelSelector: {matchLabels: {lane: fast}}}}]")).await;
+    kubectl
+        .apply(&policy(
+            "moved",
+            "web",
+            "  affinities: [{clusters: {labelSelector: {matchLabels: {lane: fast}}}}]",
+        ))
+        .await;
     kubectl.apply(&policy("moved", "law", "  residency: {jurisdictions: [US]}")).await;
     kubectl.ok(["label", "membercluster", "eks-1", "lane=fast"]).await;
     fleet.patch_member("gke-1", &json!({"jurisdiction": "US"})).await;
@@ -226,21 +254,32 @@ spec:
     for member in ["eks-1", "gke-1"] {
         fleet.on(member).apply(definition).await;
     }
-    kubectl.ok(["wait", "--for=condition=Established", "crd/widgets.toys.example", "--timeout=60s"]).await;
+    kubectl
+        .ok(["wait", "--for=condition=Established", "crd/widgets.toys.example", "--timeout=60s"])
+        .await;
     kubectl
         .apply("{apiVersion: archipel.dev/v1alpha1, kind: PlacementPolicy, metadata: {name: widgets, namespace: widgets}, spec: {selectors: [{apiVersion: toys.example/v1, kind: Widget}]}}")
         .await;
     // The hub asks its members now and then for what they serve.
     for member in ["eks-1", "gke-1"] {
-        fleet.shows("the new kind", &["membercluster", member], |it| seen(serves(it), &it["status"]["version"])).await;
+        fleet
+            .shows("the new kind", &["membercluster", member], |it| {
+                seen(serves(it), &it["status"]["version"])
+            })
+            .await;
     }
     kubectl.apply("{apiVersion: toys.example/v1, kind: Widget, metadata: {name: top, namespace: widgets}, spec: {size: 3}}").await;
     fleet.placed("widgets", "widget.toys.example-top", "eks-1 gke-1").await;
-    let why = fleet.hub.archipel_ok(&["why", "widget/top", "-n", "widgets", "--not", "prem-1"]).await;
+    let why =
+        fleet.hub.archipel_ok(&["why", "widget/top", "-n", "widgets", "--not", "prem-1"]).await;
     assert!(why.contains("toys.example"), "{why}");
 
     fleet.on("gke-1").ok(["delete", "crd", "widgets.toys.example"]).await;
-    fleet.shows("one kind less", &["membercluster", "gke-1"], |it| seen(!serves(it), &it["status"]["version"])).await;
+    fleet
+        .shows("one kind less", &["membercluster", "gke-1"], |it| {
+            seen(!serves(it), &it["status"]["version"])
+        })
+        .await;
     let args = ["placement", "widget.toys.example-top", "-n", "widgets"];
     let reported = fleet
         .shows("the report", &args, |it| {
@@ -310,7 +349,9 @@ pub(super) async fn a_price_that_changes_moves_nothing_that_runs(fleet: &mut Fle
 pub(super) async fn wide_deletes_are_asked_for(fleet: &mut Fleet) {
     let kubectl = fleet.kubectl();
     fleet.begin("wide").await;
-    kubectl.apply(&policy("wide", "web", "  affinities: [{clusters: {names: [eks-1, gke-1]}}]")).await;
+    kubectl
+        .apply(&policy("wide", "web", "  affinities: [{clusters: {names: [eks-1, gke-1]}}]"))
+        .await;
     kubectl.apply(&deployment("wide", "web", 1)).await;
     fleet.placed("wide", "deployment-web", "eks-1 gke-1").await;
     let refused = kubectl.run(["delete", "namespace", "wide", "--wait=false"]).await;
@@ -338,18 +379,25 @@ pub(super) async fn wide_deletes_are_asked_for(fleet: &mut Fleet) {
 pub(super) async fn a_freeze_stops_every_write(fleet: &mut Fleet) {
     let kubectl = fleet.kubectl();
     fleet.begin("frozen").await;
-    kubectl.apply(&policy("frozen", "web", "  affinities: [{clusters: {names: [eks-1, gke-1]}}]")).await;
+    kubectl
+        .apply(&policy("frozen", "web", "  affinities: [{clusters: {names: [eks-1, gke-1]}}]"))
+        .await;
     kubectl.apply(&deployment("frozen", "web", 1)).await;
     fleet.placed("frozen", "deployment-web", "eks-1=1 gke-1=1").await;
     fleet.hub.archipel_ok(&["freeze", "-n", "frozen"]).await;
     // It survives a restart.
     fleet.hub.restart().await.unwrap();
     kubectl.ok(["scale", "deploy/web", "-n", "frozen", "--replicas=3"]).await;
-    fleet.on("eks-1").ok(["label", "deploy/web", "-n", "frozen", "tier=broken", "--overwrite"]).await;
+    fleet
+        .on("eks-1")
+        .ok(["label", "deploy/web", "-n", "frozen", "tier=broken", "--overwrite"])
+        .await;
     let args = ["placement", "deployment-web", "-n", "frozen"];
     fleet
         .shows("the freeze", &args, |it| {
-            let frozen = |name: &str| crate::fleet::copy(it, name).is_some_and(|it| it["reason"] == "Frozen");
+            let frozen = |name: &str| {
+                crate::fleet::copy(it, name).is_some_and(|it| it["reason"] == "Frozen")
+            };
             seen(frozen("eks-1") && frozen("gke-1"), &json!([it["spec"], it["status"]]))
         })
         .await;
@@ -370,7 +418,10 @@ pub(super) async fn a_freeze_stops_every_write(fleet: &mut Fleet) {
         })
         .await;
     for member in ["eks-1", "gke-1"] {
-        assert!(get(&fleet.on(member), &["deploy", "web", "-n", "frozen"]).await.is_some(), "{member}");
+        assert!(
+            get(&fleet.on(member), &["deploy", "web", "-n", "frozen"]).await.is_some(),
+            "{member}"
+        );
     }
     fleet.hub.archipel_ok(&["thaw", "-n", "frozen"]).await;
     for member in ["eks-1", "gke-1"] {
@@ -418,16 +469,24 @@ pub(super) async fn a_change_budget_holds_removals_visibly(fleet: &mut Fleet) {
     let left: Vec<String> = replicas(&held).into_keys().collect();
     assert_eq!(left.len(), 2);
     for member in &left {
-        assert!(get(&fleet.on(member), &["deploy", "web", "-n", "budget"]).await.is_some(), "{member}");
+        assert!(
+            get(&fleet.on(member), &["deploy", "web", "-n", "budget"]).await.is_some(),
+            "{member}"
+        );
     }
     // The count survives a restart.
     fleet.hub.restart().await.unwrap();
     let budget = fleet
-        .shows("the budget after a restart", &["changebudget", "tight"], |it| seen(it["status"]["waiting"] == 2, it))
+        .shows("the budget after a restart", &["changebudget", "tight"], |it| {
+            seen(it["status"]["waiting"] == 2, it)
+        })
         .await;
     assert_eq!(budget["status"]["removed"], 1);
     for member in &left {
-        assert!(get(&fleet.on(member), &["deploy", "web", "-n", "budget"]).await.is_some(), "{member}");
+        assert!(
+            get(&fleet.on(member), &["deploy", "web", "-n", "budget"]).await.is_some(),
+            "{member}"
+        );
     }
     kubectl.ok(["delete", "changebudget", "tight"]).await;
     for member in ["eks-1", "gke-1", "prem-1"] {
@@ -445,12 +504,20 @@ pub(super) async fn failover_makes_new_copies_and_removes_none_in_the_dark(fleet
     let spec = "  affinities: [{clusters: {labelSelector: {matchLabels: {tier: prod}}}}]\n  spread: [{topologyKey: cluster, max: 1}]\n  replicas: {mode: Divided}\n  failover: {after: 10s, failback: {mode: Never}}";
     kubectl.apply(&policy("failover", "web", spec)).await;
     // Its patience is the default: five minutes.
-    kubectl.apply(&policy("failover", "calm", "  affinities: [{clusters: {labelSelector: {matchLabels: {tier: prod}}}}]")).await;
+    kubectl
+        .apply(&policy(
+            "failover",
+            "calm",
+            "  affinities: [{clusters: {labelSelector: {matchLabels: {tier: prod}}}}]",
+        ))
+        .await;
     kubectl.apply(&deployment("failover", "web", 2)).await;
     kubectl.apply(&deployment("failover", "calm", 1)).await;
     fleet.placed("failover", "deployment-calm", "eks-1 gke-1").await;
     let args = ["placement", "deployment-web", "-n", "failover"];
-    let placed = fleet.shows("web on one cluster", &args, |it| seen(it["status"]["summary"]["ready"] == 1, it)).await;
+    let placed = fleet
+        .shows("web on one cluster", &args, |it| seen(it["status"]["summary"]["ready"] == 1, it))
+        .await;
     let lost = clusters(&placed);
     let next = if lost == "eks-1" { "gke-1" } else { "eks-1" };
     fleet.member_mut(&lost).freeze().unwrap();
@@ -465,11 +532,24 @@ pub(super) async fn failover_makes_new_copies_and_removes_none_in_the_dark(fleet
     fleet.member_mut(&lost).thaw().unwrap();
     assert!(came.is_ok(), "{came:?}; {placement}; {member}");
     let expected = if lost == "eks-1" { "eks-1! gke-1" } else { "eks-1 gke-1!" };
-    assert_eq!(clusters(&placement), expected, "nothing is removed where nobody answers: {}", placement["spec"]);
+    assert_eq!(
+        clusters(&placement),
+        expected,
+        "nothing is removed where nobody answers: {}",
+        placement["spec"]
+    );
     assert_eq!(clusters(&calm), "eks-1 gke-1", "{}", calm["spec"]);
     let stale = crate::fleet::copy(&placement, &lost).cloned().unwrap_or_default();
     assert_eq!(stale["stale"], true, "{stale}");
-    assert_eq!(member["status"]["conditions"].as_array().unwrap().iter().find(|it| it["type"] == "Ready").unwrap()["status"], "False");
+    assert_eq!(
+        member["status"]["conditions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|it| it["type"] == "Ready")
+            .unwrap()["status"],
+        "False"
+    );
     // It is back: the old copy goes, now that the new one is ready.
     fleet.placed("failover", "deployment-web", next).await;
     fleet.leaves(&lost, &["deploy", "web", "-n", "failover"]).await;
@@ -480,7 +560,9 @@ pub(super) async fn failover_makes_new_copies_and_removes_none_in_the_dark(fleet
 pub(super) async fn a_cluster_leaves_drained(fleet: &mut Fleet) {
     let kubectl = fleet.kubectl();
     fleet.begin("drained").await;
-    kubectl.apply(&policy("drained", "web", "  replicas: {mode: Divided, division: Weighted}")).await;
+    kubectl
+        .apply(&policy("drained", "web", "  replicas: {mode: Divided, division: Weighted}"))
+        .await;
     kubectl.apply(&deployment("drained", "web", 6)).await;
     fleet.placed("drained", "deployment-web", "eks-1=2 gke-1=2 prem-1=2").await;
     let refused = fleet.hub.archipel(&["cluster", "leave", "prem-1"]).await;

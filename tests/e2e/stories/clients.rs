@@ -26,7 +26,9 @@ pub(super) async fn python(fleet: &mut Fleet) {
     let script = fleet.hub.dir().join("client.py");
     std::fs::write(&script, include_str!("client.py")).unwrap();
     let said = run(Command::new(python).arg(script).arg(fleet.hub.kubeconfig())).await;
-    for step in ["create: ok", "list: ok", "patch: ok", "watch: ok", "custom objects: ok", "delete: ok"] {
+    for step in
+        ["create: ok", "list: ok", "patch: ok", "watch: ok", "custom objects: ok", "delete: ok"]
+    {
         assert!(said.contains(step), "{said}");
     }
     // What the script left to be placed is placed.
@@ -47,15 +49,31 @@ async fn environment() -> PathBuf {
     let _ = std::fs::remove_dir_all(&dir);
     run(Command::new("python3").args(["-m", "venv"]).arg(&dir)).await;
     let package = format!("kubernetes=={PYTHON_CLIENT}");
-    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", &package])).await;
+    run(Command::new(&python).args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        &package,
+    ]))
+    .await;
     std::fs::write(done, "").unwrap();
     python
 }
 
 async fn run(command: &mut Command) -> String {
     command.stdin(Stdio::null()).kill_on_drop(true);
-    let output = command.output().await.unwrap_or_else(|error| panic!("{command:?}: {error}; is it installed?"));
+    let output = command
+        .output()
+        .await
+        .unwrap_or_else(|error| panic!("{command:?}: {error}; is it installed?"));
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{command:?}: {}\n{said}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{said}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
     said
 }

@@ -33,7 +33,21 @@ spec:
         fleet.placed("charts", placement, "eks-1 gke-1 prem-1").await;
     }
 
-    helm.ok(["upgrade", "hello", chart, "-n", "charts", "--set", "replicaCount=3", "--set", "image.tag=2.0", "--wait", "--timeout", "90s"]).await;
+    helm.ok([
+        "upgrade",
+        "hello",
+        chart,
+        "-n",
+        "charts",
+        "--set",
+        "replicaCount=3",
+        "--set",
+        "image.tag=2.0",
+        "--wait",
+        "--timeout",
+        "90s",
+    ])
+    .await;
     pods_run(fleet, 3).await;
     image(fleet, ":2.0").await;
     helm.ok(["rollback", "hello", "1", "-n", "charts", "--wait", "--timeout", "90s"]).await;
@@ -48,11 +62,18 @@ spec:
     // Releases are the hub's own affair, and so is the namespace's account.
     for member in &fleet.members {
         let on = fleet.on(member.name());
-        let ours = list(&on, &["deploy,svc,sa,secret,cm", "-n", "charts", "-l", "archipel.dev/managed"]).await;
+        let ours =
+            list(&on, &["deploy,svc,sa,secret,cm", "-n", "charts", "-l", "archipel.dev/managed"])
+                .await;
         let mut kinds: Vec<&str> = ours.iter().filter_map(|it| it["kind"].as_str()).collect();
         kinds.sort_unstable();
         assert_eq!(kinds, ["Deployment", "Service", "ServiceAccount"], "{}", member.name());
-        assert_eq!(list(&on, &["secrets", "-n", "charts"]).await, [] as [Value; 0], "{}", member.name());
+        assert_eq!(
+            list(&on, &["secrets", "-n", "charts"]).await,
+            [] as [Value; 0],
+            "{}",
+            member.name()
+        );
     }
 
     helm.ok(["uninstall", "hello", "-n", "charts", "--wait", "--timeout", "90s"]).await;
@@ -70,13 +91,19 @@ async fn pods_run(fleet: &Fleet, n: usize) {
     for member in &fleet.members {
         let on = fleet.on(member.name());
         wait::until(&format!("{n} pods in {}", member.name()), SOON, async || {
-            let pods = list(&on, &["pods", "-n", "charts", "-l", "app.kubernetes.io/instance=hello"]).await;
+            let pods =
+                list(&on, &["pods", "-n", "charts", "-l", "app.kubernetes.io/instance=hello"])
+                    .await;
             let phases: Vec<&Value> = pods
                 .iter()
                 .filter(|it| it["metadata"]["deletionTimestamp"].is_null())
                 .map(|it| &it["status"]["phase"])
                 .collect();
-            if phases.len() == n && phases.iter().all(|it| **it == "Running") { Ok(()) } else { Err(format!("{phases:?}")) }
+            if phases.len() == n && phases.iter().all(|it| **it == "Running") {
+                Ok(())
+            } else {
+                Err(format!("{phases:?}"))
+            }
         })
         .await;
     }

@@ -23,12 +23,35 @@ pub(super) async fn create_apply_edit_patch_delete(fleet: &mut Fleet) {
     let server_side = ["apply", "--server-side", "--field-manager=team", "-f", "-"];
     let conflict = kubectl.run_with(&deployment("verbs", "web", 4), server_side).await;
     assert_ne!(conflict.code, Some(0));
-    assert!(conflict.stderr.contains("conflict with \"kubectl-client-side-apply\""), "{conflict:?}");
+    assert!(
+        conflict.stderr.contains("conflict with \"kubectl-client-side-apply\""),
+        "{conflict:?}"
+    );
     let forced = ["apply", "--server-side", "--field-manager=team", "--force-conflicts", "-f", "-"];
     assert!(kubectl.run_with(&deployment("verbs", "web", 4), forced).await.success());
 
-    kubectl.ok(["patch", "deploy/web", "-n", "verbs", "--type=merge", "-p", r#"{"metadata":{"annotations":{"a":"1"}}}"#]).await;
-    kubectl.ok(["patch", "deploy/web", "-n", "verbs", "--type=json", "-p", r#"[{"op":"add","path":"/metadata/annotations/b","value":"2"}]"#]).await;
+    kubectl
+        .ok([
+            "patch",
+            "deploy/web",
+            "-n",
+            "verbs",
+            "--type=merge",
+            "-p",
+            r#"{"metadata":{"annotations":{"a":"1"}}}"#,
+        ])
+        .await;
+    kubectl
+        .ok([
+            "patch",
+            "deploy/web",
+            "-n",
+            "verbs",
+            "--type=json",
+            "-p",
+            r#"[{"op":"add","path":"/metadata/annotations/b","value":"2"}]"#,
+        ])
+        .await;
     let image = r#"{"spec":{"template":{"spec":{"containers":[{"name":"web","image":"registry.example/web:2.0"}]}}}}"#;
     kubectl.ok(["patch", "deploy/web", "-n", "verbs", "-p", image]).await;
     kubectl.ok(["set", "env", "deploy/web", "-n", "verbs", "MODE=on"]).await;
@@ -37,7 +60,10 @@ pub(super) async fn create_apply_edit_patch_delete(fleet: &mut Fleet) {
     let web = fleet.get(&["deploy", "web", "-n", "verbs"]).await.unwrap();
     let container = &web["spec"]["template"]["spec"]["containers"][0];
     assert_eq!(container["image"], "registry.example/web:2.0");
-    assert_eq!(container["resources"]["requests"]["cpu"], "250m", "a strategic merge keeps the rest");
+    assert_eq!(
+        container["resources"]["requests"]["cpu"], "250m",
+        "a strategic merge keeps the rest"
+    );
     assert_eq!(container["env"][0]["value"], "on");
     assert_eq!(web["metadata"]["annotations"]["b"], "2");
     assert_eq!(web["spec"]["replicas"], 2);
@@ -48,7 +74,10 @@ pub(super) async fn create_apply_edit_patch_delete(fleet: &mut Fleet) {
 
     fleet.placed("verbs", "deployment-web", "eks-1=2 gke-1=2 prem-1=2").await;
     let copy = fleet.arrives("gke-1", &["deploy", "web", "-n", "verbs"]).await;
-    assert_eq!(copy["spec"]["template"]["spec"]["containers"][0]["image"], "registry.example/web:3.0");
+    assert_eq!(
+        copy["spec"]["template"]["spec"]["containers"][0]["image"],
+        "registry.example/web:3.0"
+    );
 
     let said = kubectl.ok(["delete", "deploy/web", "-n", "verbs"]).await;
     assert!(said.contains("deleted"), "{said}");
@@ -63,7 +92,13 @@ pub(super) async fn explain_and_api_resources(fleet: &mut Fleet) {
     let explained = kubectl.ok(["explain", "placementpolicy.spec.replicas"]).await;
     assert!(explained.contains("division"), "{explained}");
     let resources = kubectl.ok(["api-resources"]).await;
-    for expected in ["deployments", "configmaps", "placementpolicies", "memberclusters", "customresourcedefinitions"] {
+    for expected in [
+        "deployments",
+        "configmaps",
+        "placementpolicies",
+        "memberclusters",
+        "customresourcedefinitions",
+    ] {
         assert!(resources.contains(expected), "{expected} is not in\n{resources}");
     }
     let mine = kubectl.ok(["api-resources", "--categories=archipel", "-o", "name"]).await;
@@ -84,7 +119,9 @@ pub(super) async fn watch_and_wait(fleet: &mut Fleet) {
     kubectl.apply(&deployment("waits", "web", 6)).await;
     let created = watch.await.unwrap();
     assert!(created.success(), "{created:?}");
-    kubectl.ok(["wait", "--for=condition=Available", "deploy/web", "-n", "waits", "--timeout=60s"]).await;
+    kubectl
+        .ok(["wait", "--for=condition=Available", "deploy/web", "-n", "waits", "--timeout=60s"])
+        .await;
     kubectl.ok(["rollout", "status", "deploy/web", "-n", "waits", "--timeout=60s"]).await;
     let web = fleet.get(&["deploy", "web", "-n", "waits"]).await.unwrap();
     assert_eq!(web["status"]["readyReplicas"], 6, "divided: the copies' replicas add up");
@@ -112,9 +149,13 @@ spec:
         )
         .await;
     kubectl.ok(["create", "service", "clusterip", "web", "--tcp=80:8080", "-n", "drifting"]).await;
-    kubectl.ok(["create", "job", "once", "--image=registry.example/once:1", "-n", "drifting"]).await;
+    kubectl
+        .ok(["create", "job", "once", "--image=registry.example/once:1", "-n", "drifting"])
+        .await;
     fleet.placed("drifting", "service-web", "eks-1 gke-1 prem-1").await;
-    kubectl.ok(["wait", "--for=condition=Complete", "job/once", "-n", "drifting", "--timeout=60s"]).await;
+    kubectl
+        .ok(["wait", "--for=condition=Complete", "job/once", "-n", "drifting", "--timeout=60s"])
+        .await;
     let hub_service = fleet.get(&["service", "web", "-n", "drifting"]).await.unwrap();
     assert_eq!(hub_service["spec"]["clusterIP"], Value::Null, "the hub allocates nothing");
     let generation = |object: &Value| object["metadata"]["generation"].clone();
@@ -130,5 +171,9 @@ spec:
         assert_eq!(copy["state"], "Ready", "{copy}");
         assert_ne!(copy["reason"], "Drift", "{copy}");
     }
-    assert_eq!(placement["spec"]["clusters"].as_array().unwrap().len(), 1, "a Job runs on one cluster");
+    assert_eq!(
+        placement["spec"]["clusters"].as_array().unwrap().len(),
+        1,
+        "a Job runs on one cluster"
+    );
 }

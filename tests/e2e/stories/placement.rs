@@ -11,28 +11,42 @@ const DESIGN: &str = include_str!("design-example.yaml");
 pub(super) async fn the_example_policy_of_the_design(fleet: &mut Fleet) {
     let kubectl = fleet.kubectl();
     fleet.begin("shop").await;
-    fleet.patch_member("eks-1", &json!({"services": [{"name": "aws/dynamodb", "latencyMs": 1}]})).await;
-    fleet.patch_member("gke-1", &json!({"services": [{"name": "aws/dynamodb", "latencyMs": 20}]})).await;
+    fleet
+        .patch_member("eks-1", &json!({"services": [{"name": "aws/dynamodb", "latencyMs": 1}]}))
+        .await;
+    fleet
+        .patch_member("gke-1", &json!({"services": [{"name": "aws/dynamodb", "latencyMs": 20}]}))
+        .await;
     let applied = kubectl.run_with(DESIGN, ["apply", "-f", "-"]).await;
     assert!(applied.success(), "{applied:?}");
     for acts_later in ["spec.rollout", "spec.dependencies"] {
         assert!(applied.stderr.contains(acts_later), "{acts_later} is not warned of: {applied:?}");
     }
     let again = kubectl.apply(DESIGN).await;
-    assert!(again.contains("web-eu unchanged") && again.contains("overridepolicy.archipel.dev/web unchanged"), "{again}");
+    assert!(
+        again.contains("web-eu unchanged")
+            && again.contains("overridepolicy.archipel.dev/web unchanged"),
+        "{again}"
+    );
 
-    let web = deployment("shop", "web", 6).replace("registry.example/web:1.0", "docker.example/shop/web:1.0");
+    let web = deployment("shop", "web", 6)
+        .replace("registry.example/web:1.0", "docker.example/shop/web:1.0");
     kubectl.apply(&web).await;
     let args = ["placement", "deployment-web", "-n", "shop"];
     let placement = fleet
         .shows("6 replicas of web on both EU clusters", &args, |it| {
             let replicas = replicas(it);
             let names: Vec<&str> = replicas.keys().map(String::as_str).collect();
-            let fits = names == ["eks-1", "gke-1"] && replicas.values().all(|n| *n >= 2) && replicas.values().sum::<u64>() == 6;
+            let fits = names == ["eks-1", "gke-1"]
+                && replicas.values().all(|n| *n >= 2)
+                && replicas.values().sum::<u64>() == 6;
             seen(fits && it["status"]["summary"]["readyReplicas"] == 6, it)
         })
         .await;
-    assert_eq!(placement["spec"]["policyRef"], json!({"kind": "PlacementPolicy", "name": "web-eu"}));
+    assert_eq!(
+        placement["spec"]["policyRef"],
+        json!({"kind": "PlacementPolicy", "name": "web-eu"})
+    );
     assert_eq!(placement["spec"]["affinity"], "eu");
 
     let copy = fleet.arrives("gke-1", &["deploy", "web", "-n", "shop"]).await;
@@ -42,11 +56,15 @@ pub(super) async fn the_example_policy_of_the_design(fleet: &mut Fleet) {
     assert_eq!(copy["metadata"]["labels"]["cloud"], "gke");
     assert_eq!(copy["spec"]["minReadySeconds"], 5);
     let plain = fleet.arrives("eks-1", &["deploy", "web", "-n", "shop"]).await;
-    assert_eq!(plain["spec"]["template"]["spec"]["containers"][0]["image"], "docker.example/shop/web:1.0");
+    assert_eq!(
+        plain["spec"]["template"]["spec"]["containers"][0]["image"],
+        "docker.example/shop/web:1.0"
+    );
     assert_eq!(plain["spec"]["template"]["spec"]["containers"][0]["env"], Value::Null);
     assert_eq!(plain["metadata"]["labels"]["cloud"], Value::Null);
 
-    let why = fleet.hub.archipel_ok(&["why", "deployment/web", "-n", "shop", "--not", "prem-1"]).await;
+    let why =
+        fleet.hub.archipel_ok(&["why", "deployment/web", "-n", "shop", "--not", "prem-1"]).await;
     assert!(why.contains("prem-1") && why.contains("provider"), "{why}");
     let policy = fleet
         .shows("the policy's counts", &["placementpolicy", "web-eu", "-n", "shop"], |it| {
@@ -55,15 +73,23 @@ pub(super) async fn the_example_policy_of_the_design(fleet: &mut Fleet) {
         .await;
     assert_eq!(policy["status"]["failing"], json!(0), "{}", policy["status"]);
     // Above the service's reach: the policy asks for 40 ms.
-    fleet.patch_member("gke-1", &json!({"services": [{"name": "aws/dynamodb", "latencyMs": 41}]})).await;
+    fleet
+        .patch_member("gke-1", &json!({"services": [{"name": "aws/dynamodb", "latencyMs": 41}]}))
+        .await;
     let explained = |text: &str| text.contains("aws/dynamodb");
     wait::until("why names the distance", SOON, async || {
-        let why = fleet.hub.archipel_ok(&["why", "deployment/web", "-n", "shop", "--not", "gke-1"]).await;
+        let why =
+            fleet.hub.archipel_ok(&["why", "deployment/web", "-n", "shop", "--not", "gke-1"]).await;
         if explained(&why) { Ok(()) } else { Err(why) }
     })
     .await;
     let placement = fleet.get(&args).await.unwrap();
-    assert_eq!(clusters(&placement).replace('!', ""), "eks-1 gke-1", "running copies stay: {}", placement["spec"]);
+    assert_eq!(
+        clusters(&placement).replace('!', ""),
+        "eks-1 gke-1",
+        "running copies stay: {}",
+        placement["spec"]
+    );
     for member in ["eks-1", "gke-1"] {
         fleet.patch_member(member, &json!({"services": []})).await;
     }
@@ -76,13 +102,28 @@ pub(super) async fn weighted_duplicated_and_packed(fleet: &mut Fleet) {
     let weights = "  replicas:\n    mode: Divided\n    division: Weighted\n    weights:\n    - {clusters: {names: [eks-1]}, weight: 2}\n    - {clusters: {providers: [gke, onprem]}, weight: 1}";
     kubectl.apply(&policy("divide", "weighted", weights)).await;
     kubectl.apply(&policy("divide", "duplicated", "  replicas: {mode: Duplicated}")).await;
-    kubectl.apply(&policy("divide", "packed", "  replicas: {mode: Divided, division: Packed}")).await;
+    kubectl
+        .apply(&policy("divide", "packed", "  replicas: {mode: Divided, division: Packed}"))
+        .await;
     kubectl.apply(&policy("divide", "room", "  replicas: {mode: Divided, division: Room}")).await;
-    kubectl.apply(&policy("divide", "capped", "  replicas: {mode: Divided, division: Weighted, maxPerCluster: 2}")).await;
+    kubectl
+        .apply(&policy(
+            "divide",
+            "capped",
+            "  replicas: {mode: Divided, division: Weighted, maxPerCluster: 2}",
+        ))
+        .await;
     kubectl.apply(&policy("divide", "few", "  replicas: {mode: Divided, minPerCluster: 3}\n  spread: [{topologyKey: cluster, min: 2}]")).await;
     kubectl.apply(&policy("divide", "even", "  replicas: {mode: Divided}\n  spread: [{topologyKey: provider, min: 2, max: 2, maxSkew: 1}]")).await;
     for (name, replicas) in [
-        ("weighted", 8), ("duplicated", 2), ("packed", 5), ("room", 9), ("capped", 5), ("few", 5), ("even", 7), ("plain", 1),
+        ("weighted", 8),
+        ("duplicated", 2),
+        ("packed", 5),
+        ("room", 9),
+        ("capped", 5),
+        ("few", 5),
+        ("even", 7),
+        ("plain", 1),
     ] {
         kubectl.apply(&deployment("divide", name, replicas)).await;
     }
@@ -90,10 +131,15 @@ pub(super) async fn weighted_duplicated_and_packed(fleet: &mut Fleet) {
     fleet.placed("divide", "deployment-duplicated", "eks-1=2 gke-1=2 prem-1=2").await;
     let placement = async |name: &str| {
         let args = ["placement", name, "-n", "divide"];
-        fleet.shows(&format!("{name} ready"), &args, |it| {
-            let summary = &it["status"]["summary"];
-            seen(summary["ready"] == summary["clusters"] && summary["ready"].as_u64() > Some(0), it)
-        }).await
+        fleet
+            .shows(&format!("{name} ready"), &args, |it| {
+                let summary = &it["status"]["summary"];
+                seen(
+                    summary["ready"] == summary["clusters"] && summary["ready"].as_u64() > Some(0),
+                    it,
+                )
+            })
+            .await
     };
     let packed = replicas(&placement("deployment-packed").await);
     assert_eq!(packed.values().collect::<Vec<_>>(), [&5], "in one cluster: {packed:?}");
@@ -115,10 +161,17 @@ pub(super) async fn weighted_duplicated_and_packed(fleet: &mut Fleet) {
     let message = few["spec"]["outcome"]["message"].as_str().unwrap_or_default();
     assert!(message.contains('5') && (message.contains('6') || message.contains('3')), "{message}");
     assert_eq!(clusters(&few), "", "nothing was placed before");
-    assert!(fleet.get(&["placement", "deployment-plain", "-n", "divide"]).await.is_none(), "no policy selects it");
+    assert!(
+        fleet.get(&["placement", "deployment-plain", "-n", "divide"]).await.is_none(),
+        "no policy selects it"
+    );
     // The roll-up of the two modes (RULES 4.6).
     let duplicated = fleet.get(&["deploy", "duplicated", "-n", "divide"]).await.unwrap();
-    assert_eq!(duplicated["status"]["replicas"], 2, "the lowest over the copies: {}", duplicated["status"]);
+    assert_eq!(
+        duplicated["status"]["replicas"], 2,
+        "the lowest over the copies: {}",
+        duplicated["status"]
+    );
     let weighted = fleet.get(&["deploy", "weighted", "-n", "divide"]).await.unwrap();
     assert_eq!(weighted["status"]["replicas"], 8, "{}", weighted["status"]);
     fleet.end("divide").await;
@@ -134,21 +187,42 @@ pub(super) async fn affinity_taints_and_expressions(fleet: &mut Fleet) {
         ("by-region", "{regions: [\"eu*-west*\"]}", "eks-1 gke-1"),
         ("by-exclusion", "{exclude: [eks-1]}", "gke-1 prem-1"),
         ("by-set", "{sets: [edge]}", "prem-1"),
-        ("by-expression", "{expressions: [\"cluster.provider != 'eks' && cluster.minor >= 34\"]}", "gke-1 prem-1"),
+        (
+            "by-expression",
+            "{expressions: [\"cluster.provider != 'eks' && cluster.minor >= 34\"]}",
+            "gke-1 prem-1",
+        ),
     ];
     kubectl
         .apply("{apiVersion: archipel.dev/v1alpha1, kind: ClusterSet, metadata: {name: edge}, spec: {labelSelector: {matchLabels: {tier: edge}}, namespaces: [affine]}}")
         .await;
     for (name, selector, _) in cases {
-        kubectl.apply(&policy("affine", name, &format!("  affinities: [{{name: it, clusters: {selector}}}]"))).await;
+        kubectl
+            .apply(&policy(
+                "affine",
+                name,
+                &format!("  affinities: [{{name: it, clusters: {selector}}}]"),
+            ))
+            .await;
     }
     // The first group that fits wins.
     kubectl
         .apply(&policy("affine", "fallback", "  affinities:\n  - {name: first, clusters: {providers: [aks]}}\n  - {name: second, clusters: {names: [prem-1]}}\n  - {name: third, clusters: {}}"))
         .await;
     kubectl.apply(&policy("affine", "shy", "  replicas: {mode: Duplicated}")).await;
-    kubectl.apply(&policy("affine", "bold", "  tolerations: [{key: dedicated, operator: Equal, value: batch}]")).await;
-    fleet.patch_member("gke-1", &json!({"taints": [{"key": "dedicated", "value": "batch", "effect": "NoSchedule"}]})).await;
+    kubectl
+        .apply(&policy(
+            "affine",
+            "bold",
+            "  tolerations: [{key: dedicated, operator: Equal, value: batch}]",
+        ))
+        .await;
+    fleet
+        .patch_member(
+            "gke-1",
+            &json!({"taints": [{"key": "dedicated", "value": "batch", "effect": "NoSchedule"}]}),
+        )
+        .await;
     for name in ["shy", "bold"] {
         kubectl.apply(&deployment("affine", name, 1)).await;
     }
@@ -214,14 +288,21 @@ spec:
             seen(it["status"]["summary"]["ready"] == 1, it)
         })
         .await;
-    assert!(["eks-1", "gke-1"].contains(&clusters(&wide).as_str()), "both limits hold: {}", wide["spec"]);
-    let why = fleet.hub.archipel_ok(&["why", "deploy/many", "-n", "lawful", "--not", "prem-1"]).await;
+    assert!(
+        ["eks-1", "gke-1"].contains(&clusters(&wide).as_str()),
+        "both limits hold: {}",
+        wide["spec"]
+    );
+    let why =
+        fleet.hub.archipel_ok(&["why", "deploy/many", "-n", "lawful", "--not", "prem-1"]).await;
     assert!(why.contains("lawful-limits"), "why names the policy behind the limit: {why}");
     kubectl.ok(["scale", "deploy/many", "-n", "lawful", "--replicas=7"]).await;
     let held = fleet
-        .shows("the refusal of 7 replicas", &["placement", "deployment-many", "-n", "lawful"], |it| {
-            seen(it["spec"]["outcome"]["status"] == "False", &it["spec"])
-        })
+        .shows(
+            "the refusal of 7 replicas",
+            &["placement", "deployment-many", "-n", "lawful"],
+            |it| seen(it["spec"]["outcome"]["status"] == "False", &it["spec"]),
+        )
         .await;
     assert_eq!(replicas(&held).values().sum::<u64>(), 4, "what runs stays: {}", held["spec"]);
     kubectl.ok(["delete", "clusterplacementpolicy", "lawful-limits", "lawful-second"]).await;
@@ -231,7 +312,9 @@ spec:
 pub(super) async fn scaling_adds_and_removes_and_moves_nothing_else(fleet: &mut Fleet) {
     let kubectl = fleet.kubectl();
     fleet.begin("scaling").await;
-    kubectl.apply(&policy("scaling", "web", "  replicas: {mode: Divided, division: Weighted}")).await;
+    kubectl
+        .apply(&policy("scaling", "web", "  replicas: {mode: Divided, division: Weighted}"))
+        .await;
     kubectl.apply(&deployment("scaling", "web", 6)).await;
     fleet.placed("scaling", "deployment-web", "eks-1=2 gke-1=2 prem-1=2").await;
     let before = pods(fleet, "scaling").await;
@@ -239,12 +322,26 @@ pub(super) async fn scaling_adds_and_removes_and_moves_nothing_else(fleet: &mut 
     kubectl.ok(["scale", "deploy/web", "-n", "scaling", "--replicas=9"]).await;
     fleet.placed("scaling", "deployment-web", "eks-1=3 gke-1=3 prem-1=3").await;
     let grown = until_pods(fleet, "scaling", 9).await;
-    assert!(before.iter().all(|it| grown.contains(it)), "scaling up only adds: {before:?} {grown:?}");
+    assert!(
+        before.iter().all(|it| grown.contains(it)),
+        "scaling up only adds: {before:?} {grown:?}"
+    );
     kubectl.ok(["scale", "deploy/web", "-n", "scaling", "--replicas=8"]).await;
     let args = ["placement", "deployment-web", "-n", "scaling"];
-    fleet.shows("8 replicas", &args, |it| seen(replicas(it).values().sum::<u64>() == 8 && it["status"]["summary"]["readyReplicas"] == 8, it)).await;
+    fleet
+        .shows("8 replicas", &args, |it| {
+            seen(
+                replicas(it).values().sum::<u64>() == 8
+                    && it["status"]["summary"]["readyReplicas"] == 8,
+                it,
+            )
+        })
+        .await;
     let shrunk = until_pods(fleet, "scaling", 8).await;
-    assert!(shrunk.iter().all(|it| grown.contains(it)), "scaling down only removes: {grown:?} {shrunk:?}");
+    assert!(
+        shrunk.iter().all(|it| grown.contains(it)),
+        "scaling down only removes: {grown:?} {shrunk:?}"
+    );
     // To none and back: the clusters stay (RULES 3.3).
     kubectl.ok(["scale", "deploy/web", "-n", "scaling", "--replicas=0"]).await;
     fleet.placed("scaling", "deployment-web", "eks-1=0 gke-1=0 prem-1=0").await;
@@ -259,7 +356,13 @@ async fn pods(fleet: &Fleet, namespace: &str) -> Vec<String> {
                 .await
                 .iter()
                 .filter(|it| it["metadata"]["deletionTimestamp"].is_null())
-                .map(|it| format!("{}/{}", member.name(), it["metadata"]["name"].as_str().unwrap_or_default())),
+                .map(|it| {
+                    format!(
+                        "{}/{}",
+                        member.name(),
+                        it["metadata"]["name"].as_str().unwrap_or_default()
+                    )
+                }),
         );
     }
     all
@@ -318,22 +421,43 @@ spec:
         let never = namespace == "archipel-system"
             || namespace.starts_with("kube-")
             || (template["kind"] == "ServiceAccount" && template["name"] == "default")
-            || (namespace == "default" && template["kind"] == "Service" && template["name"] == "kubernetes")
+            || (namespace == "default"
+                && template["kind"] == "Service"
+                && template["name"] == "kubernetes")
             || template["name"] == "kube-root-ca.crt";
         assert!(!never, "{namespace} {template}");
     }
     for member in &fleet.members {
         let ours = ["deploy,svc,sa,cm,secret", "-A", "-l", "archipel.dev/managed"];
         // Templates of other stories that nobody claims any more are carried too.
-        let hubs = ["exact", "default", "archipel-system", "kube-system", "kube-public", "kube-node-lease"];
+        let hubs = [
+            "exact",
+            "default",
+            "archipel-system",
+            "kube-system",
+            "kube-public",
+            "kube-node-lease",
+        ];
         let mut found: Vec<String> = list(&fleet.on(member.name()), &ours)
             .await
             .iter()
             .filter(|it| hubs.contains(&it["metadata"]["namespace"].as_str().unwrap_or_default()))
-            .map(|it| format!("{} {}/{}", it["kind"].as_str().unwrap(), it["metadata"]["namespace"].as_str().unwrap(), it["metadata"]["name"].as_str().unwrap()))
+            .map(|it| {
+                format!(
+                    "{} {}/{}",
+                    it["kind"].as_str().unwrap(),
+                    it["metadata"]["namespace"].as_str().unwrap(),
+                    it["metadata"]["name"].as_str().unwrap()
+                )
+            })
             .collect();
         found.sort();
-        assert_eq!(found, ["Deployment exact/web", "Service exact/web", "ServiceAccount exact/robot"], "in {}", member.name());
+        assert_eq!(
+            found,
+            ["Deployment exact/web", "Service exact/web", "ServiceAccount exact/robot"],
+            "in {}",
+            member.name()
+        );
     }
     kubectl.ok(["delete", "service/mine", "-n", "kube-public"]).await;
     kubectl.ok(["delete", "clusterplacementpolicy", "everything"]).await;

@@ -9,11 +9,14 @@ use crate::fleet::{Fleet, SOON, copy, copy_is, deployment, get, list, policy, se
 
 /// A policy on ConfigMaps of one name.
 fn settings_policy(namespace: &str, name: &str, rest: &str) -> String {
-    policy(namespace, name, rest).replace("apiVersion: apps/v1, kind: Deployment", "apiVersion: v1, kind: ConfigMap")
+    policy(namespace, name, rest)
+        .replace("apiVersion: apps/v1, kind: Deployment", "apiVersion: v1, kind: ConfigMap")
 }
 
 fn settings(namespace: &str, name: &str, value: &str) -> String {
-    format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{name: {name}, namespace: {namespace}}}, data: {{key: {value}}}}}\n---\n")
+    format!(
+        "{{apiVersion: v1, kind: ConfigMap, metadata: {{name: {name}, namespace: {namespace}}}, data: {{key: {value}}}}}\n---\n"
+    )
 }
 
 pub(super) async fn overrides_reach_their_clusters_only(fleet: &mut Fleet) {
@@ -57,7 +60,13 @@ spec:
     fleet.placed("override", "deployment-web", "eks-1 gke-1 prem-1").await;
     let web = ["deploy", "web", "-n", "override"];
     let changed = fleet
-        .member_shows("gke-1", "the overrides", &web, |it| seen(it["metadata"]["labels"]["spare"].is_null() && it["metadata"]["labels"]["cloud"] == "gke", &it["metadata"]))
+        .member_shows("gke-1", "the overrides", &web, |it| {
+            seen(
+                it["metadata"]["labels"]["spare"].is_null()
+                    && it["metadata"]["labels"]["cloud"] == "gke",
+                &it["metadata"],
+            )
+        })
         .await;
     let container = &changed["spec"]["template"]["spec"]["containers"][0];
     assert_eq!(container["image"], "mirror.example:5000/team/web:2.5");
@@ -65,13 +74,25 @@ spec:
     assert_eq!(container["args"], json!(["--verbose"]));
     assert_eq!(container["env"], json!([{"name": "CLOUD", "value": "gke"}]));
     assert_eq!(container["resources"]["requests"]["cpu"], "300m");
-    assert_eq!(changed["metadata"]["annotations"]["note"], "from the second", "the higher priority has the last word");
-    assert_eq!(changed["spec"]["template"]["metadata"]["labels"], json!({"app": "web"}), "pod templates carry no mark of ours");
+    assert_eq!(
+        changed["metadata"]["annotations"]["note"], "from the second",
+        "the higher priority has the last word"
+    );
+    assert_eq!(
+        changed["spec"]["template"]["metadata"]["labels"],
+        json!({"app": "web"}),
+        "pod templates carry no mark of ours"
+    );
     let eks = fleet
-        .member_shows("eks-1", "the label", &web, |it| seen(it["metadata"]["labels"]["spare"] == "part", &it["metadata"]))
+        .member_shows("eks-1", "the label", &web, |it| {
+            seen(it["metadata"]["labels"]["spare"] == "part", &it["metadata"])
+        })
         .await;
     assert_eq!(eks["metadata"]["annotations"]["note"], "from the first");
-    assert_eq!(eks["spec"]["template"]["spec"]["containers"][0]["image"], "registry.example/web:1.0");
+    assert_eq!(
+        eks["spec"]["template"]["spec"]["containers"][0]["image"],
+        "registry.example/web:1.0"
+    );
     let prem = fleet.arrives("prem-1", &web).await;
     assert_eq!(prem["metadata"]["annotations"]["note"], Value::Null);
     // A patch that fits one cluster's manifest and not the object stops that cluster's copy, and says where.
@@ -109,7 +130,13 @@ pub(super) async fn drift_is_put_right(fleet: &mut Fleet) {
     let kubectl = fleet.kubectl();
     fleet.begin("drift").await;
     kubectl.apply(&policy("drift", "web", "  affinities: [{clusters: {names: [eks-1]}}]")).await;
-    kubectl.apply(&settings_policy("drift", "kept", "  affinities: [{clusters: {names: [eks-1]}}]\n  sync: {drift: Report}")).await;
+    kubectl
+        .apply(&settings_policy(
+            "drift",
+            "kept",
+            "  affinities: [{clusters: {names: [eks-1]}}]\n  sync: {drift: Report}",
+        ))
+        .await;
     kubectl.apply(&deployment("drift", "web", 2)).await;
     kubectl.apply(&settings("drift", "kept", "hub")).await;
     fleet.placed("drift", "deployment-web", "eks-1=2").await;
@@ -117,7 +144,11 @@ pub(super) async fn drift_is_put_right(fleet: &mut Fleet) {
     let on = fleet.on("eks-1");
     let web = ["deploy", "web", "-n", "drift"];
     on.ok(["scale", "deploy/web", "-n", "drift", "--replicas=5"]).await;
-    fleet.member_shows("eks-1", "our replicas", &web, |it| seen(it["spec"]["replicas"] == 2, &it["spec"]["replicas"])).await;
+    fleet
+        .member_shows("eks-1", "our replicas", &web, |it| {
+            seen(it["spec"]["replicas"] == 2, &it["spec"]["replicas"])
+        })
+        .await;
     let wrong = r#"{"spec":{"template":{"spec":{"containers":[{"name":"web","image":"evil.example/web:9"}]}}}}"#;
     on.ok(["patch", "deploy/web", "-n", "drift", "-p", wrong]).await;
     fleet
@@ -134,11 +165,22 @@ pub(super) async fn drift_is_put_right(fleet: &mut Fleet) {
     on.ok(["annotate", "deploy/web", "-n", "drift", "team.example/owner=blue"]).await;
     on.ok(["label", "deploy/web", "-n", "drift", "tier=broken", "--overwrite"]).await;
     let corrected = fleet
-        .member_shows("eks-1", "our label", &web, |it| seen(it["metadata"]["labels"]["tier"] == "web", &it["metadata"]["labels"]))
+        .member_shows("eks-1", "our label", &web, |it| {
+            seen(it["metadata"]["labels"]["tier"] == "web", &it["metadata"]["labels"])
+        })
         .await;
     assert_eq!(corrected["metadata"]["annotations"]["team.example/owner"], "blue");
     // `drift: Report` reports, and leaves it.
-    on.ok(["patch", "cm/kept", "-n", "drift", "--type=merge", "-p", r#"{"data":{"key":"member"}}"#]).await;
+    on.ok([
+        "patch",
+        "cm/kept",
+        "-n",
+        "drift",
+        "--type=merge",
+        "-p",
+        r#"{"data":{"key":"member"}}"#,
+    ])
+    .await;
     let args = ["placement", "configmap-kept", "-n", "drift"];
     let reported = fleet
         .shows("the drift", &args, |it| {
@@ -146,7 +188,8 @@ pub(super) async fn drift_is_put_right(fleet: &mut Fleet) {
             seen(copy["reason"] == "Drift", &it["status"])
         })
         .await;
-    let message = copy(&reported, "eks-1").unwrap()["message"].as_str().unwrap_or_default().to_owned();
+    let message =
+        copy(&reported, "eks-1").unwrap()["message"].as_str().unwrap_or_default().to_owned();
     assert!(message.contains("/data/key"), "the field is named: {message}");
     let kept = fleet.arrives("eks-1", &["cm", "kept", "-n", "drift"]).await;
     assert_eq!(kept["data"]["key"], "member");
@@ -172,14 +215,19 @@ pub(super) async fn a_foreign_object_is_reported_and_left_alone(fleet: &mut Flee
         .await;
     assert_eq!(copy(&reported, "gke-1").unwrap()["reason"], "ForeignObject");
     let after = fleet.arrives("gke-1", &["cm", "shared", "-n", "foreign"]).await;
-    assert_eq!(after["metadata"]["resourceVersion"], before["metadata"]["resourceVersion"], "not touched");
+    assert_eq!(
+        after["metadata"]["resourceVersion"], before["metadata"]["resourceVersion"],
+        "not touched"
+    );
     let status = fleet.hub.archipel_ok(&["status", "-n", "foreign"]).await;
     assert!(status.contains("gke-1"), "{status}");
     // Its owner lets us have it, and the policy asks for it: the guard on the member wants the one, the syncer the other.
     on.ok(["annotate", "cm/shared", "-n", "foreign", "archipel.dev/adopt=true"]).await;
     kubectl.apply(&settings_policy("foreign", "shared", "  sync: {conflict: Adopt}")).await;
     fleet
-        .member_shows("gke-1", "our content", &["cm", "shared", "-n", "foreign"], |it| seen(it["data"]["key"] == "ours", it))
+        .member_shows("gke-1", "our content", &["cm", "shared", "-n", "foreign"], |it| {
+            seen(it["data"]["key"] == "ours", it)
+        })
         .await;
     fleet.placed("foreign", "configmap-shared", "eks-1 gke-1 prem-1").await;
     // One that goes away makes room.
@@ -195,34 +243,52 @@ pub(super) async fn a_foreign_object_is_reported_and_left_alone(fleet: &mut Flee
     kubectl.ok(["delete", "cm/shared", "-n", "foreign", "--timeout=60s"]).await;
     fleet.leaves("gke-1", &["cm", "shared", "-n", "foreign"]).await;
     fleet.end("foreign").await;
-    assert!(get(&on, &["namespace", "foreign"]).await.is_some_and(|it| it["metadata"]["deletionTimestamp"].is_null()));
+    assert!(
+        get(&on, &["namespace", "foreign"])
+            .await
+            .is_some_and(|it| it["metadata"]["deletionTimestamp"].is_null())
+    );
     on.ok(["delete", "namespace", "foreign", "--wait=false"]).await;
 }
 
 pub(super) async fn an_unknown_copy_is_reported_and_left(fleet: &mut Fleet) {
-    let hub = fleet.get(&["namespace", "kube-system"]).await.unwrap();
-    let hub = hub["metadata"]["uid"].as_str().unwrap();
-    let ghost = json!({
-        "apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": {
-            "name": "ghost", "namespace": "default", "labels": {"archipel.dev/managed": "true"},
-            "annotations": {"archipel.dev/copy-of": format!("{hub}//ConfigMap/default/ghost/0000")},
-        },
-    });
-    fleet.on("prem-1").apply(&ghost.to_string()).await;
     // Only kinds that have copies there are watched.
     let kubectl = fleet.kubectl();
     fleet.begin("orphans").await;
-    kubectl.apply(&settings_policy("orphans", "real", "  affinities: [{clusters: {names: [prem-1]}}]")).await;
+    kubectl
+        .apply(&settings_policy("orphans", "real", "  affinities: [{clusters: {names: [prem-1]}}]"))
+        .await;
     kubectl.apply(&settings("orphans", "real", "a")).await;
     fleet.placed("orphans", "configmap-real", "prem-1").await;
-    wait::until("the orphan in the list", SOON, async || {
+    // As a copy whose template the hub has forgotten would look.
+    let real = fleet.arrives("prem-1", &["cm", "real", "-n", "orphans"]).await;
+    let copy_of = real["metadata"]["annotations"]["archipel.dev/copy-of"].as_str().unwrap();
+    let hub = copy_of.split('/').next().unwrap();
+    for (name, hub) in [("ghost", hub), ("others", "another-hub")] {
+        let copy_of = format!("{hub}//ConfigMap/orphans/{name}/0000");
+        let object = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {
+                "name": name, "namespace": "orphans", "labels": {"archipel.dev/managed": "true"},
+                "annotations": {"archipel.dev/copy-of": copy_of},
+            },
+        });
+        fleet.on("prem-1").apply(&object.to_string()).await;
+    }
+    let listed = wait::until("the orphan in the list", SOON, async || {
         let listed = fleet.hub.archipel_ok(&["orphans", "list"]).await;
-        if listed.contains("ghost") && listed.contains("prem-1") { Ok(()) } else { Err(listed) }
+        if listed.contains("ConfigMap orphans/ghost") { Ok(listed) } else { Err(listed) }
     })
     .await;
-    assert!(get(&fleet.on("prem-1"), &["cm", "ghost"]).await.is_some(), "it is reported, not deleted");
-    fleet.on("prem-1").ok(["delete", "cm", "ghost"]).await;
+    assert!(listed.contains("prem-1"), "{listed}");
+    assert!(!listed.contains("orphans/others"), "that is another hub's: {listed}");
+    assert!(!listed.contains("orphans/real"), "{listed}");
+    let on = fleet.on("prem-1");
+    for name in ["ghost", "others"] {
+        let left = get(&on, &["cm", name, "-n", "orphans"]).await;
+        assert!(left.is_some(), "{name} is reported at most, not deleted");
+        on.ok(["delete", "cm", name, "-n", "orphans"]).await;
+    }
     fleet.end("orphans").await;
 }
 
@@ -248,13 +314,22 @@ spec: {policyName: no-plums, validationActions: [Deny]}
     on.apply(guard).await;
     on.ok(["create", "namespace", "refused"]).await;
     wait::until("the member refuses plums", SOON, async || {
-        let tried = on.run_with(&settings("refused", "probe", "plum"), ["create", "--dry-run=server", "-f", "-"]).await;
+        let tried = on
+            .run_with(
+                &settings("refused", "probe", "plum"),
+                ["create", "--dry-run=server", "-f", "-"],
+            )
+            .await;
         if tried.stderr.contains("no plums") { Ok(()) } else { Err(tried) }
     })
     .await;
-    kubectl.apply(&settings_policy("refused", "", "  replicas: {}")
-        .replace("metadata: {name: ,", "metadata: {name: fruit,")
-        .replace(", name: }", "}")).await;
+    kubectl
+        .apply(
+            &settings_policy("refused", "", "  replicas: {}")
+                .replace("metadata: {name: ,", "metadata: {name: fruit,")
+                .replace(", name: }", "}"),
+        )
+        .await;
     kubectl.apply(&settings("refused", "fruit", "plum")).await;
     kubectl.apply(&settings("refused", "other", "pear")).await;
     let args = ["placement", "configmap-fruit", "-n", "refused"];
@@ -265,7 +340,8 @@ spec: {policyName: no-plums, validationActions: [Deny]}
             copy_is(it, "prem-1", "Ready")
         })
         .await;
-    let message = copy(&refused, "gke-1").unwrap()["message"].as_str().unwrap_or_default().to_owned();
+    let message =
+        copy(&refused, "gke-1").unwrap()["message"].as_str().unwrap_or_default().to_owned();
     assert!(message.contains("no plums in this cluster"), "{message}");
     assert_eq!(crate::fleet::clusters(&refused), "eks-1 gke-1 prem-1", "it stays assigned");
     fleet.placed("refused", "configmap-other", "eks-1 gke-1 prem-1").await;
@@ -282,7 +358,12 @@ spec: {policyName: no-plums, validationActions: [Deny]}
     // An update that every member takes puts it right.
     kubectl.apply(&settings("refused", "fruit", "apple")).await;
     fleet.placed("refused", "configmap-fruit", "eks-1 gke-1 prem-1").await;
-    on.ok(["delete", "validatingadmissionpolicybinding/no-plums", "validatingadmissionpolicy/no-plums"]).await;
+    on.ok([
+        "delete",
+        "validatingadmissionpolicybinding/no-plums",
+        "validatingadmissionpolicy/no-plums",
+    ])
+    .await;
     fleet.end("refused").await;
     on.ok(["delete", "namespace", "refused", "--wait=false"]).await;
 }
@@ -291,17 +372,24 @@ pub(super) async fn namespaces_come_with_their_first_copy(fleet: &mut Fleet) {
     let kubectl = fleet.kubectl();
     fleet.begin("tenants").await;
     kubectl.ok(["label", "namespace", "tenants", "team=blue"]).await;
-    kubectl.apply(&settings_policy("tenants", "conf", "  affinities: [{clusters: {names: [eks-1]}}]")).await;
+    kubectl
+        .apply(&settings_policy("tenants", "conf", "  affinities: [{clusters: {names: [eks-1]}}]"))
+        .await;
     kubectl.apply(&settings("tenants", "conf", "a")).await;
     fleet.placed("tenants", "configmap-conf", "eks-1").await;
     let there = fleet.arrives("eks-1", &["namespace", "tenants"]).await;
     assert_eq!(there["metadata"]["labels"]["team"], "blue", "{there}");
     kubectl.ok(["label", "namespace", "tenants", "team=red", "--overwrite"]).await;
     fleet
-        .member_shows("eks-1", "the new label", &["namespace", "tenants"], |it| seen(it["metadata"]["labels"]["team"] == "red", it))
+        .member_shows("eks-1", "the new label", &["namespace", "tenants"], |it| {
+            seen(it["metadata"]["labels"]["team"] == "red", it)
+        })
         .await;
     for member in ["gke-1", "prem-1"] {
-        assert!(get(&fleet.on(member), &["namespace", "tenants"]).await.is_none(), "{member} has no copy");
+        assert!(
+            get(&fleet.on(member), &["namespace", "tenants"]).await.is_none(),
+            "{member} has no copy"
+        );
     }
     // Something foreign inside keeps it.
     fleet.on("eks-1").ok(["create", "configmap", "theirs", "-n", "tenants"]).await;
@@ -350,7 +438,11 @@ pub(super) async fn an_idle_fleet_writes_nothing(fleet: &mut Fleet) {
         let before = revision(fleet).await;
         tokio::time::sleep(IDLE).await;
         let after = revision(fleet).await;
-        if after == before { Ok(()) } else { Err(format!("{before} → {after}: {}", written_since(fleet, before).await)) }
+        if after == before {
+            Ok(())
+        } else {
+            Err(format!("{before} → {after}: {}", written_since(fleet, before).await))
+        }
     })
     .await;
     fleet.end("idle").await;
@@ -361,9 +453,16 @@ async fn written_since(fleet: &Fleet, revision: u64) -> String {
     let kinds = "memberclusters.archipel.dev,placements.archipel.dev,changebudgets.archipel.dev,placementpolicies.archipel.dev,clusterplacementpolicies.archipel.dev,revisions.archipel.dev,deployments,events,leases,namespaces,serviceaccounts,secrets,configmaps";
     let all = list(&fleet.kubectl(), &[kinds, "-A"]).await;
     let new = all.iter().filter(|it| {
-        it["metadata"]["resourceVersion"].as_str().and_then(|it| it.parse::<u64>().ok()).is_some_and(|it| it > revision)
+        it["metadata"]["resourceVersion"]
+            .as_str()
+            .and_then(|it| it.parse::<u64>().ok())
+            .is_some_and(|it| it > revision)
     });
-    let names: Vec<String> = new.map(|it| format!("{} {}/{}", it["kind"], it["metadata"]["namespace"], it["metadata"]["name"])).collect();
+    let names: Vec<String> = new
+        .map(|it| {
+            format!("{} {}/{}", it["kind"], it["metadata"]["namespace"], it["metadata"]["name"])
+        })
+        .collect();
     names.join(", ")
 }
 
@@ -387,10 +486,17 @@ pub(super) async fn a_frozen_member_converges_when_it_returns(fleet: &mut Fleet)
         while since.elapsed() < dark {
             replicas += 1;
             let wrote = tokio::time::Instant::now();
-            kubectl.ok(["scale", "deploy/web", "-n", "dark", &format!("--replicas={replicas}")]).await;
+            kubectl
+                .ok(["scale", "deploy/web", "-n", "dark", &format!("--replicas={replicas}")])
+                .await;
             for member in ["eks-1", "prem-1"] {
                 fleet
-                    .member_shows(member, "the new replicas", &["deploy", "web", "-n", "dark"], |it| seen(it["spec"]["replicas"] == replicas, &it["spec"]["replicas"]))
+                    .member_shows(
+                        member,
+                        "the new replicas",
+                        &["deploy", "web", "-n", "dark"],
+                        |it| seen(it["spec"]["replicas"] == replicas, &it["spec"]["replicas"]),
+                    )
                     .await;
             }
             slowest = slowest.max(wrote.elapsed());
@@ -412,9 +518,19 @@ pub(super) async fn a_frozen_member_converges_when_it_returns(fleet: &mut Fleet)
         (slowest, replicas, placement)
     };
     let (slowest, replicas, _) = during.await;
-    println!("  frozen for {:.0} s; the slowest change elsewhere took {:.2} s", since.elapsed().as_secs_f32(), slowest.as_secs_f32());
+    println!(
+        "  frozen for {:.0} s; the slowest change elsewhere took {:.2} s",
+        since.elapsed().as_secs_f32(),
+        slowest.as_secs_f32()
+    );
     fleet.member_mut("gke-1").thaw().unwrap();
-    fleet.placed("dark", "deployment-web", &format!("eks-1={replicas} gke-1={replicas} prem-1={replicas}")).await;
+    fleet
+        .placed(
+            "dark",
+            "deployment-web",
+            &format!("eks-1={replicas} gke-1={replicas} prem-1={replicas}"),
+        )
+        .await;
     fleet.arrives("gke-1", &["deploy", "late", "-n", "dark"]).await;
     fleet.leaves("gke-1", &["deploy", "gone", "-n", "dark"]).await;
     let copy = fleet.arrives("gke-1", &["deploy", "web", "-n", "dark"]).await;

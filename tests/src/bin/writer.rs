@@ -44,7 +44,8 @@ async fn main() -> Result<(), Failure> {
         return Err("usage: writer KUBECONFIG NAMESPACE NAME SEED LEDGER STOP".into());
     };
     let kubeconfig = Kubeconfig::read_from(Path::new(kubeconfig))?;
-    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    let mut config =
+        Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     config.connect_timeout = Some(Duration::from_secs(2));
     config.read_timeout = Some(Duration::from_secs(20));
     let mut writer = Writer {
@@ -86,10 +87,18 @@ impl Writer {
                 self.api.patch(&key, &PatchParams::default(), &Patch::Merge(patch)).await
             } else {
                 let labels = [("placed".to_owned(), placed.to_string())];
-                let metadata =
-                    ObjectMeta { name: Some(key.clone()), labels: Some(labels.into()), ..ObjectMeta::default() };
+                let metadata = ObjectMeta {
+                    name: Some(key.clone()),
+                    labels: Some(labels.into()),
+                    ..ObjectMeta::default()
+                };
                 let data = Some([("value".to_owned(), value)].into());
-                self.api.create(&PostParams::default(), &ConfigMap { metadata, data, ..ConfigMap::default() }).await
+                self.api
+                    .create(
+                        &PostParams::default(),
+                        &ConfigMap { metadata, data, ..ConfigMap::default() },
+                    )
+                    .await
             };
             match written {
                 Ok(object) => {
@@ -109,9 +118,12 @@ impl Writer {
                 Ok(Some(object)) => {
                     self.there.insert(key.to_owned(), ());
                     let revision = object.resource_version().unwrap_or_default();
-                    let value = object.data.and_then(|it| it.get("value").cloned()).unwrap_or_default();
+                    let value =
+                        object.data.and_then(|it| it.get("value").cloned()).unwrap_or_default();
                     let digest = hash(value.as_bytes());
-                    return self.note(&json!({"what": "seen", "key": key, "rv": revision, "hash": digest}));
+                    return self.note(
+                        &json!({"what": "seen", "key": key, "rv": revision, "hash": digest}),
+                    );
                 }
                 Ok(None) => {
                     self.there.remove(key);

@@ -39,11 +39,17 @@ pub(crate) async fn run(flags: &Flags) -> Result<Value, Failure> {
     println!("  server                 creates/s  CPU ms/create  RSS MiB");
     for _ in 0..flags.count("runs", 3) {
         let hub = Hub::start().await?;
-        archipel.push(show("archipel", measure(hub.client().await, &[hub.pid()], creates, workers).await?));
+        archipel.push(show(
+            "archipel",
+            measure(hub.client().await, &[hub.pid()], creates, workers).await?,
+        ));
         drop(hub);
         let member = Member::start(MemberOptions::bare("kube")).await?;
         let pids: Vec<u32> = member.processes().iter().map(|it| it.pid()).collect();
-        kube.push(show("kube-apiserver + etcd", measure(member.client().await?, &pids, creates, workers).await?));
+        kube.push(show(
+            "kube-apiserver + etcd",
+            measure(member.client().await?, &pids, creates, workers).await?,
+        ));
     }
     let (connections, watches) = (flags.count("connections", 100), flags.count("watches", 10_000));
     println!("one update to {watches} watches over {connections} connections");
@@ -51,7 +57,12 @@ pub(crate) async fn run(flags: &Flags) -> Result<Value, Failure> {
     for _ in 0..flags.count("runs", 3) {
         let hub = Hub::start().await?;
         let took = fan_out(&hub, connections, watches).await?;
-        println!("  p50 {:.3} s, p99 {:.3} s, last {:.3} s", took[took.len() / 2], percentile_99(&took), took[took.len() - 1]);
+        println!(
+            "  p50 {:.3} s, p99 {:.3} s, last {:.3} s",
+            took[took.len() / 2],
+            percentile_99(&took),
+            took[took.len() - 1]
+        );
         latest.push(percentile_99(&took));
     }
     let of = |runs: &[Run], figure: fn(&Run) -> f64| rounded(median(runs.iter().map(figure)));
@@ -65,13 +76,26 @@ pub(crate) async fn run(flags: &Flags) -> Result<Value, Failure> {
 }
 
 fn show(server: &str, run: Run) -> Run {
-    println!("  {server:<22} {:>9.0}  {:>13.3}  {:>7.0}", run.creates_per_s, run.cpu_ms_per_create, run.rss_mib);
+    println!(
+        "  {server:<22} {:>9.0}  {:>13.3}  {:>7.0}",
+        run.creates_per_s, run.cpu_ms_per_create, run.rss_mib
+    );
     run
 }
 
-async fn measure(client: Client, pids: &[u32], creates: usize, workers: usize) -> Result<Run, Failure> {
+async fn measure(
+    client: Client,
+    pids: &[u32],
+    creates: usize,
+    workers: usize,
+) -> Result<Run, Failure> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
-    namespaces.create(&PostParams::default(), &serde_json::from_value(json!({"metadata": {"name": "bench"}}))?).await?;
+    namespaces
+        .create(
+            &PostParams::default(),
+            &serde_json::from_value(json!({"metadata": {"name": "bench"}}))?,
+        )
+        .await?;
     let api: Api<ConfigMap> = Api::namespaced(client, "bench");
     // Every worker's connection is open before the clock runs.
     create(&api, "warm", workers * 4, workers).await?;
@@ -140,7 +164,12 @@ fn percentile_99(sorted: &[f64]) -> f64 {
     sorted.get(sorted.len() * 99 / 100).copied().unwrap_or(f64::NAN)
 }
 
-async fn create(api: &Api<ConfigMap>, prefix: &'static str, creates: usize, workers: usize) -> Result<(), Failure> {
+async fn create(
+    api: &Api<ConfigMap>,
+    prefix: &'static str,
+    creates: usize,
+    workers: usize,
+) -> Result<(), Failure> {
     let next = Arc::new(AtomicUsize::new(0));
     let mut tasks: JoinSet<Result<(), kube::Error>> = JoinSet::new();
     for _ in 0..workers {
@@ -154,7 +183,11 @@ async fn create(api: &Api<ConfigMap>, prefix: &'static str, creates: usize, work
                 let name = Some(format!("{prefix}-{n}"));
                 let data = Some([("value".to_owned(), "0123456789abcdef".repeat(64))].into());
                 let metadata = ObjectMeta { name, ..ObjectMeta::default() };
-                api.create(&PostParams::default(), &ConfigMap { metadata, data, ..ConfigMap::default() }).await?;
+                api.create(
+                    &PostParams::default(),
+                    &ConfigMap { metadata, data, ..ConfigMap::default() },
+                )
+                .await?;
             }
         });
     }

@@ -43,9 +43,12 @@ struct Flags(Vec<(String, u64)>);
 impl Flags {
     fn read(arguments: &[String]) -> Result<Self, String> {
         let pair = |pair: &[String]| {
-            let [name, number] = pair else { return Err(format!("{}: a number is missing", pair[0])) };
+            let [name, number] = pair else {
+                return Err(format!("{}: a number is missing", pair[0]));
+            };
             let name = name.strip_prefix("--").ok_or_else(|| format!("{name}: not a flag"))?;
-            let number = number.parse().map_err(|_| format!("--{name}: {number} is not a number"))?;
+            let number =
+                number.parse().map_err(|_| format!("--{name}: {number} is not a number"))?;
             Ok((name.to_owned(), number))
         };
         arguments.chunks(2).map(pair).collect::<Result<_, _>>().map(Self)

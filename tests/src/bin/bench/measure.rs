@@ -19,7 +19,9 @@ pub(crate) struct Usage {
 pub(crate) fn usage(roots: &[u32]) -> io::Result<Usage> {
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for entry in std::fs::read_dir("/proc")? {
-        let Some(pid) = entry?.file_name().to_str().and_then(|it| it.parse().ok()) else { continue };
+        let Some(pid) = entry?.file_name().to_str().and_then(|it| it.parse().ok()) else {
+            continue;
+        };
         // Processes come and go while we look.
         if let Ok(fields) = stat(pid) {
             children.entry(fields[1].parse().unwrap_or(0)).or_default().push(pid);

@@ -45,12 +45,21 @@ pub(crate) async fn run(flags: &Flags) -> Result<Value, Failure> {
     for number in 1..=flags.count("runs", 3) {
         let run = once(deployments, members).await?;
         if number == 1 {
-            println!("{deployments} Deployments, divided over {members} real members: {} objects", deployments * members);
+            println!(
+                "{deployments} Deployments, divided over {members} real members: {} objects",
+                deployments * members
+            );
             println!("  run   raw s  wall s  ratio  hub CPU ms/object  RSS MiB before/after/peak");
         }
         println!(
             "  {number:>3}  {:>6.2}  {:>6.2}  {:>5.2}  {:>17.2}  {:.0}/{:.0}/{:.0}",
-            run.raw_s, run.wall_s, run.wall_s / run.raw_s, run.cpu_ms_per_object, run.rss_before_mib, run.rss_mib, run.peak_mib,
+            run.raw_s,
+            run.wall_s,
+            run.wall_s / run.raw_s,
+            run.cpu_ms_per_object,
+            run.rss_before_mib,
+            run.rss_mib,
+            run.peak_mib,
         );
         runs.push(run);
     }
@@ -133,7 +142,12 @@ async fn raw(members: &[Member], deployments: usize) -> Result<f64, Failure> {
 }
 
 /// Creates so many Deployments in each place, 64 requests under way over all of them.
-async fn write(apis: &[Api<Deployment>], prefix: &str, deployments: usize, replicas: usize) -> Result<(), kube::Error> {
+async fn write(
+    apis: &[Api<Deployment>],
+    prefix: &str,
+    deployments: usize,
+    replicas: usize,
+) -> Result<(), kube::Error> {
     let all = (0..deployments).flat_map(|n| apis.iter().map(move |api| (n, api)));
     stream::iter(all)
         .map(|(n, api)| async move {
@@ -168,7 +182,11 @@ fn deployment(name: &str, replicas: usize) -> Deployment {
 }
 
 /// Tells of every Deployment that appears in a member.
-async fn follow(api: Api<Deployment>, member: usize, arrivals: UnboundedSender<(usize, String, Instant)>) {
+async fn follow(
+    api: Api<Deployment>,
+    member: usize,
+    arrivals: UnboundedSender<(usize, String, Instant)>,
+) {
     let mut from = "0".to_owned();
     loop {
         if let Ok(stream) = api.watch_metadata(&WatchParams::default(), &from).await {
@@ -206,7 +224,14 @@ async fn collect(
                 }
             }
             Ok(None) => return Err("the watches have ended".into()),
-            Err(_) => return Err(format!("{} of {wanted} copies after {} s", seen.len(), PATIENCE.as_secs()).into()),
+            Err(_) => {
+                return Err(format!(
+                    "{} of {wanted} copies after {} s",
+                    seen.len(),
+                    PATIENCE.as_secs()
+                )
+                .into());
+            }
         }
     }
     Ok(last)

@@ -23,7 +23,10 @@ pub(crate) async fn run(flags: &Flags) -> Result<Value, Failure> {
     let idle = Duration::from_secs(flags.get("idle-seconds", 30));
     let (templates, clusters) = (flags.count("templates", 10_000), flags.count("clusters", 100));
     let (mut empty_s, mut idle_mib) = (Vec::new(), Vec::new());
-    println!("  store                                    start s  RSS MiB {} s later", idle.as_secs());
+    println!(
+        "  store                                    start s  RSS MiB {} s later",
+        idle.as_secs()
+    );
     for _ in 0..runs {
         let dir = tempfile::tempdir()?;
         let hub = Served::start(dir.path()).await?;
@@ -64,14 +67,17 @@ struct Served {
 
 impl Served {
     async fn start(dir: &Path) -> Result<Self, Failure> {
-        let program = PathBuf::from(std::env::var_os("ARCHIPEL_BINARY").ok_or("ARCHIPEL_BINARY names the hub's binary")?);
+        let program = PathBuf::from(
+            std::env::var_os("ARCHIPEL_BINARY").ok_or("ARCHIPEL_BINARY names the hub's binary")?,
+        );
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let url: http::Uri = format!("https://127.0.0.1:{port}").parse()?;
         let mut config = Config::new(url);
         // The authority is made by the hub that is being started.
         config.accept_invalid_certs = true;
         let client = Client::try_from(config)?;
-        let log = std::fs::File::options().create(true).append(true).open(dir.join("archipel.log"))?;
+        let log =
+            std::fs::File::options().create(true).append(true).open(dir.join("archipel.log"))?;
         let began = Instant::now();
         let child = Command::new(program)
             .arg("serve")

@@ -12,23 +12,28 @@ use crate::Failure;
 
 const MADE: &str = "2026-11-01T08:00:00Z";
 /// What the hub seals at rest.
-const SEALED: [&str; 3] = ["/core/secrets/", "/archipel.dev/revisions/", "/archipel.dev/clusterrevisions/"];
+const SEALED: [&str; 3] =
+    ["/core/secrets/", "/archipel.dev/revisions/", "/archipel.dev/clusterrevisions/"];
 const NAMESPACES: usize = 100;
 const UNDER_WAY: usize = 512;
 
 /// Fills the store in `dir`, which no hub has open, with a settled fleet: `templates` Deployments, each with a Revision
 /// and a Placement on every one of `clusters` clusters, all Ready.
 pub(crate) async fn fill(dir: &Path, templates: usize, clusters: usize) -> Result<(), Failure> {
-    let encryption = Encryption::Prefixes { prefixes: SEALED.map(str::to_owned).into(), key_file: None };
+    let encryption =
+        Encryption::Prefixes { prefixes: SEALED.map(str::to_owned).into(), key_file: None };
     let dir = dir.to_owned();
     let store = tokio::task::spawn_blocking(move || RedbStore::open(dir, &encryption)).await??;
-    let head = (0..clusters).map(member).chain((0..NAMESPACES).flat_map(|n| [namespace(n), policy(n)]));
+    let head =
+        (0..clusters).map(member).chain((0..NAMESPACES).flat_map(|n| [namespace(n), policy(n)]));
     let body = (0..templates).flat_map(|n| {
         let names: Vec<String> = (0..clusters).map(cluster_name).collect();
         workload(n, &names)
     });
     stream::iter(head.chain(body))
-        .map(|(key, value)| store.commit(Write::Create { key: Arc::from(key), value: Bytes::from(value) }))
+        .map(|(key, value)| {
+            store.commit(Write::Create { key: Arc::from(key), value: Bytes::from(value) })
+        })
         .buffer_unordered(UNDER_WAY)
         .try_for_each(|_| async { Ok(()) })
         .await?;
@@ -37,7 +42,8 @@ pub(crate) async fn fill(dir: &Path, templates: usize, clusters: usize) -> Resul
 
 /// As the server lays an object out: kind, apiVersion and metadata first.
 fn encode(api_version: &str, kind: &str, metadata: &Value, rest: &[(&str, &Value)]) -> String {
-    let mut text = format!(r#"{{"kind":"{kind}","apiVersion":"{api_version}","metadata":{metadata}"#);
+    let mut text =
+        format!(r#"{{"kind":"{kind}","apiVersion":"{api_version}","metadata":{metadata}"#);
     for (field, value) in rest {
         text.push_str(&format!(r#","{field}":{value}"#));
     }
@@ -74,7 +80,12 @@ fn member(n: usize) -> (String, String) {
             "free": [{"nodes": 10, "cpu": "2", "memory": "8Gi", "pods": "40"}],
         }],
     });
-    let text = encode("archipel.dev/v1alpha1", "MemberCluster", &metadata, &[("spec", &spec), ("status", &status)]);
+    let text = encode(
+        "archipel.dev/v1alpha1",
+        "MemberCluster",
+        &metadata,
+        &[("spec", &spec), ("status", &status)],
+    );
     (format!("/archipel.dev/memberclusters/{name}"), text)
 }
 
@@ -85,7 +96,15 @@ fn namespace_name(n: usize) -> String {
 fn namespace(n: usize) -> (String, String) {
     let name = namespace_name(n);
     let metadata = json!({"name": name, "uid": uid(3, n), "creationTimestamp": MADE, "labels": {"kubernetes.io/metadata.name": name}});
-    let text = encode("v1", "Namespace", &metadata, &[("spec", &json!({"finalizers": ["kubernetes"]})), ("status", &json!({"phase": "Active"}))]);
+    let text = encode(
+        "v1",
+        "Namespace",
+        &metadata,
+        &[
+            ("spec", &json!({"finalizers": ["kubernetes"]})),
+            ("status", &json!({"phase": "Active"})),
+        ],
+    );
     (format!("/core/namespaces/{name}"), text)
 }
 
@@ -123,7 +142,8 @@ fn workload(n: usize, clusters: &[String]) -> [(String, String); 3] {
         "labels": labels, "finalizers": ["archipel.dev/copies"],
     });
     let status = json!({"observedGeneration": 1, "replicas": 2, "readyReplicas": 2, "updatedReplicas": 2, "availableReplicas": 2});
-    let template = encode("apps/v1", "Deployment", &metadata, &[("spec", &spec), ("status", &status)]);
+    let template =
+        encode("apps/v1", "Deployment", &metadata, &[("spec", &spec), ("status", &status)]);
 
     let content = json!({
         "apiVersion": "apps/v1", "kind": "Deployment",
@@ -136,7 +156,8 @@ fn workload(n: usize, clusters: &[String]) -> [(String, String); 3] {
         "generation": 1, "labels": {"archipel.dev/template": label},
     });
     let revision_spec = json!({"template": reference, "hash": hash, "content": content});
-    let revision = encode("archipel.dev/v1alpha1", "Revision", &metadata, &[("spec", &revision_spec)]);
+    let revision =
+        encode("archipel.dev/v1alpha1", "Revision", &metadata, &[("spec", &revision_spec)]);
 
     let metadata = json!({
         "name": placement, "namespace": namespace, "uid": uid(7, n), "creationTimestamp": MADE, "generation": 1,
@@ -160,7 +181,12 @@ fn workload(n: usize, clusters: &[String]) -> [(String, String); 3] {
         "summary": {"clusters": count, "ready": count, "replicas": 2, "readyReplicas": 2},
         "clusters": copies, "decisions": decisions,
     });
-    let text = encode("archipel.dev/v1alpha1", "Placement", &metadata, &[("spec", &placement_spec), ("status", &status)]);
+    let text = encode(
+        "archipel.dev/v1alpha1",
+        "Placement",
+        &metadata,
+        &[("spec", &placement_spec), ("status", &status)],
+    );
     [
         (format!("/apps/deployments/{namespace}/{name}"), template),
         (format!("/archipel.dev/revisions/{namespace}/{placement}-{hash}"), revision),
@@ -176,9 +202,11 @@ mod tests {
     fn what_is_written_is_what_the_types_read() {
         let [_, (_, revision), (key, placement)] = workload(3, &[cluster_name(0), cluster_name(1)]);
         assert_eq!(key, "/archipel.dev/placements/team-003/deployment-web-3");
-        let placement: federation_types::placement::Placement = serde_json::from_str(&placement).unwrap();
+        let placement: federation_types::placement::Placement =
+            serde_json::from_str(&placement).unwrap();
         assert_eq!(placement.spec.clusters.len(), 2);
-        let revision: federation_types::revision::Revision = serde_json::from_str(&revision).unwrap();
+        let revision: federation_types::revision::Revision =
+            serde_json::from_str(&revision).unwrap();
         assert_eq!(revision.spec.hash, placement.spec.clusters[0].revision);
         let (_, text) = member(1);
         let member: federation_types::cluster::MemberCluster = serde_json::from_str(&text).unwrap();
