@@ -16,7 +16,8 @@ mod status;
 mod version;
 mod why;
 
-// Objects are many small allocations made on one thread and freed on another, which is what this allocator is for.
+// Objects are many small allocations made on one thread and freed on another, which is what this allocator is for; huge
+// pages would keep a quiet hub twice as large.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
