@@ -198,26 +198,24 @@ fn decide(
     let lost = index.lost(patience(&winner.spec), now);
     let unfenced = winner.spec.failover.as_ref().is_some_and(|it| it.unfenced.is_some());
     let may_leave = |name: &str| unfenced && lost.contains(name);
-    let approval = if decided {
-        wants_approval(&decision, fleet, template, &previous, &may_leave)
-    } else {
-        None
-    };
-    if let Some(message) = &approval {
-        spec.outcome = outcome("False", reason::NEEDS_APPROVAL, message.clone());
+    let held = decided && wants_approval(&decision, fleet, template, &meant, &may_leave);
+    if held {
+        // Where to is not said: that changes with what is free, and a Placement that waits is not written for it.
+        let message = format!("a {} moves by an approved plan only: it stays where it is", key.gvk.kind);
+        spec.outcome = outcome("False", reason::NEEDS_APPROVAL, message);
         spec.divided = previous.divided;
         if let Some(before) = before {
             *room = before;
         }
     }
-    if !decided || approval.is_some() {
+    if !decided || held {
         // Running copies stay where they are; what they run follows the template.
         let alone = !spec.divided && meant.clusters.len() == 1;
         for cluster in spec.clusters.iter_mut().filter(|it| it.leaving.is_empty()) {
             cluster.revision.clone_from(&revision.hash);
             let own = fleet.id(&cluster.name);
             let same = decision.clusters.iter().find(|it| !decided && Some(it.cluster) == own);
-            let all = template.workload.replicas.filter(|_| approval.is_some() && alone);
+            let all = template.workload.replicas.filter(|_| held && alone);
             cluster.replicas = same.and_then(|it| it.replicas).or(all).or(cluster.replicas);
         }
         return place(index, key, placed, template, spec, Some(revision));
@@ -264,40 +262,29 @@ fn revision(
     }
 }
 
-/// A StatefulSet or a Job leaves a cluster only by an approved Plan: two of it at once may do harm, and its data stays
-/// behind (RULES 3.4). Says what would have moved. `may_leave`: the clusters that are lost, where the policy allows to
-/// fail over unfenced (RULES 3.5); one that is forgotten is no longer among the previous ones.
+/// Whether a StatefulSet or a Job would move, which it does by an approved Plan only: two of it at once may do harm, and
+/// its data stays behind (RULES 3.4). `may_leave`: the clusters that are lost, where the policy allows to fail over
+/// unfenced (RULES 3.5); one that is forgotten is no longer among the previous ones.
 fn wants_approval(
     decision: &Decision,
     fleet: &Fleet,
     template: &Template,
-    previous: &PlacementSpec,
+    previous: &Previous,
     may_leave: &dyn Fn(&str) -> bool,
-) -> Option<String> {
+) -> bool {
     if !is_bound(template) {
-        return None;
+        return false;
     }
-    let before = |name: &str| previous.clusters.iter().find(|it| it.name == name && it.leaving.is_empty());
-    let gains: Vec<&str> = decision
+    let before = |name: &str| previous.clusters.iter().find(|it| it.name == name);
+    let gains = decision
         .clusters
         .iter()
-        .filter(|it| before(fleet.name(it.cluster)).is_none_or(|old| it.replicas > old.replicas))
-        .map(|it| fleet.name(it.cluster))
-        .collect();
-    let loses: Vec<&str> = previous
-        .clusters
-        .iter()
-        .filter(|it| it.leaving.is_empty())
-        .filter(|it| {
-            let Some(id) = fleet.id(&it.name) else { return false };
-            !may_leave(&it.name) && !decision.clusters.iter().any(|now| now.cluster == id)
-        })
-        .map(|it| it.name.as_str())
-        .collect();
-    (!gains.is_empty() && !loses.is_empty()).then(|| {
-        let (from, to) = (loses.join(", "), gains.join(", "));
-        format!("it would move from {from} to {to}, which it does by an approved plan only; it stays")
-    })
+        .any(|it| before(fleet.name(it.cluster)).is_none_or(|old| it.replicas > old.replicas));
+    let loses = previous.clusters.iter().any(|it| {
+        let Some(id) = fleet.id(&it.name) else { return false };
+        !may_leave(&it.name) && !decision.clusters.iter().any(|now| now.cluster == id)
+    });
+    gains && loses
 }
 
 /// Kinds that are bound to where they are.

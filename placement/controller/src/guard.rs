@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use federation_types::{
     names::{ALLOW_DELETE_ANNOTATION, GROUP, Gvk, SYSTEM_NAMESPACE},
-    policy::PlacementPolicySpec,
+    policy::{FailbackMode, PlacementPolicySpec},
     validate::Problem,
 };
 use placement_engine::CompiledPolicy;
@@ -106,6 +106,14 @@ impl Index {
             warnings.push(
                 "spec.rollout: there are no rollout strategies in this version; changes are released to all clusters \
                  at once"
+                    .to_owned(),
+            );
+        }
+        let failback = spec.failover.as_ref().and_then(|it| it.failback.as_ref());
+        if failback.is_some_and(|it| it.mode != Some(FailbackMode::Never)) {
+            warnings.push(
+                "spec.failover.failback: this version does not move copies back by itself; what failed over stays \
+                 until the policy is edited or its cluster is drained"
                     .to_owned(),
             );
         }
@@ -216,6 +224,18 @@ mod tests {
         assert_eq!(index.wide_delete("customresourcedefinitions", &crd), reach);
         namespace["metadata"]["annotations"] = json!({ALLOW_DELETE_ANNOTATION: "true"});
         assert_eq!(index.wide_delete("namespaces", &namespace), None);
+    }
+
+    #[test]
+    fn rule_3_5_failback_that_does_not_act_is_said_to_the_author() {
+        let warned = |failback: Value| {
+            let spec = json!({"selectors": [], "affinities": [{"clusters": {"names": ["a"]}}],
+                              "failover": {"failback": failback}});
+            let spec = serde_json::from_value(spec).unwrap();
+            index().policy_warnings(&spec).iter().any(|it| it.starts_with("spec.failover.failback"))
+        };
+        assert!(warned(json!({"mode": "Automatic", "stableFor": "30m"})));
+        assert!(!warned(json!({"mode": "Never"})));
     }
 
     #[test]

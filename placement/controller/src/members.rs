@@ -35,8 +35,9 @@ pub(crate) struct Fleet {
 }
 
 impl Index {
-    /// A change of what the owner says of a cluster re-decides everything; of readiness, what waits and what is there;
-    /// of room, only what waits (RULES 3.2).
+    /// A change of what the owner says of a cluster re-decides everything, and so does its return: what is to run on
+    /// every cluster passed it by. A cluster that goes dark re-decides what waits and what is there; room, only what
+    /// waits (RULES 3.2).
     pub fn set_cluster(&mut self, name: &str, cluster: Option<MemberCluster>) {
         let new = cluster.map(Arc::new);
         let old = match &new {
@@ -63,7 +64,8 @@ impl Index {
             )
         };
         let shapes = |it: &MemberCluster| it.status.as_ref().map(|it| it.shapes.clone());
-        if old.spec != new.spec || told(old) != told(new) {
+        let returns = !is_ready(old) && is_ready(new);
+        if old.spec != new.spec || told(old) != told(new) || returns {
             self.fleet_version += 1;
             self.touch_everything();
         } else if is_ready(old) != is_ready(new) {

