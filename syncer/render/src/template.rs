@@ -95,10 +95,8 @@ fn service(content: &mut Map<String, Value>) {
         spec.remove("clusterIP");
         spec.remove("clusterIPs");
     }
+    // A nodePort stays: the hub allocates none, so one that stands here is the user's word.
     spec.remove("healthCheckNodePort");
-    for port in spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
-        remove(Some(port), &["nodePort"]);
-    }
 }
 
 fn job(content: &mut Map<String, Value>) {
@@ -193,7 +191,9 @@ mod tests {
                 },
             }))
         };
-        assert_eq!(service("10.0.0.1")["spec"], json!({"ports": [{"port": 80}]}));
+        // The hub allocates no port of nodes: one that stands in a template was asked for.
+        let asked = json!({"ports": [{"port": 80, "nodePort": 30000}]});
+        assert_eq!(service("10.0.0.1")["spec"], asked);
         assert_eq!(service("None")["spec"]["clusterIP"], "None");
 
         let job = strip(&json!({
