@@ -14,7 +14,10 @@ pub(crate) struct Fleet {
 }
 
 /// Name, provider, region, zone, node type, further arguments of `cluster join`.
-const MEMBERS: [(&str, &str, &str, &str, &str, &[&str]); 3] = [
+type Spec =
+    (&'static str, &'static str, &'static str, &'static str, &'static str, &'static [&'static str]);
+
+const MEMBERS: [Spec; 3] = [
     (
         "eks-1",
         "eks",

@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -19,6 +19,7 @@ use kube::{
     Api, Client, ResourceExt,
     api::{ListParams, WatchEvent, WatchParams},
 };
+use parking_lot::Mutex;
 use serde_json::Value;
 
 const NAMESPACE: &str = "kill";
@@ -77,7 +78,7 @@ async fn killed_under_writes_nothing_acknowledged_is_lost_and_all_converges() {
     let kubeconfig = hub.dir().join("writers.kubeconfig");
     std::fs::copy(hub.kubeconfig(), &kubeconfig).unwrap();
     let mut writers: Vec<(Process, PathBuf)> =
-        (0..WRITERS).map(|n| writer(&kubeconfig, n, random.next(), hub.dir(), &stop)).collect();
+        (0..WRITERS).map(|n| writer(&kubeconfig, n, random.bits(), hub.dir(), &stop)).collect();
 
     for n in 0..kills {
         let before = acknowledged(&writers);
@@ -118,12 +119,12 @@ async fn killed_under_writes_nothing_acknowledged_is_lost_and_all_converges() {
         .max()
         .unwrap();
     wait::until("the watch is there", CONVERGED, async || {
-        let last = seen.lock().unwrap().last;
+        let last = seen.lock().last;
         if last >= newest { Ok(()) } else { Err(format!("{last} of {newest}")) }
     })
     .await;
     watching.abort();
-    let seen = std::mem::take(&mut *seen.lock().unwrap());
+    let seen = std::mem::take(&mut *seen.lock());
     assert_eq!(seen.problems, Vec::<String>::new());
     println!("kill: {} events over {} connections", seen.events.len(), seen.connections);
     check_revisions(&ledger, &seen);
@@ -158,14 +159,14 @@ fn acknowledged(writers: &[(Process, PathBuf)]) -> usize {
 async fn watch(api: Api<ConfigMap>, seen: Arc<Mutex<Seen>>) {
     loop {
         let from = {
-            let mut seen = seen.lock().unwrap();
+            let mut seen = seen.lock();
             seen.connections += 1;
             seen.last.to_string()
         };
         if let Ok(stream) = api.watch(&WatchParams::default().timeout(290), &from).await {
             let mut stream = std::pin::pin!(stream);
             while let Some(Ok(event)) = stream.next().await {
-                note(&mut seen.lock().unwrap(), event);
+                note(&mut seen.lock(), event);
             }
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

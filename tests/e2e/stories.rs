@@ -18,7 +18,7 @@ mod syncing;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stories_on_three_real_members() {
-    let mut fleet = Fleet::start().await;
+    let mut fleet = Box::pin(Fleet::start()).await;
     let version = fleet.on("eks-1").ok(["version", "-o", "json"]).await;
     let version: serde_json::Value = serde_json::from_str(&version).unwrap();
     let version = version["serverVersion"]["gitVersion"].as_str().unwrap().to_owned();

@@ -177,7 +177,8 @@ fn program() -> Result<PathBuf, HubError> {
     }
     // target/debug/deps/e2e-… → target/debug/archipel
     let own = std::env::current_exe().map_err(HubError::Start)?;
-    let path = own.parent().and_then(Path::parent).unwrap_or(Path::new(".")).join("archipel");
+    let path =
+        own.parent().and_then(Path::parent).unwrap_or_else(|| Path::new(".")).join("archipel");
     if path.exists() { Ok(path) } else { Err(HubError::BinaryMissing(path)) }
 }
 

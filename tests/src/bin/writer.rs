@@ -67,7 +67,7 @@ impl Writer {
         let which = self.random.below(FREE + PLACED);
         let placed = which >= FREE;
         let key = format!("{}-{}-{which}", self.name, if placed { "placed" } else { "free" });
-        let value = format!("{:016x}", self.random.next()).repeat(16);
+        let value = format!("{:016x}", self.random.bits()).repeat(16);
         let digest = hash(value.as_bytes());
         let there = self.there.contains_key(&key);
         if there && !placed && self.random.below(8) == 0 {

@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use federation_tests::{Hub, Member, MemberOptions, wait};
@@ -18,7 +18,7 @@ use kube::{
 };
 use providers_core::{ConnectOptions, MemberClient};
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
     Failure, Flags,

@@ -3,11 +3,7 @@
 //!
 //! Both are written by the same client, with 64 requests under way, over connections that are open already.
 
-use std::{
-    collections::HashSet,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use federation_tests::{Hub, Member, MemberOptions};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -17,7 +13,10 @@ use kube::{
     api::{PostParams, WatchEvent, WatchParams},
 };
 use serde_json::{Value, json};
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::{
+    sync::mpsc::{UnboundedSender, unbounded_channel},
+    time::Instant,
+};
 
 use crate::{
     Failure, Flags,
@@ -102,7 +101,7 @@ async fn once(deployments: usize, count: usize) -> Result<Run, Failure> {
     write(&[api], "web", deployments, count).await?;
     let last = collect(&mut arrived, &mut seen, (deployments + 1) * count).await?;
     let wall_s = last.duration_since(began).as_secs_f64();
-    tokio::time::sleep_until((last + AFTERMATH).into()).await;
+    tokio::time::sleep_until(last + AFTERMATH).await;
     let after = usage(&[hub.pid()])?;
     #[expect(clippy::cast_precision_loss, reason = "a count of objects")]
     let objects = (deployments * count) as f64;
@@ -217,7 +216,7 @@ async fn collect(
     let deadline = Instant::now() + PATIENCE;
     let mut last = Instant::now();
     while seen.len() < wanted {
-        match tokio::time::timeout_at(deadline.into(), arrived.recv()).await {
+        match tokio::time::timeout_at(deadline, arrived.recv()).await {
             Ok(Some((member, name, at))) => {
                 if seen.insert((member, name.into())) {
                     last = at;

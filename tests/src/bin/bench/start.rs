@@ -3,11 +3,12 @@
 use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use kube::{Client, Config};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::{
     Failure, Flags,
