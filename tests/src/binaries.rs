@@ -97,10 +97,10 @@ mod tests {
 
     #[test]
     fn only_a_complete_and_finished_build_counts() {
-        let all = ["archipel-members", "kwok", "kubectl", "helm"];
+        let all = ["archipel-members", "kwok", "kubectl", "helm", "client"];
         let cache = tempfile::tempdir().unwrap();
         assert_eq!(Binaries::newest_below(&cache.path().join("absent")), None);
-        touch(&cache.path().join("aa"), &all[..3]);
+        touch(&cache.path().join("aa"), &all[..4]);
         touch(&cache.path().join("bb.building-1"), &all);
         assert_eq!(Binaries::newest_below(cache.path()), None);
         touch(&cache.path().join("cc"), &all);
