@@ -141,6 +141,7 @@ impl Decider {
         let Done { key, kind, counted, result } = done;
         self.writing.remove(&key);
         self.metrics.wrote(kind, result.is_ok());
+        self.statuses.mark();
         let mut index = self.context.index.lock();
         index.in_flight.remove(&key);
         if self.again.remove(&key) {
