@@ -1,8 +1,6 @@
 //! One pass over one template: claim, engine, transition, gate. Changes nothing but the gate's count; what is to be
 //! written is its result.
 
-use std::collections::BTreeSet;
-
 use federation_types::{
     names::{COPIES_FINALIZER, ObjectKey},
     placement::{Outcome, PlacementSpec, TemplateRef},
@@ -11,7 +9,7 @@ use federation_types::{
     revision::RevisionSpec,
 };
 use placement_engine::{
-    self as engine, Decision, Fleet, Previous, PreviousCluster, Rule, workload::KindClass,
+    self as engine, Decision, Fleet, Previous, PreviousCluster, workload::KindClass,
 };
 
 use crate::{
@@ -20,6 +18,7 @@ use crate::{
     gate::{self, Asking, Hold},
     index::{Index, Placed, Template},
     members::{is_ready, patience},
+    outcome::{Event, describe, events, outcome, trigger},
     snapshot::{Snapshot, Snapshots},
     transition::{self, Copies, Draft, Target, Trigger},
     upkeep::{knows_revision, on_delete, revision_names, stale_revisions, standing, upkeep},
@@ -43,13 +42,6 @@ impl Pass {
     fn write(write: Option<Write>) -> Self {
         Self { write, ..Self::default() }
     }
-}
-
-/// Something worth telling people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Event {
-    pub(crate) reason: &'static str,
-    pub(crate) message: String,
 }
 
 /// What the gate made of the removals that asked it.
@@ -350,39 +342,6 @@ fn place(
     }
 }
 
-/// What is worth telling of a change: that nothing could be placed, that no policy claims, that a cluster was replaced.
-fn events(placed: Option<&Placed>, spec: &PlacementSpec) -> Vec<Event> {
-    let mut events = Vec::new();
-    let before = placed.map(|it| &it.spec);
-    let new = before.is_none_or(|it| it.outcome.reason != spec.outcome.reason);
-    let message = spec.outcome.message.clone();
-    match spec.outcome.status.as_str() {
-        "False" if new => events.push(Event { reason: "NotPlaced", message }),
-        "Unknown" if new && spec.outcome.reason == reason::POLICY_GONE => {
-            events.push(Event { reason: reason::POLICY_GONE, message });
-        }
-        _ => (),
-    }
-    let failed_over = |it: &PlacementSpec| -> BTreeSet<String> {
-        let leaving = it.clusters.iter().filter(|it| it.leaving == cause::FAILOVER);
-        leaving.map(|it| it.name.clone()).collect()
-    };
-    let known = before.map(failed_over).unwrap_or_default();
-    let lost: Vec<String> = failed_over(spec).difference(&known).cloned().collect();
-    if !lost.is_empty() {
-        let now: Vec<&str> = spec
-            .clusters
-            .iter()
-            .filter(|it| it.leaving.is_empty())
-            .map(|it| it.name.as_str())
-            .collect();
-        let message =
-            format!("{} does not answer: it runs on {} now", lost.join(", "), now.join(", "));
-        events.push(Event { reason: cause::FAILOVER, message });
-    }
-    events
-}
-
 /// Lets the draft's removals pass the gate, and carries out those that do.
 fn settle(
     index: &mut Index,
@@ -432,45 +391,4 @@ pub(crate) fn still_meant(previous: &PlacementSpec) -> Previous {
         .map(|it| PreviousCluster { name: it.name.clone(), replicas: it.replicas })
         .collect();
     Previous { clusters, affinity: previous.affinity.clone(), divided: previous.divided }
-}
-
-/// The outcome as the Placement states it.
-fn describe(decision: &Decision) -> Outcome {
-    let status = match decision.outcome {
-        engine::Outcome::Placed => "True",
-        engine::Outcome::Suspended => "Unknown",
-        engine::Outcome::Partial { .. }
-        | engine::Outcome::NoClusterFits
-        | engine::Outcome::NotEnoughRoom { .. }
-        | engine::Outcome::Spread { .. }
-        | engine::Outcome::TooFewReplicas { .. }
-        | engine::Outcome::OverBudget { .. }
-        | engine::Outcome::OverReplicas { .. } => "False",
-    };
-    let mut message = decision.outcome.to_string();
-    if !decision.outcome.is_placed() && !decision.report.rules.is_empty() {
-        let counts = decision.report.counts();
-        let counts: Vec<String> = counts.iter().map(|(rule, n)| format!("{n} {rule}")).collect();
-        message = format!("{message} ({})", counts.join(", "));
-    }
-    for absent in &decision.absent {
-        message = format!("{message}; cluster {} is not in the inventory and is held", absent.name);
-    }
-    outcome(status, decision.outcome.reason(), message)
-}
-
-/// Why a cluster that held a copy is not in the decision. `shrinks`: there are fewer replicas in all than before.
-fn trigger(decision: &Decision, fleet: &Fleet, name: &str, shrinks: bool) -> Trigger {
-    match fleet.id(name).and_then(|id| decision.report.rules.get(id.0 as usize)) {
-        Some(Rule::Leaving) => Trigger::ClusterLeaving,
-        Some(Rule::Taint | Rule::NotAccepted | Rule::ApiNotServed) => Trigger::ClusterChanged,
-        // Eligible and yet left out: fewer replicas need fewer clusters. With as many as before something else has
-        // taken its place, which has to be up first.
-        Some(rule) if rule.eligible() && shrinks => Trigger::ScaledDown,
-        Some(_) | None => Trigger::PolicyChanged,
-    }
-}
-
-fn outcome(status: &str, reason: &str, message: String) -> Outcome {
-    Outcome { status: status.to_owned(), reason: reason.to_owned(), message }
 }

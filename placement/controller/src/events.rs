@@ -17,7 +17,7 @@ use kube::{
 };
 use tokio::{task::JoinSet, time::Instant};
 
-use crate::decide::Event;
+use crate::outcome::Event;
 
 /// The same is not said again of one template for so long.
 const QUIET: Duration = Duration::from_secs(600);

@@ -34,6 +34,7 @@ pub mod index;
 mod kinds;
 pub mod members;
 mod metrics;
+mod outcome;
 mod policy_status;
 mod queue;
 mod run;

@@ -27,10 +27,11 @@ use serde_json::{Value, json};
 use crate::{
     claim::{Override, Policy},
     clock,
-    decide::{self, Event},
+    decide,
     gate::Budget,
     index::{Index, KindState, Placed, Template, template_key},
     members::is_ready,
+    outcome::Event,
     snapshot::Snapshots,
     write::Write,
 };
