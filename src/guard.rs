@@ -175,7 +175,8 @@ fn unreadable_overrides(spec: &OverridePolicySpec) -> Vec<Problem> {
         for (n, text) in rule.clusters.expressions.iter().enumerate() {
             if let Err(why) = Expression::parse(text) {
                 let field = format!("spec.rules[{at}].clusters.expressions[{n}]");
-                problems.push(Problem { field, message: format!("Invalid value: {text:?}: {why}") });
+                problems
+                    .push(Problem { field, message: format!("Invalid value: {text:?}: {why}") });
             }
         }
     }

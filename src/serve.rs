@@ -193,7 +193,7 @@ impl Hub {
         let mut syncer = SyncerContext::new(syncer, hub_uid, connect);
         syncer.evaluate = Some(Arc::new(|text, facts| Expression::parse(text)?.holds_for(facts)));
         tasks.spawn(async move {
-            syncer_agent::run(syncer).await;
+            Box::pin(syncer_agent::run(syncer)).await;
             Ok(())
         });
         tasks.spawn(async move {

@@ -45,7 +45,6 @@ pub(crate) struct Leave {
 /// What becomes of the copies.
 #[derive(Clone, Copy, Debug, Args)]
 #[group(multiple = false)]
-#[expect(clippy::struct_excessive_bools, reason = "one flag of three, as the user types it")]
 struct Mode {
     /// Move its copies elsewhere first.
     #[arg(long)]

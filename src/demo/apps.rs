@@ -152,10 +152,10 @@ mod tests {
                 let value = serde_json::to_value(&object).unwrap();
                 match kind.as_str() {
                     "PlacementPolicy" => {
-                        drop(serde_json::from_value::<PlacementPolicy>(value).unwrap())
+                        drop(serde_json::from_value::<PlacementPolicy>(value).unwrap());
                     }
                     "OverridePolicy" => {
-                        drop(serde_json::from_value::<OverridePolicy>(value).unwrap())
+                        drop(serde_json::from_value::<OverridePolicy>(value).unwrap());
                     }
                     "PriceBook" => drop(serde_json::from_value::<PriceBook>(value).unwrap()),
                     "Namespace" => (),
