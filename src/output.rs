@@ -1,9 +1,7 @@
 //! What commands print: tables, JSON, YAML, and errors with their causes.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command talks to a person at a terminal"
-)]
+#![expect(clippy::print_stderr, reason = "a command talks to a person at a terminal")]
+
+use std::io::Write;
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -38,7 +36,7 @@ impl Table {
     }
 
     pub(crate) fn print(&self) {
-        print!("{self}");
+        write(format_args!("{self}"));
     }
 }
 
@@ -62,8 +60,8 @@ impl std::fmt::Display for Table {
 /// Prints in the machine's formats; says whether it did.
 pub(crate) fn machine(format: Format, value: &impl Serialize) -> Result<bool, Failure> {
     match format {
-        Format::Json => println!("{}", serde_json::to_string_pretty(value)?),
-        Format::Yaml => print!("{}", serde_norway::to_string(value)?),
+        Format::Json => write(format_args!("{}\n", serde_json::to_string_pretty(value)?)),
+        Format::Yaml => write(format_args!("{}", serde_norway::to_string(value)?)),
         Format::Table | Format::Wide => return Ok(false),
     }
     Ok(true)
@@ -71,7 +69,14 @@ pub(crate) fn machine(format: Format, value: &impl Serialize) -> Result<bool, Fa
 
 /// One line.
 pub(crate) fn line(text: impl std::fmt::Display) {
-    println!("{text}");
+    write(format_args!("{text}\n"));
+}
+
+/// To standard output; a reader that has gone away (`| head`) ends the command as it ends any other.
+fn write(text: std::fmt::Arguments<'_>) {
+    if std::io::stdout().write_fmt(text).is_err() {
+        std::process::exit(141);
+    }
 }
 
 /// Progress, beside what is printed.

@@ -165,6 +165,7 @@ impl Hub {
         let shell = Shell::open(shell).await?;
         drop(opened.set(Arc::clone(&shell.server)));
         drop(rbac.set(Arc::clone(&shell.rbac)));
+        shell.metrics.register(|registry| controller.metrics().register(registry));
         let url = shell.url();
         let hub_uid = shell.hub_uid();
         let ca_certificate = shell.ca_certificate();
