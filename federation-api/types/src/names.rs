@@ -140,7 +140,7 @@ pub fn short_hash(bytes: &[u8]) -> String {
 /// Whose copy an object in a member is (RULES 4.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CopyOf {
-    /// The uid of the hub's `kube-system` namespace.
+    /// The hub's own id, kept beside its keys: a hub that is set up anew is another hub.
     pub hub: String,
     pub group: String,
     pub kind: String,

@@ -37,7 +37,7 @@ impl Metrics for NoMetrics {}
 pub struct SyncerContext {
     /// The hub's API, as the identity `syncer`.
     pub hub: Client,
-    /// The UID of the hub's `kube-system` namespace.
+    /// The hub's own id, by which it knows its copies.
     pub hub_uid: String,
     pub dial: Dial,
     /// For expressions in the cluster selectors of overrides; without it they are refused.

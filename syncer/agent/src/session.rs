@@ -498,8 +498,8 @@ impl Session {
             copies += 1;
             let entry = index.placement(key);
             let placed = entry.is_some_and(|it| it.clusters().any(|name| name == self.cluster));
-            // A namespace comes with its first copy and needs no Placement of its own.
-            let carried = key.gvk == namespace_kind() && index.namespace(&key.name).is_some();
+            // A namespace comes with its first copy and needs no Placement of its own; it stays when the copies go.
+            let carried = key.gvk == namespace_kind();
             if !placed && !carried {
                 unknown.push(key.to_string());
             }
