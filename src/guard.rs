@@ -120,8 +120,9 @@ impl Guard {
         }
         let warnings = match request.kind {
             "PlacementPolicy" | "ClusterPlacementPolicy" => {
+                let claims = spec["limitsOnly"] != true;
                 match serde_json::from_value::<PlacementPolicySpec>(spec) {
-                    Ok(spec) => self.controller.index().policy_warnings(&spec),
+                    Ok(spec) => self.controller.index().policy_warnings(&spec, claims),
                     Err(_) => Vec::new(),
                 }
             }

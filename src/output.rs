@@ -86,11 +86,25 @@ pub(crate) fn progress(text: impl std::fmt::Display) {
 
 /// A failure and its causes.
 pub(crate) fn error(error: &Failure) {
-    eprintln!("archipel: {error}");
+    let mut said = sentence(&**error);
+    eprintln!("archipel: {said}");
     let mut cause = error.source();
     while let Some(it) = cause {
-        eprintln!("  because: {it}");
+        let next = sentence(it);
+        // A wrapper that says its cause's words again says nothing new.
+        if !said.contains(&next) {
+            eprintln!("  because: {next}");
+            said = next;
+        }
         cause = it.source();
+    }
+}
+
+/// What an error says to a person: of an answer of the API the message, which is a whole sentence.
+fn sentence(error: &(dyn std::error::Error + 'static)) -> String {
+    match error.downcast_ref::<kube::Error>() {
+        Some(kube::Error::Api(status)) => status.message.clone(),
+        Some(_) | None => error.to_string(),
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use clap::Args;
@@ -17,7 +18,7 @@ use federation_server::{
     identity::Identity,
     shell::{Shell, ShellOptions},
 };
-use federation_storage::{Encryption, RedbStore};
+use federation_storage::{Encryption, RedbStore, Store};
 use federation_types::{
     names::{Gvk, SYSTEM_NAMESPACE},
     review::ExplanationSpec,
@@ -154,7 +155,8 @@ impl Hub {
         };
         let store = Arc::new(store);
         let controller = Controller::new();
-        let mut shell = ShellOptions::new(store, &options.data_dir, options.listen);
+        let mut shell =
+            ShellOptions::new(Arc::clone(&store) as _, &options.data_dir, options.listen);
         shell.tls_names = options.tls_names;
         shell.embedded = federation_types::crds::all();
         let rbac = Arc::new(OnceLock::new());
@@ -173,6 +175,7 @@ impl Hub {
         let component =
             |name: &str| Client::new(server.local(Identity::component(name)), SYSTEM_NAMESPACE);
 
+        let compacting = Arc::clone(&store);
         let closing = CancellationToken::new();
         let mut tasks: JoinSet<Result<(), Failure>> = JoinSet::new();
         let lifecycle = component("lifecycle");
@@ -181,6 +184,7 @@ impl Hub {
         let providers = component("providers-controller");
         let serving = shell.run(Some(options.kubeconfig), closing.clone());
         tasks.spawn(async move { Ok(serving.await?) });
+        tasks.spawn(compact(compacting));
         let mut emptying = federation_lifecycle::Options::new(ca_certificate);
         // A namespace's copies leave the members as its Placements say; a Placement that went first would leave them there.
         emptying.removed_by_others =
@@ -227,6 +231,18 @@ impl Hub {
 /// Values under these keys are sealed at rest: Secrets, and the revisions that may hold their content.
 const SEALED: [&str; 3] =
     ["/core/secrets/", "/archipel.dev/revisions/", "/archipel.dev/clusterrevisions/"];
+
+/// How often superseded versions are dropped: as long as clients may resume a watch or a list.
+const COMPACTION: Duration = Duration::from_secs(300);
+
+/// Keeps the store as large as what is in it.
+async fn compact(store: Arc<RedbStore>) -> Result<(), Failure> {
+    loop {
+        tokio::time::sleep(COMPACTION).await;
+        let revision = store.compact().await?;
+        tracing::debug!(%revision, "compacted");
+    }
+}
 
 fn open(dir: &Path, key_file: Option<PathBuf>) -> Result<RedbStore, Failure> {
     std::fs::create_dir_all(dir)

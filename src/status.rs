@@ -57,7 +57,9 @@ impl Status {
             return Ok(());
         }
         let Report { clusters, clusters_ready, templates } = &report;
-        output::line(format_args!("clusters: {clusters_ready} of {clusters} ready"));
+        if *clusters > 0 {
+            output::line(format_args!("clusters: {clusters_ready} of {clusters} ready"));
+        }
         let settled = templates.iter().filter(|it| it.state == "Ready").count();
         output::line(format_args!("templates: {settled} of {} ready\n", templates.len()));
         if templates.is_empty() {
@@ -99,7 +101,12 @@ impl Status {
 
 async fn report(client: &Client, namespace: Option<&str>) -> Result<Report, Failure> {
     let all = ListParams::default();
-    let members = Api::<MemberCluster>::all(client.clone()).list(&all).await?;
+    // Who may see one namespace only is shown that, and no fleet.
+    let members = match Api::<MemberCluster>::all(client.clone()).list(&all).await {
+        Ok(members) => members.items,
+        Err(kube::Error::Api(status)) if status.code == 403 && namespace.is_some() => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
     let is_ready = |it: &&MemberCluster| {
         it.status.as_ref().is_some_and(|it| condition::is_true(&it.conditions, READY))
     };
@@ -127,7 +134,7 @@ async fn report(client: &Client, namespace: Option<&str>) -> Result<Report, Fail
         }));
     }
     templates.sort_by(|a, b| (&a.namespace, &a.template).cmp(&(&b.namespace, &b.template)));
-    Ok(Report { clusters: members.items.len(), clusters_ready, templates })
+    Ok(Report { clusters: members.len(), clusters_ready, templates })
 }
 
 fn line(namespace: String, spec: &PlacementSpec, status: &PlacementStatus) -> Line {
@@ -147,6 +154,10 @@ fn line(namespace: String, spec: &PlacementSpec, status: &PlacementStatus) -> Li
             let message = if copy.message.is_empty() { &copy.reason } else { &copy.message };
             trouble.push(format!("{}: {:?} {message}", copy.name, copy.state));
         }
+    }
+    let held = spec.clusters.iter().filter(|it| !it.leaving.is_empty()).count();
+    if held > 0 && spec.outcome.status == "True" && spec.outcome.reason != "Placed" {
+        trouble.push(format!("{}: {}", spec.outcome.reason, spec.outcome.message));
     }
     let summary = &status.summary;
     let state = if spec.clusters.is_empty() && !spec.removing.is_empty() {

@@ -27,10 +27,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     step("member clusters (Go)");
     let binaries = members::ensure()?;
     let environment = |command: &mut Command| {
-        command
-            .env("ARCHIPEL_BINARY", &hub)
-            .env("ARCHIPEL_MEMBER_BINARIES", &binaries.dir)
-            .env("ARCHIPEL_FULL", if full { "1" } else { "" });
+        command.env("ARCHIPEL_BINARY", &hub).env("ARCHIPEL_MEMBER_BINARIES", &binaries.dir);
+        if full {
+            command.env("ARCHIPEL_FULL", "1");
+        }
     };
     step("tests of the crates");
     let mut tests =

@@ -65,7 +65,8 @@ impl Index {
     /// How far the deletion of a Namespace, a CustomResourceDefinition or a MemberCluster would reach; `None` where it
     /// takes no copy with it, or is asked for by annotation.
     pub fn wide_delete(&self, resource: &str, old: &Value) -> Option<Reach> {
-        let allowed = old["metadata"]["annotations"][ALLOW_DELETE_ANNOTATION].as_str() == Some("true");
+        let allowed =
+            old["metadata"]["annotations"][ALLOW_DELETE_ANNOTATION].as_str() == Some("true");
         if allowed {
             return None;
         }
@@ -94,11 +95,11 @@ impl Index {
     }
 
     /// What the author of a policy should know: that it reaches every cluster, and which parts do not act yet.
-    pub fn policy_warnings(&self, spec: &PlacementPolicySpec) -> Vec<String> {
+    pub fn policy_warnings(&self, spec: &PlacementPolicySpec, claims: bool) -> Vec<String> {
         let mut warnings = Vec::new();
-        let everywhere = spec.affinities.is_empty()
-            || spec.affinities.iter().any(|it| it.clusters.is_empty());
-        if everywhere && spec.residency.is_none() {
+        let everywhere =
+            spec.affinities.is_empty() || spec.affinities.iter().any(|it| it.clusters.is_empty());
+        if claims && everywhere && spec.residency.is_none() {
             let n = self.clusters.len();
             warnings.push(format!("spec.affinities: the policy reaches every cluster ({n} now)"));
         }
@@ -203,7 +204,9 @@ mod tests {
             let object = json!({"metadata": {"namespace": "shop", "name": name}});
             index.unclaimed("apps/v1", kind, &object)
         };
-        assert!(warn("Deployment", "api").unwrap().contains("Deployment shop/api is claimed by no"));
+        assert!(
+            warn("Deployment", "api").unwrap().contains("Deployment shop/api is claimed by no")
+        );
         assert_eq!(warn("Deployment", "web"), None);
         assert_eq!(warn("StatefulSet", "db"), None);
     }

@@ -260,7 +260,7 @@ impl Teller<'_> {
             Refusal::NotAccepted => Text::new(
                 "an accepted cluster",
                 "spec.accepted is false",
-                format!("archipel cluster accept {}", cluster.name),
+                format!("spec.accepted of MemberCluster {} set to true", cluster.name),
             ),
             Refusal::NotReady => Text::new(
                 "a ready cluster",

@@ -70,8 +70,13 @@ fn user_roles() -> Vec<Value> {
                 rule(READ, "networking.k8s.io", "ingresses ingresses/status networkpolicies"),
                 rule(READ, "discovery.k8s.io", "endpointslices"),
                 rule(READ, "events.k8s.io", "events"),
-                rule(READ, "archipel.dev", "*"),
-                rule("create", "review.archipel.dev", "explanations simulations"),
+                // Without revisions: they hold what Secrets hold.
+                rule(
+                    READ,
+                    "archipel.dev",
+                    "changebudgets clusteroverridepolicies clusterplacementpolicies clusterplacements clustersets \
+                     memberclusters overridepolicies placementpolicies placements pricebooks",
+                ),
             ],
         ),
         labelled(
@@ -137,6 +142,8 @@ fn system_roles() -> Vec<Value> {
                     "selfsubjectaccessreviews selfsubjectrulesreviews",
                 ),
                 rule("create", "authentication.k8s.io", "selfsubjectreviews"),
+                // It is answered to whoever may read the object in question.
+                rule("create", "review.archipel.dev", "explanations"),
             ],
         ),
         role(
