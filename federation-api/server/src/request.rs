@@ -251,7 +251,8 @@ mod tests {
 
     #[test]
     fn a_query_is_decoded() {
-        let query = parse(&Method::GET, "/api/v1/pods?labelSelector=a%3Db%2Cc+in+(d)&limit=5").query;
+        let query =
+            parse(&Method::GET, "/api/v1/pods?labelSelector=a%3Db%2Cc+in+(d)&limit=5").query;
         assert_eq!(query.get("labelSelector"), Some("a=b,c in (d)"));
         assert_eq!(query.number("limit").unwrap(), Some(5));
         assert_eq!(query.number("continue").unwrap(), None);

@@ -169,10 +169,8 @@ fn restart(kind: &Kind, policy: &Value, field: String, causes: &mut Vec<Cause>) 
     match policy.as_str() {
         Some(policy) if supported.contains(&policy) => {}
         None | Some("") if supported == ["Always"] => {}
-        None | Some("") => causes.push(Cause::field(
-            field,
-            "Required value: valid values: \"OnFailure\", \"Never\"",
-        )),
+        None | Some("") => causes
+            .push(Cause::field(field, "Required value: valid values: \"OnFailure\", \"Never\"")),
         Some(policy) => {
             let list: Vec<String> = supported.iter().map(|name| format!("{name:?}")).collect();
             causes.push(Cause::field(

@@ -29,7 +29,8 @@ pub struct Policy {
 
 impl Policy {
     pub fn reference(&self) -> PolicyRef {
-        let kind = if self.namespace.is_empty() { "ClusterPlacementPolicy" } else { "PlacementPolicy" };
+        let kind =
+            if self.namespace.is_empty() { "ClusterPlacementPolicy" } else { "PlacementPolicy" };
         PolicyRef { kind: kind.to_owned(), name: self.name.clone() }
     }
 
@@ -230,10 +231,7 @@ fn in_scope(policy_namespace: &str, namespaces: &[String], template: &Facts<'_>)
 
 fn narrowest(selectors: &[TemplateSelector], template: &Facts<'_>) -> Option<Specificity> {
     let ObjectKey { gvk, name, .. } = template.key;
-    selectors
-        .iter()
-        .filter_map(|it| it.matches(&gvk.group, &gvk.kind, name, template.labels))
-        .max()
+    selectors.iter().filter_map(|it| it.matches(&gvk.group, &gvk.kind, name, template.labels)).max()
 }
 
 #[cfg(test)]
@@ -330,7 +328,11 @@ mod tests {
         assert_eq!(
             claimed(
                 "shop/web",
-                &["shop/own 5 Deployment", "-/guard 0 Deployment limits only", "-/all 1 Deployment limits"]
+                &[
+                    "shop/own 5 Deployment",
+                    "-/guard 0 Deployment limits only",
+                    "-/all 1 Deployment limits"
+                ]
             ),
             "own all:Priority limits:all limits:guard"
         );

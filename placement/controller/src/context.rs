@@ -27,12 +27,7 @@ impl std::fmt::Debug for Context {
 
 impl Context {
     pub(crate) fn new(client: Client, index: Arc<Mutex<Index>>) -> Arc<Self> {
-        Arc::new(Self {
-            client,
-            index,
-            wake: Notify::new(),
-            unsynced: Mutex::default(),
-        })
+        Arc::new(Self { client, index, wake: Notify::new(), unsynced: Mutex::default() })
     }
 
     pub(crate) fn expect_sync(&self, what: &'static str) {

@@ -52,7 +52,12 @@ struct Gated {
 }
 
 /// Looks at one template. `now` is in seconds since the epoch.
-pub(crate) fn pass(index: &mut Index, snapshots: &mut Snapshots, key: &ObjectKey, now: i64) -> Pass {
+pub(crate) fn pass(
+    index: &mut Index,
+    snapshots: &mut Snapshots,
+    key: &ObjectKey,
+    now: i64,
+) -> Pass {
     index.over_budget.remove(key);
     let template = index.templates.get(key).cloned();
     let placed = index.placements.get(key).cloned();
@@ -186,14 +191,16 @@ fn decide(
     let decision = engine::place(fleet, room, &template.workload, compiled, &meant);
     spec.divided = decision.divided;
     spec.outcome = describe(&decision);
-    let decided = matches!(decision.outcome, engine::Outcome::Placed | engine::Outcome::Partial { .. });
+    let decided =
+        matches!(decision.outcome, engine::Outcome::Placed | engine::Outcome::Partial { .. });
     let lost = index.lost(patience(&winner.spec), now);
     let unfenced = winner.spec.failover.as_ref().is_some_and(|it| it.unfenced.is_some());
     let may_leave = |name: &str| unfenced && lost.contains(name);
     let held = decided && wants_approval(&decision, fleet, template, &meant, &may_leave);
     if held {
         // Where to is not said: that changes with what is free, and a Placement that waits is not written for it.
-        let message = format!("a {} moves by an approved plan only: it stays where it is", key.gvk.kind);
+        let message =
+            format!("a {} moves by an approved plan only: it stays where it is", key.gvk.kind);
         spec.outcome = outcome("False", reason::NEEDS_APPROVAL, message);
         spec.divided = previous.divided;
         if let Some(before) = before {
@@ -372,7 +379,9 @@ fn settle(
         let (reason, why) = match hold {
             Hold::Frozen => (reason::FROZEN, "a freeze holds"),
             Hold::BudgetSpent => (reason::BUDGET, "the change budget holds"),
-            Hold::FleetDark => (reason::FLEET_DARK, "most of the fleet does not answer, which holds"),
+            Hold::FleetDark => {
+                (reason::FLEET_DARK, "most of the fleet does not answer, which holds")
+            }
         };
         if spec.outcome.status == "True" {
             spec.outcome.reason = reason.to_owned();

@@ -36,7 +36,13 @@ pub(crate) struct Events {
 
 impl Events {
     /// Takes an event in unless it was said of this template a short while ago.
-    pub(crate) fn say(&mut self, template: &ObjectKey, api_version: &str, uid: &str, event: &Event) {
+    pub(crate) fn say(
+        &mut self,
+        template: &ObjectKey,
+        api_version: &str,
+        uid: &str,
+        event: &Event,
+    ) {
         let id = short_hash(format!("{template} {} {}", event.reason, event.message).as_bytes());
         let now = Instant::now();
         if self.said.get(&id).is_some_and(|at| now.duration_since(*at) < QUIET) {

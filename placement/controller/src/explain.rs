@@ -14,7 +14,10 @@ use crate::{
     snapshot::{self, Snapshots},
 };
 
-pub(crate) fn explain(index: &Index, question: &ExplanationSpec) -> Result<ExplanationStatus, String> {
+pub(crate) fn explain(
+    index: &Index,
+    question: &ExplanationSpec,
+) -> Result<ExplanationStatus, String> {
     let gvk = Gvk::new(&question.api_version, &question.kind);
     let key = template_key(&gvk, &question.namespace, &question.name);
     let labels = std::collections::BTreeMap::new();
@@ -38,7 +41,9 @@ pub(crate) fn explain(index: &Index, question: &ExplanationSpec) -> Result<Expla
     let placed = index.placements.get(&key);
     let Some(winner) = &claim.winner else {
         let summary = match placed.filter(|it| it.holds_copies()) {
-            Some(_) => format!("{key} is claimed by no policy any more: its copies stay until one claims it, or it is deleted"),
+            Some(_) => format!(
+                "{key} is claimed by no policy any more: its copies stay until one claims it, or it is deleted"
+            ),
             None => format!("{key} is claimed by no placement policy: it stays on the hub"),
         };
         return Ok(ExplanationStatus { summary, shadowed, ..Default::default() });
@@ -50,7 +55,12 @@ pub(crate) fn explain(index: &Index, question: &ExplanationSpec) -> Result<Expla
             let texts: Vec<String> =
                 problems.iter().map(|it| format!("{}: {}", it.field, it.message)).collect();
             let summary = format!("{} cannot decide: {}", winner.title(), texts.join("; "));
-            return Ok(ExplanationStatus { policy: winner.title(), summary, shadowed, ..Default::default() });
+            return Ok(ExplanationStatus {
+                policy: winner.title(),
+                summary,
+                shadowed,
+                ..Default::default()
+            });
         }
     };
     let now = clock::now();
@@ -77,7 +87,9 @@ pub(crate) fn explain(index: &Index, question: &ExplanationSpec) -> Result<Expla
         && placed.spec.outcome.status != "True"
         && !placed.spec.outcome.message.is_empty()
     {
-        status.notes.push(format!("{}: {}", placed.spec.outcome.reason, placed.spec.outcome.message));
+        status
+            .notes
+            .push(format!("{}: {}", placed.spec.outcome.reason, placed.spec.outcome.message));
     }
     Ok(status)
 }

@@ -45,7 +45,9 @@ pub(crate) enum Change<K> {
 /// Watches all our kinds; ends only with the process.
 pub(crate) fn spawn(context: &Arc<Context>, tasks: &mut JoinSet<()>) {
     watch(context, tasks, "policies", |index, change: Change<PlacementPolicy>| {
-        on_policy(index, change, |it| policy(it.namespace().unwrap_or_default(), &it.metadata, it.spec.clone()));
+        on_policy(index, change, |it| {
+            policy(it.namespace().unwrap_or_default(), &it.metadata, it.spec.clone())
+        });
     });
     watch(context, tasks, "cluster policies", |index, change: Change<ClusterPlacementPolicy>| {
         on_policy(index, change, |it| Policy {
@@ -146,13 +148,18 @@ where
                 tokio::time::sleep(Duration::from_millis(500)).await;
                 continue;
             };
-            let name = |it: &PartialObjectMeta<K>| (it.namespace().unwrap_or_default(), it.name_any());
+            let name =
+                |it: &PartialObjectMeta<K>| (it.namespace().unwrap_or_default(), it.name_any());
             let mut index = context.index.lock();
             for change in known.changes(event, name) {
                 match change {
                     Change::Set(it) => {
                         let since = version(&it.resource_version().unwrap_or_default());
-                        index.set_revision(&it.namespace().unwrap_or_default(), &it.name_any(), Some(since));
+                        index.set_revision(
+                            &it.namespace().unwrap_or_default(),
+                            &it.name_any(),
+                            Some(since),
+                        );
                     }
                     Change::Gone((namespace, name)) => index.set_revision(&namespace, &name, None),
                     Change::Synced => context.synced(what),
@@ -211,7 +218,11 @@ struct Known {
 }
 
 impl Known {
-    fn changes<K>(&mut self, event: watcher::Event<K>, name: impl Fn(&K) -> Name) -> Vec<Change<K>> {
+    fn changes<K>(
+        &mut self,
+        event: watcher::Event<K>,
+        name: impl Fn(&K) -> Name,
+    ) -> Vec<Change<K>> {
         match event {
             watcher::Event::Init => {
                 self.listing = Some(BTreeSet::new());

@@ -18,9 +18,9 @@ use federation_types::{
 use kube::Client;
 use parking_lot::{Mutex, MutexGuard};
 
-pub mod claim;
 mod bootstrap;
 mod budget_status;
+pub mod claim;
 mod clock;
 mod context;
 mod decide;
@@ -39,11 +39,11 @@ mod policy_status;
 mod queue;
 mod run;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 pub mod transition;
 mod upkeep;
 mod write;
-#[cfg(test)]
-mod tests;
 
 pub use metrics::Metrics;
 pub use run::RunError;

@@ -132,7 +132,8 @@ impl Index {
             .keys()
             .chain(now_lost.keys())
             .flat_map(|it| {
-                let (old, new) = (before.get(it).unwrap_or(&none), now_lost.get(it).unwrap_or(&none));
+                let (old, new) =
+                    (before.get(it).unwrap_or(&none), now_lost.get(it).unwrap_or(&none));
                 old.symmetric_difference(new).cloned()
             })
             .collect();

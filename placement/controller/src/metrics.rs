@@ -44,7 +44,11 @@ impl Metrics {
         let prefix = |name: &str| format!("archipel_placement_{name}");
         registry.register(prefix("placements"), "Placements by outcome", self.placements.clone());
         registry.register(prefix("copies"), "Copies in the fleet", self.copies.clone());
-        registry.register(prefix("copies_leaving"), "Copies on their way out", self.leaving.clone());
+        registry.register(
+            prefix("copies_leaving"),
+            "Copies on their way out",
+            self.leaving.clone(),
+        );
         registry.register(prefix("queue"), "Templates that wait for a pass", self.waiting.clone());
         registry.register(prefix("passes"), "Passes over one template", self.passes.clone());
         registry.register(prefix("writes"), "Writes by kind and result", self.writes.clone());

@@ -139,7 +139,11 @@ fn count(index: &Index) -> BTreeMap<Id, PolicyStatus> {
         let (ready, reason, message) = if !missing.is_empty() {
             ("False", "KindNotServed", format!("the hub serves no {}", missing.join(", ")))
         } else if status.failing > 0 {
-            ("False", "NotPlaced", format!("{} of {} templates are not placed", status.failing, status.matched))
+            (
+                "False",
+                "NotPlaced",
+                format!("{} of {} templates are not placed", status.failing, status.matched),
+            )
         } else {
             ("True", "Ready", format!("{} of {} templates placed", status.placed, status.matched))
         };

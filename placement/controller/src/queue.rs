@@ -31,7 +31,8 @@ struct Failing {
 impl Queue {
     /// Takes a template in; one that rests waits for the end of its rest.
     pub(crate) fn push(&mut self, key: ObjectKey, rank: i64) {
-        if self.failing.get(&key).is_some_and(|it| self.resting.contains(&(it.until, key.clone()))) {
+        if self.failing.get(&key).is_some_and(|it| self.resting.contains(&(it.until, key.clone())))
+        {
             return;
         }
         if let Some(old) = self.rank.insert(key.clone(), rank) {

@@ -1,12 +1,11 @@
 //! The loop: whatever is dirty is decided one by one, and written many at a time.
 
-use std::{
-    collections::BTreeSet,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use federation_types::{names::{Gvk, ObjectKey}, price::PriceBookSpec};
+use federation_types::{
+    names::{Gvk, ObjectKey},
+    price::PriceBookSpec,
+};
 use kube::{Client, api::ApiResource};
 use parking_lot::Mutex;
 use tokio::{
@@ -223,14 +222,16 @@ impl Decider {
         self.writing.insert(key.clone());
         let kind = job.write.kind();
         if let Write::Place { spec, .. } = &job.write {
-            let replicas = spec.clusters.iter().filter_map(|it| Some((it.name.clone(), it.replicas?)));
+            let replicas =
+                spec.clusters.iter().filter_map(|it| Some((it.name.clone(), it.replicas?)));
             self.context.index.lock().in_flight.insert(key.clone(), replicas.collect());
         }
         self.writes.spawn(async move {
             let Job { resource, template, standing, write, stale_revisions, counted } = job;
             let home = Home::new(&key, resource);
             let result =
-                write::execute(&client, &home, template.as_deref(), standing.as_deref(), write).await;
+                write::execute(&client, &home, template.as_deref(), standing.as_deref(), write)
+                    .await;
             if result.is_ok() {
                 write::drop_revisions(&client, &home, &stale_revisions).await;
             }

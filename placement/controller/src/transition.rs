@@ -85,7 +85,8 @@ impl<'a> Copies<'a> {
         self.find(name).map_or_else(
             || self.is_left_out(name),
             |copy| {
-                let enough = replicas.zip(copy.ready_replicas).is_none_or(|(all, ready)| ready >= all);
+                let enough =
+                    replicas.zip(copy.ready_replicas).is_none_or(|(all, ready)| ready >= all);
                 copy.state == CopyState::Ready && !copy.stale && enough
             },
         )
@@ -93,7 +94,8 @@ impl<'a> Copies<'a> {
 
     /// Whether it was up when its cluster last answered.
     fn was_ready(&self, name: &str) -> bool {
-        self.find(name).map_or_else(|| self.is_left_out(name), |copy| copy.state == CopyState::Ready)
+        self.find(name)
+            .map_or_else(|| self.is_left_out(name), |copy| copy.state == CopyState::Ready)
     }
 
     fn is_left_out(&self, name: &str) -> bool {
@@ -174,9 +176,11 @@ fn successors_ready(
     let mut up = 0;
     for (name, replicas) in &target.clusters {
         // What is only asked for by this decision was not made yet, whatever an old status says.
-        let asked = previous.clusters.iter().find(|it| it.name == *name).is_some_and(|it| {
-            it.leaving.is_empty() && it.replicas == *replicas
-        });
+        let asked = previous
+            .clusters
+            .iter()
+            .find(|it| it.name == *name)
+            .is_some_and(|it| it.leaving.is_empty() && it.replicas == *replicas);
         if !asked {
             return false;
         }
@@ -299,7 +303,12 @@ mod tests {
             .collect();
         let asking: Vec<&str> = draft.asking.iter().map(|(name, _)| name.as_str()).collect();
         let removing: Vec<&str> = draft.removing.iter().map(|it| it.name.as_str()).collect();
-        format!("{} | ask {} | removing {}", clusters.join(" "), asking.join(" "), removing.join(" "))
+        format!(
+            "{} | ask {} | removing {}",
+            clusters.join(" "),
+            asking.join(" "),
+            removing.join(" ")
+        )
     }
 
     #[test]
@@ -308,7 +317,8 @@ mod tests {
         let standing = Standing::default();
         let first = draft(&spec("a"), up(&ready("a")), &target("b"), &because, &standing);
         assert_eq!(show(&first), "a@r1!PolicyChanged b@r2 | ask  | removing ");
-        let then = draft(&spec("a!PolicyChanged b"), up(&ready("a b")), &target("b"), &because, &standing);
+        let then =
+            draft(&spec("a!PolicyChanged b"), up(&ready("a b")), &target("b"), &because, &standing);
         assert_eq!(show(&then), "a@r1!PolicyChanged b@r2 | ask a | removing ");
         let settled = then.settle(&BTreeSet::from(["a".to_owned()]), OnDelete::Delete, "now");
         assert_eq!(show(&settled), "b@r2 | ask  | removing a");

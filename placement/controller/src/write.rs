@@ -78,9 +78,13 @@ impl Home {
     }
 
     fn api(&self, client: &Client, kind: &str, plural: &str) -> Api<DynamicObject> {
-        let kind = if self.key.namespace.is_empty() { format!("Cluster{kind}") } else { kind.to_owned() };
-        let plural =
-            if self.key.namespace.is_empty() { format!("cluster{plural}") } else { plural.to_owned() };
+        let kind =
+            if self.key.namespace.is_empty() { format!("Cluster{kind}") } else { kind.to_owned() };
+        let plural = if self.key.namespace.is_empty() {
+            format!("cluster{plural}")
+        } else {
+            plural.to_owned()
+        };
         let (group, version) = API_VERSION.split_once('/').expect("our API version has a group");
         let resource = ApiResource {
             group: group.to_owned(),
@@ -97,7 +101,8 @@ impl Home {
     }
 
     fn object(&self, kind: &str, name: &str, spec: &impl serde::Serialize) -> DynamicObject {
-        let kind = if self.key.namespace.is_empty() { format!("Cluster{kind}") } else { kind.to_owned() };
+        let kind =
+            if self.key.namespace.is_empty() { format!("Cluster{kind}") } else { kind.to_owned() };
         let labels = [(TEMPLATE_LABEL.to_owned(), template_label(&self.key))];
         DynamicObject {
             types: Some(TypeMeta { api_version: API_VERSION.to_owned(), kind }),

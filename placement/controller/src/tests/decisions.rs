@@ -31,7 +31,10 @@ fn rule_2_2_limits_of_cluster_policies_hold_whoever_claims() {
     world.apply("web", 2, "v1");
     world.settle();
     assert_eq!(world.show("web"), "a=2 b=2 c=2 | Placed");
-    world.policy("-/guard", json!({"limitsOnly": true, "limits": {"jurisdictions": ["EU"], "maxClusters": 1}}));
+    world.policy(
+        "-/guard",
+        json!({"limitsOnly": true, "limits": {"jurisdictions": ["EU"], "maxClusters": 1}}),
+    );
     world.settle();
     assert_eq!(world.show("web"), "a=2 | Placed");
 }
@@ -60,7 +63,10 @@ fn rule_2_3_a_namespace_uses_the_clusters_of_the_sets_that_serve_it() {
         namespaces: vec![namespace.to_owned()],
         ..ClusterSetSpec::default()
     };
-    world.set("all", ClusterSetSpec { namespaces: vec!["*".to_owned()], ..ClusterSetSpec::default() });
+    world.set(
+        "all",
+        ClusterSetSpec { namespaces: vec!["*".to_owned()], ..ClusterSetSpec::default() },
+    );
     world.policy("web", json!({}));
     world.apply("web", 1, "v1");
     world.settle();
@@ -77,7 +83,10 @@ fn rule_2_3_a_namespace_uses_the_clusters_of_the_sets_that_serve_it() {
 #[test]
 fn rule_2_6_what_nobody_claims_stays_on_the_hub() {
     let mut world = World::new("a eks");
-    world.policy("web", json!({"selectors": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}]}));
+    world.policy(
+        "web",
+        json!({"selectors": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}]}),
+    );
     world.apply("other", 1, "v1");
     assert_eq!(world.settle(), "");
     assert_eq!(world.show("other"), "-");
@@ -86,9 +95,7 @@ fn rule_2_6_what_nobody_claims_stays_on_the_hub() {
 #[test]
 fn a_suspended_policy_decides_nothing_new_and_finishes_what_was_begun() {
     let mut world = World::new("a eks, b gke dark");
-    let policy = |suspend: bool, names: &[&str]| {
-        json!({"suspend": suspend, "affinities": [{"clusters": {"names": names}}], "tolerations": []})
-    };
+    let policy = |suspend: bool, names: &[&str]| json!({"suspend": suspend, "affinities": [{"clusters": {"names": names}}], "tolerations": []});
     world.policy("web", policy(false, &["a"]));
     world.apply("web", 2, "v1");
     world.settle();
@@ -143,11 +150,17 @@ fn rule_3_2_one_that_waits_for_room_is_placed_when_there_is_some() {
     world.apply("one", 2, "v1");
     world.apply("two", 2, "v1");
     world.settle();
-    assert_eq!((world.show("one"), world.show("two")), ("a=2 | Placed".into(), "| NotEnoughRoom".into()));
+    assert_eq!(
+        (world.show("one"), world.show("two")),
+        ("a=2 | Placed".into(), "| NotEnoughRoom".into())
+    );
     // The first runs now: the member reports what is left beside it.
     world.cluster("a eks rooms=2");
     world.settle();
-    assert_eq!((world.show("one"), world.show("two")), ("a=2 | Placed".into(), "a=2 | Placed".into()));
+    assert_eq!(
+        (world.show("one"), world.show("two")),
+        ("a=2 | Placed".into(), "a=2 | Placed".into())
+    );
 }
 
 #[test]
@@ -162,7 +175,10 @@ fn rule_3_2_what_is_in_flight_is_not_given_away_twice() {
     world.index.fleet_version += 1;
     world.apply("two", 2, "v1");
     world.decide(&mut log);
-    assert_eq!((world.show("one"), world.show("two")), ("a=3 | Placed".into(), "| NotEnoughRoom".into()));
+    assert_eq!(
+        (world.show("one"), world.show("two")),
+        ("a=3 | Placed".into(), "| NotEnoughRoom".into())
+    );
     // Its own reservation does not stand in its way.
     world.apply("one", 4, "v1");
     world.index.fleet_version += 1;
@@ -180,11 +196,17 @@ fn rule_3_3_growth_waits_and_what_runs_stays() {
     world.apply("web", 5, "v1");
     world.settle();
     assert_eq!(world.show("web"), "a=3 | NotEnoughRoom");
-    world.policy("web", json!({"replicas": {"mode": "Divided", "division": "Room", "partial": "Allow"}}));
+    world.policy(
+        "web",
+        json!({"replicas": {"mode": "Divided", "division": "Room", "partial": "Allow"}}),
+    );
     world.cluster("a eks rooms=1");
     world.settle();
     assert_eq!(world.show("web"), "a=4 | NotEnoughRoom");
-    assert_eq!(world.placed("web").unwrap().spec.outcome.message.split(';').next().unwrap(), "1 replicas find no room");
+    assert_eq!(
+        world.placed("web").unwrap().spec.outcome.message.split(';').next().unwrap(),
+        "1 replicas find no room"
+    );
 }
 
 #[test]
@@ -258,7 +280,10 @@ fn rule_3_4_a_job_that_has_not_started_is_not_run_in_two_places() {
 #[test]
 fn rule_3_4_claims_on_volumes_outlive_their_template_unless_told_otherwise() {
     let mut world = World::new("a eks");
-    world.policy("all", json!({"selectors": [{"apiVersion": "v1", "kind": "PersistentVolumeClaim"}]}));
+    world.policy(
+        "all",
+        json!({"selectors": [{"apiVersion": "v1", "kind": "PersistentVolumeClaim"}]}),
+    );
     world.apply("PersistentVolumeClaim/data", 1, "v1");
     world.settle();
     world.delete("PersistentVolumeClaim/data");

@@ -21,7 +21,10 @@ fn rule_3_5_unreachable_is_not_dead_until_the_policys_patience_ends() {
     "#]]
     .assert_eq(&world.settle());
     let event = world.events.last().unwrap();
-    assert_eq!((event.reason, event.message.as_str()), ("Failover", "a does not answer: it runs on b now"));
+    assert_eq!(
+        (event.reason, event.message.as_str()),
+        ("Failover", "a does not answer: it runs on b now")
+    );
     // It answers again: its copy goes, as the others are up.
     world.cluster("a eks");
     expect![[r#"
@@ -34,8 +37,11 @@ fn rule_3_5_unreachable_is_not_dead_until_the_policys_patience_ends() {
 #[test]
 fn rule_3_5_the_patience_is_the_policys() {
     let mut world = World::new("a eks, b gke, c onprem, d onprem");
-    world.policy("web", json!({"affinities": [{"clusters": {"names": ["a"]}}, {"clusters": {"names": ["b"]}}],
-                               "failover": {"after": "10s"}}));
+    world.policy(
+        "web",
+        json!({"affinities": [{"clusters": {"names": ["a"]}}, {"clusters": {"names": ["b"]}}],
+                               "failover": {"after": "10s"}}),
+    );
     world.apply("web", 1, "v1");
     world.settle();
     world.cluster("a eks dark");

@@ -51,9 +51,15 @@ fn policy(world: &mut World, which: usize) {
     let mut spec = match which {
         0 => json!({}),
         1 => json!({"replicas": {"mode": "Divided", "division": "Weighted"}}),
-        2 => json!({"replicas": {"mode": "Divided", "division": "Room"}, "spread": [{"topologyKey": "provider", "min": 2}]}),
-        3 => json!({"replicas": {"mode": "Divided", "division": "Packed"}, "failover": {"after": "30s"}}),
-        4 => json!({"affinities": [{"clusters": {"providers": ["eks"]}}, {"clusters": {"providers": ["gke"]}}]}),
+        2 => {
+            json!({"replicas": {"mode": "Divided", "division": "Room"}, "spread": [{"topologyKey": "provider", "min": 2}]})
+        }
+        3 => {
+            json!({"replicas": {"mode": "Divided", "division": "Packed"}, "failover": {"after": "30s"}})
+        }
+        4 => {
+            json!({"affinities": [{"clusters": {"providers": ["eks"]}}, {"clusters": {"providers": ["gke"]}}]})
+        }
         5 => json!({"affinities": [{"clusters": {"names": ["nowhere"]}}]}),
         6 => json!({"replicas": {"mode": "Divided", "division": "Room", "partial": "Allow"}}),
         7 => json!({"suspend": true}),

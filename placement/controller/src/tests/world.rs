@@ -10,8 +10,8 @@ use std::{
 use federation_types::{
     budget::{ChangeBudgetSpec, Freeze},
     cluster::{
-        ClusterSet, ClusterSetSpec, FreeNodes, MemberCluster, MemberClusterSpec, MemberClusterStatus,
-        NodeShape, Taint, TaintEffect,
+        ClusterSet, ClusterSetSpec, FreeNodes, MemberCluster, MemberClusterSpec,
+        MemberClusterStatus, NodeShape, Taint, TaintEffect,
     },
     condition::{self, Condition},
     names::{COPIES_FINALIZER, Gvk, ObjectKey},
@@ -26,8 +26,7 @@ use serde_json::{Value, json};
 
 use crate::{
     claim::{Override, Policy},
-    clock,
-    decide,
+    clock, decide,
     gate::Budget,
     index::{Index, KindState, Placed, Template, template_key},
     members::is_ready,
@@ -135,7 +134,11 @@ impl World {
         member.metadata.labels = (!labels.is_empty()).then_some(labels);
         let resources = |pods: i64| {
             let of = |name: &str, amount: String| (name.to_owned(), amount);
-            BTreeMap::from([of("cpu", pods.to_string()), of("memory", format!("{pods}Gi")), of("pods", pods.to_string())])
+            BTreeMap::from([
+                of("cpu", pods.to_string()),
+                of("memory", format!("{pods}Gi")),
+                of("pods", pods.to_string()),
+            ])
         };
         let old = self.index.clusters.get(name).and_then(|it| it.status.clone());
         let mut conditions = old.map(|it| it.conditions).unwrap_or_default();
@@ -146,10 +149,16 @@ impl World {
             conditions,
             uid: format!("uid-{name}"),
             version: "v1.36.3".into(),
-            apis: ["apps/v1/Deployment", "apps/v1/StatefulSet", "apps/v1/DaemonSet", "batch/v1/Job", "v1/ConfigMap",
-                   "v1/PersistentVolumeClaim"]
-                .map(str::to_owned)
-                .into(),
+            apis: [
+                "apps/v1/Deployment",
+                "apps/v1/StatefulSet",
+                "apps/v1/DaemonSet",
+                "batch/v1/Job",
+                "v1/ConfigMap",
+                "v1/PersistentVolumeClaim",
+            ]
+            .map(str::to_owned)
+            .into(),
             shapes: vec![NodeShape {
                 instance_type: "large".into(),
                 count: 1,
@@ -199,7 +208,8 @@ impl World {
     }
 
     pub(super) fn overrides(&mut self, name: &str, rules: &Value) {
-        let spec = json!({"selectors": [{"apiVersion": "apps/v1", "kind": "Deployment"}], "rules": rules});
+        let spec =
+            json!({"selectors": [{"apiVersion": "apps/v1", "kind": "Deployment"}], "rules": rules});
         let spec: OverridePolicySpec = serde_json::from_value(spec).unwrap();
         let policy = Override { namespace: "shop".into(), name: name.into(), spec };
         self.index.set_override(("shop".into(), name.into()), Some(Arc::new(policy)));
@@ -216,7 +226,14 @@ impl World {
         self.apply_as(text, replicas, image, "uid-1", &json!({}));
     }
 
-    pub(super) fn apply_as(&mut self, text: &str, replicas: i64, image: &str, uid: &str, status: &Value) {
+    pub(super) fn apply_as(
+        &mut self,
+        text: &str,
+        replicas: i64,
+        image: &str,
+        uid: &str,
+        status: &Value,
+    ) {
         let key = key(text);
         let api_version = api_version(&key.gvk.kind).to_owned();
         let count = if key.gvk.kind == "Job" { "parallelism" } else { "replicas" };
@@ -365,7 +382,11 @@ impl World {
                 let version = self.next_version();
                 if let Some(revision) = revision {
                     let since = Some(version.parse().unwrap());
-                    self.index.set_revision(&key.namespace, &format!("{name}-{}", revision.hash), since);
+                    self.index.set_revision(
+                        &key.namespace,
+                        &format!("{name}-{}", revision.hash),
+                        since,
+                    );
                 }
                 let placed = Placed {
                     name,
@@ -407,7 +428,8 @@ impl World {
                 continue;
             }
             let removed = spec.removing.iter().find(|it| it.name == old.name);
-            let removed = removed.unwrap_or_else(|| panic!("{key}: {} lost without a word", old.name));
+            let removed =
+                removed.unwrap_or_else(|| panic!("{key}: {} lost without a word", old.name));
             assert!(!removed.cause.is_empty(), "{key}: {} goes without a cause", old.name);
         }
         let ours = |it: &&federation_types::placement::PlacedCluster| it.leaving.is_empty();
@@ -415,19 +437,23 @@ impl World {
             let forgets = before.is_some_and(|it| {
                 it.spec.clusters.iter().any(|old| {
                     self.index.is_forgotten(&old.name)
-                        || spec.removing.iter().any(|it| it.name == old.name && it.cause == "ClusterLeaving")
+                        || spec
+                            .removing
+                            .iter()
+                            .any(|it| it.name == old.name && it.cause == "ClusterLeaving")
                 })
             });
             let had = before.is_some_and(|it| !it.spec.clusters.is_empty());
             assert!(!had || !spec.clusters.is_empty() || forgets, "{key}: the last copy goes");
             let desired = template.and_then(|it| it.workload.replicas).unwrap_or(0);
-            let held: i64 = before
-                .iter()
-                .flat_map(|it| &it.spec.clusters)
-                .filter_map(|it| it.replicas)
-                .sum();
+            let held: i64 =
+                before.iter().flat_map(|it| &it.spec.clusters).filter_map(|it| it.replicas).sum();
             let meant: i64 = spec.clusters.iter().filter(ours).filter_map(|it| it.replicas).sum();
-            assert!(!spec.divided || meant <= desired.max(held), "{key}: {meant} of {desired}: {}", show(spec));
+            assert!(
+                !spec.divided || meant <= desired.max(held),
+                "{key}: {meant} of {desired}: {}",
+                show(spec)
+            );
         }
     }
 
@@ -438,7 +464,8 @@ impl World {
         for key in keys {
             let placed = Arc::clone(&self.index.placements[&key]);
             let answers = |name: &str| self.index.clusters.get(name).is_some_and(|it| is_ready(it));
-            let old = |name: &str| placed.status.clusters.iter().find(|it| it.name == name).cloned();
+            let old =
+                |name: &str| placed.status.clusters.iter().find(|it| it.name == name).cloned();
             let mut copies: Vec<CopyStatus> = Vec::new();
             for it in &placed.spec.clusters {
                 let mut copy = old(&it.name).unwrap_or_default();
@@ -484,7 +511,12 @@ impl World {
 
 pub(super) fn budget(min: u32, percent: u32) -> Budget {
     let freeze = Freeze::default();
-    let spec = ChangeBudgetSpec { window: "10m".into(), min_removals: min, removal_percent: percent, freeze };
+    let spec = ChangeBudgetSpec {
+        window: "10m".into(),
+        min_removals: min,
+        removal_percent: percent,
+        freeze,
+    };
     Budget { spec, ..Budget::default() }
 }
 
@@ -503,11 +535,16 @@ fn show(spec: &PlacementSpec) -> String {
     let mut words: Vec<String> = Vec::new();
     for it in &spec.clusters {
         let replicas = it.replicas.map_or(String::new(), |it| format!("={it}"));
-        let leaving = if it.leaving.is_empty() { String::new() } else { format!("!{}", it.leaving) };
+        let leaving =
+            if it.leaving.is_empty() { String::new() } else { format!("!{}", it.leaving) };
         words.push(format!("{}{replicas}{leaving}", it.name));
     }
     for it in &spec.removing {
-        let orphan = if it.on_delete == federation_types::policy::OnDelete::Orphan { "(orphan)" } else { "" };
+        let orphan = if it.on_delete == federation_types::policy::OnDelete::Orphan {
+            "(orphan)"
+        } else {
+            ""
+        };
         words.push(format!("-{}:{}{orphan}", it.name, it.cause));
     }
     words.push(format!("| {}", spec.outcome.reason));
