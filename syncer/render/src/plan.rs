@@ -140,8 +140,9 @@ impl Step {
                 Some(MadeBefore::Finished) => Self::Nothing,
                 Some(MadeBefore::Unfinished) => Self::Hold(Hold::JobGone),
             },
-            Standing::Foreign { .. } if present.adopt => Self::Apply(Why::Adopt),
+            // What another hub keeps is never taken over: the two would fight for it.
             Standing::Foreign { other_hub: true } => Self::Hold(Hold::OtherHub),
+            Standing::Foreign { other_hub: false } if present.adopt => Self::Apply(Why::Adopt),
             Standing::Foreign { other_hub: false } => Self::Hold(Hold::Foreign),
             Standing::Ours(copy) if copy.terminating => Self::Hold(Hold::Terminating),
             Standing::Ours(copy)
