@@ -74,7 +74,7 @@ impl Pass<'_> {
         let at = cluster as usize;
         let unfenced = self.policy.spec.failover.as_ref().is_some_and(|it| it.unfenced.is_some());
         let replaced =
-            self.fleet.lost.contains(at) && (self.workload.class.fails_over() || unfenced);
+            self.fleet.lost.contains(at) && (self.workload.fails_over() || unfenced);
         self.masks.groups[group].keep.contains(at) && !replaced
     }
 

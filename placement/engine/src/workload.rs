@@ -44,8 +44,7 @@ impl KindClass {
         )
     }
 
-    /// Whether it is replaced elsewhere without proof that the old copy is dead (RULES 3.5).
-    pub fn fails_over(self) -> bool {
+    fn fails_over(self) -> bool {
         !matches!(self, Self::StatefulSet | Self::Job | Self::CronJob | Self::Pod)
     }
 }
@@ -142,9 +141,17 @@ pub struct Workload {
     pub requests: Requests,
     pub nodes: NodeRules,
     pub job: JobState,
+    /// Never two at a time: a Deployment whose strategy is Recreate.
+    #[serde(default)]
+    pub exclusive: bool,
 }
 
 impl Workload {
+    /// Whether it is replaced elsewhere without proof that the old copy is dead (RULES 3.5).
+    pub fn fails_over(&self) -> bool {
+        self.class.fails_over() && !self.exclusive
+    }
+
     /// Reads a template: workload kinds of Kubernetes, and any kind with `spec.replicas` or `spec.template`.
     pub fn from_template(template: &Value) -> Self {
         let text = |pointer: &str| {
@@ -184,6 +191,7 @@ impl Workload {
                 indexed: text("/spec/completionMode") == "Indexed",
                 started: template.pointer("/status/startTime").is_some(),
             },
+            exclusive: text("/spec/strategy/type") == "Recreate",
             key: ObjectKey {
                 gvk,
                 namespace: text("/metadata/namespace"),
@@ -347,6 +355,18 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn rule_3_5_what_may_not_run_twice_does_not_fail_over_by_itself() {
+        let workload = |kind: &str, strategy: &str| {
+            Workload::from_template(&serde_json::json!({
+                "apiVersion": "apps/v1", "kind": kind, "spec": {"strategy": {"type": strategy}},
+            }))
+        };
+        assert!(workload("Deployment", "RollingUpdate").fails_over());
+        assert!(!workload("Deployment", "Recreate").fails_over());
+        assert!(!workload("StatefulSet", "").fails_over());
+    }
 
     const MI: i64 = 1 << 20;
 
