@@ -1,4 +1,4 @@
-//! `archipel cluster`: join, list and let go of members (RULES 4.8).
+//! `archipel cluster`: join, list, resume and let go of members (RULES 4.3, 4.8).
 
 use clap::Subcommand;
 
@@ -7,6 +7,7 @@ use crate::output::Failure;
 pub(crate) mod join;
 mod leave;
 mod list;
+pub(crate) mod resume;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Cluster {
@@ -16,6 +17,8 @@ pub(crate) enum Cluster {
     List(list::List),
     /// Let a member go.
     Leave(leave::Leave),
+    /// Write into a member again that holds later generations than the hub, over what is newer there.
+    Resume(resume::Resume),
 }
 
 impl Cluster {
@@ -24,6 +27,7 @@ impl Cluster {
             Self::Join(it) => it.run().await,
             Self::List(it) => it.run().await,
             Self::Leave(it) => it.run().await,
+            Self::Resume(it) => it.run().await,
         }
     }
 }

@@ -11,6 +11,7 @@ use kube::{Api, Client, ResourceExt, api::ListParams};
 use serde::Serialize;
 
 use crate::{
+    cluster::resume,
     hub::Hub,
     output::{self, Failure, Format, Table},
 };
@@ -46,6 +47,9 @@ struct Line {
 struct Report {
     clusters: usize,
     clusters_ready: usize,
+    /// Those that are only observed (RULES 4.3).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    clusters_paused: Vec<String>,
     templates: Vec<Line>,
 }
 
@@ -56,9 +60,15 @@ impl Status {
         if output::machine(self.output, &report)? {
             return Ok(());
         }
-        let Report { clusters, clusters_ready, templates } = &report;
+        let Report { clusters, clusters_ready, clusters_paused, templates } = &report;
         if *clusters > 0 {
             output::line(format_args!("clusters: {clusters_ready} of {clusters} ready"));
+        }
+        if !clusters_paused.is_empty() {
+            output::line(format_args!(
+                "paused, as they hold later generations than the hub: {} (`archipel cluster resume`)",
+                clusters_paused.join(", ")
+            ));
         }
         let settled = templates.iter().filter(|it| it.state == "Ready").count();
         output::line(format_args!("templates: {settled} of {} ready\n", templates.len()));
@@ -111,6 +121,8 @@ async fn report(client: &Client, namespace: Option<&str>) -> Result<Report, Fail
         it.status.as_ref().is_some_and(|it| condition::is_true(&it.conditions, READY))
     };
     let clusters_ready = members.iter().filter(is_ready).count();
+    let paused = members.iter().filter(|it| resume::paused(it).is_some());
+    let clusters_paused = paused.map(ResourceExt::name_any).collect();
     let placements = match namespace {
         Some(namespace) => Api::<Placement>::namespaced(client.clone(), namespace),
         None => Api::<Placement>::all(client.clone()),
@@ -134,7 +146,7 @@ async fn report(client: &Client, namespace: Option<&str>) -> Result<Report, Fail
         }));
     }
     templates.sort_by(|a, b| (&a.namespace, &a.template).cmp(&(&b.namespace, &b.template)));
-    Ok(Report { clusters: members.len(), clusters_ready, templates })
+    Ok(Report { clusters: members.len(), clusters_ready, clusters_paused, templates })
 }
 
 fn line(namespace: String, spec: &PlacementSpec, status: &PlacementStatus) -> Line {

@@ -188,7 +188,7 @@ async fn connection(hub: &Client, member: &MemberCluster) -> Option<MemberClient
     MemberClient::connect(&kubeconfig.0, &ConnectOptions::default()).await.ok()
 }
 
-async fn limited(
+pub(super) async fn limited(
     patience: Option<Duration>,
     waiting: impl Future<Output = Result<(), Failure>>,
 ) -> Result<(), Failure> {
@@ -201,7 +201,7 @@ async fn limited(
 }
 
 /// Watches a member until `done`, and tells what it waits for.
-async fn until(
+pub(super) async fn until(
     members: &Api<MemberCluster>,
     name: &str,
     done: impl Fn(Option<&MemberCluster>) -> Result<(), String>,

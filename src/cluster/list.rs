@@ -4,6 +4,7 @@ use clap::Args;
 use federation_types::{cluster::MemberCluster, condition, reason::condition::READY};
 use kube::{Api, ResourceExt, api::ListParams};
 
+use super::resume;
 use crate::{
     hub::Hub,
     output::{self, Failure, Format, Table},
@@ -40,7 +41,7 @@ impl List {
 pub(super) fn table(members: &[MemberCluster], wide: bool) -> Table {
     let mut headers = vec!["NAME", "PROVIDER", "REGION", "READY", "VERSION", "NODES", "COPIES"];
     if wide {
-        headers.extend(["JURISDICTION", "TAINTS", "LAST SEEN", "MESSAGE"]);
+        headers.extend(["JURISDICTION", "TAINTS", "LAST SEEN", "SYNC", "MESSAGE"]);
     }
     let mut table = Table::new(&headers);
     for member in members {
@@ -69,7 +70,11 @@ pub(super) fn table(members: &[MemberCluster], wide: bool) -> Table {
             cells.push(member.spec.jurisdiction.clone());
             cells.push(taints.collect::<Vec<_>>().join(","));
             cells.push(status.last_seen);
-            cells.push(ready.map(|it| it.message.clone()).unwrap_or_default());
+            let paused = resume::paused(member);
+            cells.push(if paused.is_some() { "paused" } else { "on" }.to_owned());
+            // Why it is not ready says more than that it is.
+            let trouble = ready.filter(|it| it.status != "True").or(paused).or(ready);
+            cells.push(trouble.map(|it| it.message.clone()).unwrap_or_default());
         }
         table.row(cells);
     }
@@ -78,9 +83,25 @@ pub(super) fn table(members: &[MemberCluster], wide: bool) -> Table {
 
 #[cfg(test)]
 mod tests {
-    use federation_types::cluster::MemberClusterSpec;
+    use federation_types::cluster::{MemberClusterSpec, MemberClusterStatus};
 
     use super::*;
+
+    #[test]
+    fn rule_4_3_a_paused_member_is_shown_with_why() {
+        let mut member = MemberCluster::new("a", MemberClusterSpec::default());
+        let condition = |kind: &str, message: &str| condition::Condition {
+            kind: kind.to_owned(),
+            status: "True".to_owned(),
+            message: message.to_owned(),
+            ..Default::default()
+        };
+        let conditions =
+            vec![condition(READY, "answers"), condition("SyncPaused", "generation 9 there")];
+        member.status = Some(MemberClusterStatus { conditions, ..Default::default() });
+        let text = table(&[member], true).to_string();
+        assert!(text.contains("paused   generation 9 there"), "{text}");
+    }
 
     #[test]
     fn a_member_that_was_never_reached_is_not_shown_as_ready() {

@@ -34,6 +34,8 @@ pub const CLUSTER_UID_ANNOTATION: &str = "archipel.dev/cluster-uid";
 pub const LEAVE_ANNOTATION: &str = "archipel.dev/leave";
 /// The value of [`LEAVE_ANNOTATION`].
 pub const LEAVE_ORPHAN: &str = "Orphan";
+/// Annotation of a MemberCluster whose writes are paused: when somebody asked to take them up again, RFC 3339 (RULES 4.3).
+pub const RESUME_ANNOTATION: &str = "archipel.dev/resume";
 /// Taint of a cluster that is being emptied.
 pub const DRAINING_TAINT: &str = "archipel.dev/draining";
 /// Annotation by which the owner of an object in a member lets us take it over; `true`.

@@ -98,3 +98,9 @@ pub mod cluster {
     pub const DUPLICATE: &str = "DuplicateIdentity";
     pub const UNHEALTHY: &str = "Unhealthy";
 }
+
+/// Reasons of a MemberCluster's `SyncPaused`.
+pub mod paused {
+    pub const HUB_OLDER: &str = "HubOlderThanMember";
+    pub const RESUMED: &str = "Resumed";
+}

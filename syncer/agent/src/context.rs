@@ -9,8 +9,8 @@ use providers_core::{ConnectError, ConnectOptions, MemberClient};
 use syncer_render::roll_up;
 
 use crate::{
-    board::Board, events::Events, index::Index, kinds::Kinds, member::Handle, renders::Evaluator,
-    renders::Renders,
+    board::Board, events::Events, index::Index, kinds::Kinds, member::Handle, pause::Pauses,
+    renders::Evaluator, renders::Renders,
 };
 
 /// How a member is reached: its name and its kubeconfig give a client.
@@ -72,6 +72,7 @@ pub(crate) struct Shared {
     pub(crate) board: Board,
     pub(crate) renders: Renders,
     pub(crate) events: Events,
+    pub(crate) pauses: Pauses,
     pub(crate) metrics: Arc<dyn Metrics>,
     pub(crate) members: Mutex<BTreeMap<String, Handle>>,
 }
@@ -87,6 +88,7 @@ impl Shared {
             index: RwLock::default(),
             board: Board::default(),
             events: Events::new(),
+            pauses: Pauses::default(),
             metrics: context.metrics,
             members: Mutex::default(),
         }

@@ -1,4 +1,4 @@
-//! Events on templates: what a member refused, said once.
+//! Events: on templates, what a member refused, said once; on members, as others ask for them.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -8,7 +8,7 @@ use federation_types::{
 };
 use kube::Client;
 use parking_lot::Mutex;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{index::Index, queue::Key};
@@ -72,20 +72,36 @@ impl Events {
 
 async fn write(hub: &Client, refusal: &Refusal, uid: String) -> Result<(), kube::Error> {
     let ObjectKey { gvk, namespace, name } = &*refusal.key;
+    let involved = json!({
+        "apiVersion": gvk.api_version(), "kind": gvk.kind, "name": name,
+        "namespace": namespace, "uid": uid,
+    });
+    let message = format!("cluster {}: {}", refusal.cluster, refusal.message);
+    post(hub, &involved, "Warning", copy::REFUSED, &message).await
+}
+
+/// Writes one event about an object.
+pub(crate) async fn post(
+    hub: &Client,
+    involved: &Value,
+    kind: &str,
+    reason: &str,
+    message: &str,
+) -> Result<(), kube::Error> {
+    let text = |field: &str| involved.get(field).and_then(Value::as_str).unwrap_or_default();
     let now = jiff::Timestamp::now();
-    let event_namespace = if namespace.is_empty() { "default" } else { namespace };
-    let id = short_hash(format!("{}/{}/{now}", refusal.key, refusal.cluster).as_bytes());
+    let namespace = match text("namespace") {
+        "" => "default",
+        namespace => namespace,
+    };
+    let id = short_hash(format!("{involved}/{message}/{now}").as_bytes());
     // An event's name may be shorter than the object's.
-    let stem: String = name.to_lowercase().replace(':', "-").chars().take(200).collect();
+    let stem: String = text("name").to_lowercase().replace(':', "-").chars().take(200).collect();
     let event = json!({
         "apiVersion": "v1", "kind": "Event",
-        "metadata": {"name": format!("{stem}.{id}"), "namespace": event_namespace},
-        "involvedObject": {
-            "apiVersion": gvk.api_version(), "kind": gvk.kind, "name": name,
-            "namespace": namespace, "uid": uid,
-        },
-        "type": "Warning", "reason": copy::REFUSED,
-        "message": format!("cluster {}: {}", refusal.cluster, refusal.message),
+        "metadata": {"name": format!("{stem}.{id}"), "namespace": namespace},
+        "involvedObject": involved,
+        "type": kind, "reason": reason, "message": message,
         "source": {"component": "archipel-syncer"},
         "reportingComponent": "archipel-syncer", "reportingInstance": "hub",
         "firstTimestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
@@ -93,7 +109,7 @@ async fn write(hub: &Client, refusal: &Refusal, uid: String) -> Result<(), kube:
         "count": 1,
     });
     let body = serde_json::to_vec(&event).expect("a JSON value serialises");
-    let request = http::Request::post(format!("/api/v1/namespaces/{event_namespace}/events"))
+    let request = http::Request::post(format!("/api/v1/namespaces/{namespace}/events"))
         .header(http::header::CONTENT_TYPE, "application/json")
         .body(body)
         .map_err(kube::Error::HttpError)?;

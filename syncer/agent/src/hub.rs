@@ -22,7 +22,7 @@ use crate::{
     index::{
         ClusterEntry, Due, Meta, NamespaceEntry, PlacementEntry, RevisionEntry, WatchedPlacement,
     },
-    member,
+    member, pause,
 };
 
 /// Kinds of the hub that must be known before any member is touched.
@@ -240,6 +240,7 @@ fn cluster(
             let unreachable = condition::find(conditions, READY)
                 .is_some_and(|it| it.status != "True" && it.reason == reason::cluster::UNREACHABLE);
             let name = watched.metadata.name;
+            let resume = pause::asked(&watched.metadata.annotations);
             let entry = ClusterEntry {
                 facts: ClusterFacts {
                     name: name.clone(),
@@ -255,8 +256,12 @@ fn cluster(
                 taints: spec.taints,
                 apis: watched.status.apis.into(),
                 ready: !unreachable,
+                resume,
             };
             let before = shared.index.read().clusters.get(&name).cloned();
+            if before.as_ref().is_some_and(|it| it.uid != entry.uid) {
+                shared.pauses.forget(&name);
+            }
             if shared.index.write().put_cluster(entry) {
                 let after = shared.index.read().clusters.get(&name).cloned();
                 let facts_changed =
@@ -265,6 +270,7 @@ fn cluster(
                     redo(shared, &name);
                 }
             }
+            pause::learn(shared, &name, conditions, resume);
             if unreachable {
                 let session = shared.members.lock().get(&name).and_then(|it| it.session());
                 if let Some(session) = session {
@@ -274,6 +280,7 @@ fn cluster(
         }
         Change::Gone { name, .. } => {
             shared.index.write().clusters.remove(name);
+            shared.pauses.forget(name);
             shared.darken(name, NOT_LISTED);
         }
     }
@@ -283,7 +290,8 @@ fn cluster(
     Ok(())
 }
 
-fn redo(shared: &Shared, cluster: &str) {
+/// Makes every pass of a cluster due.
+pub(crate) fn redo(shared: &Shared, cluster: &str) {
     let keys = shared.index.read().of_cluster(cluster);
     push(shared, keys.into_iter().map(|key| (cluster.to_owned(), key)).collect());
 }

@@ -65,6 +65,8 @@ pub(crate) struct ClusterEntry {
     pub(crate) apis: Arc<[String]>,
     /// What the providers' controller says: `False` or `Unknown` is a reason to look.
     pub(crate) ready: bool,
+    /// When it was last asked to take up writing again (RULES 4.3).
+    pub(crate) resume: Option<jiff::Timestamp>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -21,6 +21,7 @@ mod kinds;
 mod live;
 mod member;
 mod pass;
+mod pause;
 mod queue;
 mod renders;
 mod report;
@@ -40,6 +41,7 @@ pub async fn run(context: SyncerContext) {
         hub::watch_hub(&shared),
         report::write_statuses(&shared),
         report::write_members(&shared),
+        pause::write(&shared),
         shared.events.write(&shared.hub, &shared.index),
     );
 }

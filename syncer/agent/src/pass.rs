@@ -161,11 +161,11 @@ impl Session {
                     return Ok(Outcome::Failed(reason, message));
                 }
             };
-            let frozen = self.shared.index.read().is_frozen(&self.cluster, &key.namespace);
-            let step = Step::decide(&wanted, &standing, frozen);
+            let writes = self.writes(&key.namespace);
+            let step = Step::decide(&wanted, &standing, writes);
             tracing::debug!(cluster = %self.cluster, %key, %step, "planned");
             let rendered = rendered.ok().flatten();
-            let writes = !frozen && !matches!(step, Step::Hold(_));
+            let writes = writes.are_open() && !matches!(step, Step::Hold(_));
             if writes && matches!(wanted, Wanted::Present(_)) && !key.namespace.is_empty() {
                 self.ensure_namespace(&key.namespace).await?;
             }
@@ -180,7 +180,12 @@ impl Session {
                     lingering = false;
                     self.look(&target).await
                 }
-                Step::Hold(hold) => return Ok(Outcome::Held(hold)),
+                Step::Hold(hold) => {
+                    if hold == Hold::NewerThanHub {
+                        self.watch_for_newer(&[Arc::clone(key)]);
+                    }
+                    return Ok(Outcome::Held(hold));
+                }
                 Step::Create => self.create(&target, rendered.as_deref()).await,
                 Step::Apply(why) => self.apply(&target, rendered.as_deref(), &why).await,
                 Step::Delete { uid } => {

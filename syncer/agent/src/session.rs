@@ -17,7 +17,7 @@ use futures::{StreamExt as _, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use providers_core::MemberClient;
 use syncer_render::{
-    Owner, SyncPlan, drift, health,
+    Owner, SyncPlan, Writes, drift, health,
     marks::{self, RevisionMark},
 };
 use tokio::{sync::Notify, task::JoinSet, time::timeout};
@@ -366,11 +366,59 @@ impl Session {
             slot.seen = Some(seen);
             due
         };
+        if self.compared.load(Ordering::Relaxed) {
+            self.watch_for_newer(std::slice::from_ref(&key));
+        }
         self.report(&key);
         if due {
             self.queue.push(Arc::clone(&key));
         }
         key
+    }
+
+    /// Stops writes into the member if any of these copies is of a later generation than the hub's store knows: the hub
+    /// has lost data, and the rest of what it wants may be as old (RULES 4.3).
+    pub(crate) fn watch_for_newer(&self, keys: &[Key]) {
+        let mut newer: Vec<(Key, i64, i64)> = {
+            let index = self.shared.index.read();
+            let slots = self.slots.lock();
+            let newer = keys.iter().filter_map(|key| {
+                let seen = slots.get(key)?.seen.as_ref()?;
+                let placement = index.placement(key)?;
+                let template = &placement.spec.template;
+                let is_newer =
+                    seen.template == template.uid && seen.mark.generation > template.generation;
+                is_newer.then(|| (Arc::clone(key), seen.mark.generation, template.generation))
+            });
+            newer.collect()
+        };
+        newer.sort();
+        let Some((key, there, here)) = newer.first() else { return };
+        let more = match newer.len() {
+            1 => String::new(),
+            count => format!(", and {} more are newer", count - 1),
+        };
+        let why = format!(
+            "{key}: the cluster holds generation {there}, the hub's store generation {here}{more}; nothing is written \
+             there until `archipel cluster resume`"
+        );
+        let asked = self.shared.index.read().clusters.get(&self.cluster).and_then(|it| it.resume);
+        if self.shared.pauses.pause(&self.cluster, &why, asked) {
+            tracing::warn!(cluster = %self.cluster, why, "observed only");
+        }
+    }
+
+    /// What may be written of that namespace.
+    pub(crate) fn writes(&self, namespace: &str) -> Writes {
+        if self.shared.pauses.is_paused(&self.cluster) {
+            Writes::ObserveOnly
+        } else if self.shared.index.read().is_frozen(&self.cluster, namespace) {
+            Writes::Frozen
+        } else if self.shared.pauses.is_resumed(&self.cluster) {
+            Writes::Resumed
+        } else {
+            Writes::Allowed
+        }
     }
 
     /// The copy is not seen any more. With a uid only that one, as another may have its name by now.
@@ -417,12 +465,9 @@ impl Session {
             let slots = self.slots.lock();
             slots.iter().map(|(key, slot)| (ObjectKey::clone(key), slot.standing(now))).collect()
         };
-        let plan = {
-            let index = self.shared.index.read();
-            SyncPlan::between(&wanted, &observed, |key| {
-                index.is_frozen(&self.cluster, &key.namespace)
-            })
-        };
+        let seen: Vec<Key> = self.slots.lock().keys().cloned().collect();
+        self.watch_for_newer(&seen);
+        let plan = SyncPlan::between(&wanted, &observed, |key| self.writes(&key.namespace));
         tracing::info!(
             cluster = %self.cluster,
             copies = observed.len(),

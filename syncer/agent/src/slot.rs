@@ -148,6 +148,12 @@ impl Slot {
                 copy::OBSERVE_ONLY,
                 "the member holds a later generation than the hub's store: the hub has lost data",
             ),
+            Hold::ObserveOnly => is(
+                CopyState::Held,
+                copy::OBSERVE_ONLY,
+                "the member holds later generations than the hub's store: nothing is written there until \
+                 `archipel cluster resume`",
+            ),
             Hold::Drift(fields) => {
                 of_copy(copy::DRIFT, &format!("differs in {}", fields.join(", ")))
             }

@@ -24,6 +24,8 @@ use syncer_render::{revision::content_hash, template::strip};
 
 use crate::{Metrics, SyncerContext, run};
 
+mod pause;
+
 /// A server and its API as an administrator sees it.
 #[derive(Clone)]
 struct Side {

@@ -26,5 +26,5 @@ pub mod template;
 pub use health::Health;
 pub use manifest::{Manifest, RenderProblem, Rendering, render};
 pub use marks::{Owner, RevisionMark};
-pub use plan::{Hold, Standing, Step, SyncPlan, Wanted};
+pub use plan::{Hold, Standing, Step, SyncPlan, Wanted, Writes};
 pub use roll_up::CopyReport;

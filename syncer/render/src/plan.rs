@@ -95,6 +95,27 @@ pub enum Why {
     Adopt,
 }
 
+/// What may be written into the member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Writes {
+    /// All, but over a copy that is newer than the hub's store.
+    #[default]
+    Allowed,
+    /// All: somebody said that the hub's state goes (RULES 4.3).
+    Resumed,
+    /// None, repair of drift included (RULES 1.3).
+    Frozen,
+    /// None: the member knows more than the hub (RULES 4.3).
+    ObserveOnly,
+}
+
+impl Writes {
+    /// Whether there may be any.
+    pub fn are_open(self) -> bool {
+        matches!(self, Self::Allowed | Self::Resumed)
+    }
+}
+
 /// Why an object is left alone for now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hold {
@@ -104,6 +125,8 @@ pub enum Hold {
     Terminating,
     /// The copy is of a later generation than the hub knows: the hub lost data (RULES 4.3).
     NewerThanHub,
+    /// Other copies of the member are of later generations than the hub knows.
+    ObserveOnly,
     /// Drift that the policy wants reported and left.
     Drift(Vec<String>),
     Fighting(Vec<String>),
@@ -114,10 +137,10 @@ pub enum Hold {
 }
 
 impl Step {
-    /// The step for one object. `frozen` stops every write and leaves the verdict on the rest as it is.
-    pub fn decide(wanted: &Wanted, standing: &Standing, frozen: bool) -> Self {
+    /// The step for one object. What stops every write leaves the verdict on the rest as it is.
+    pub fn decide(wanted: &Wanted, standing: &Standing, writes: Writes) -> Self {
         let step = match wanted {
-            Wanted::Present(present) => Self::towards(present, standing),
+            Wanted::Present(present) => Self::towards(present, standing, writes),
             Wanted::Gone(on_delete) => Self::away(*on_delete, standing),
             Wanted::Unplaced => match standing {
                 Standing::Ours(_) => Self::Hold(Hold::UnknownCopy),
@@ -126,14 +149,17 @@ impl Step {
         };
         match step {
             Self::Nothing | Self::Hold(_) => step,
-            Self::Create | Self::Apply(_) | Self::Delete { .. } | Self::Orphan { .. } if frozen => {
-                Self::Hold(Hold::Frozen)
+            Self::Create | Self::Apply(_) | Self::Delete { .. } | Self::Orphan { .. } => {
+                match writes {
+                    Writes::Allowed | Writes::Resumed => step,
+                    Writes::Frozen => Self::Hold(Hold::Frozen),
+                    Writes::ObserveOnly => Self::Hold(Hold::ObserveOnly),
+                }
             }
-            Self::Create | Self::Apply(_) | Self::Delete { .. } | Self::Orphan { .. } => step,
         }
     }
 
-    fn towards(present: &Present, standing: &Standing) -> Self {
+    fn towards(present: &Present, standing: &Standing, writes: Writes) -> Self {
         match standing {
             Standing::Absent => match present.made_before {
                 None => Self::Create,
@@ -146,7 +172,8 @@ impl Step {
             Standing::Foreign { other_hub: false } => Self::Hold(Hold::Foreign),
             Standing::Ours(copy) if copy.terminating => Self::Hold(Hold::Terminating),
             Standing::Ours(copy)
-                if copy.template == present.template
+                if matches!(writes, Writes::Allowed | Writes::ObserveOnly)
+                    && copy.template == present.template
                     && copy.mark.generation > present.generation =>
             {
                 Self::Hold(Hold::NewerThanHub)
@@ -197,13 +224,13 @@ impl SyncPlan {
     pub fn between(
         wanted: &BTreeMap<ObjectKey, Wanted>,
         observed: &BTreeMap<ObjectKey, Standing>,
-        frozen: impl Fn(&ObjectKey) -> bool,
+        writes: impl Fn(&ObjectKey) -> Writes,
     ) -> Self {
         let mut steps = BTreeMap::new();
         for key in wanted.keys().chain(observed.keys().filter(|it| !wanted.contains_key(it))) {
             let wanted = wanted.get(key).unwrap_or(&Wanted::Unplaced);
             let standing = observed.get(key).unwrap_or(&Standing::Absent);
-            let step = Step::decide(wanted, standing, frozen(key));
+            let step = Step::decide(wanted, standing, writes(key));
             if step != Step::Nothing {
                 steps.insert(key.clone(), step);
             }
@@ -311,7 +338,13 @@ mod tests {
     #[expect(clippy::needless_pass_by_value, reason = "literals read better by value")]
     #[track_caller]
     fn check(want: &str, found: &str, expected: Expect) {
-        let plan = SyncPlan::between(&wanted(want), &observed(found), |it| it.namespace == "ice");
+        let plan =
+            SyncPlan::between(&wanted(want), &observed(found), |it| match it.namespace.as_str() {
+                "ice" => Writes::Frozen,
+                "glass" => Writes::ObserveOnly,
+                "again" => Writes::Resumed,
+                _ => Writes::Allowed,
+            });
         expected.assert_eq(&plan.to_string());
     }
 
@@ -397,6 +430,32 @@ mod tests {
             "ConfigMap shop/a r2",
             expect![[r#"
                 hold(NewerThanHub) ConfigMap shop/a
+            "#]],
+        );
+    }
+
+    #[test]
+    fn rule_4_3_a_member_that_is_observed_only_takes_no_write_and_a_resumed_one_takes_all() {
+        check(
+            "ConfigMap glass/a r1 older
+             ConfigMap glass/b r1
+             ConfigMap glass/c r2
+             ConfigMap glass/d delete
+             ConfigMap glass/e r1
+             ConfigMap again/a r1 older
+             ConfigMap again/b r1",
+            "ConfigMap glass/a r2
+             ConfigMap glass/c r1
+             ConfigMap glass/d r1
+             ConfigMap glass/e r1
+             ConfigMap again/a r2",
+            expect![[r#"
+                apply   ConfigMap again/a
+                create  ConfigMap again/b
+                hold(NewerThanHub) ConfigMap glass/a
+                hold(ObserveOnly) ConfigMap glass/b
+                hold(ObserveOnly) ConfigMap glass/c
+                hold(ObserveOnly) ConfigMap glass/d
             "#]],
         );
     }
