@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn the_key_follows_what_is_built() {
         let dir = std::env::temp_dir().join(format!("archipel-members-key-{}", std::process::id()));
-        fs::create_dir_all(&dir).unwrap();
+        fs::create_dir_all(dir.join("client")).unwrap();
         fs::write(dir.join("go.mod"), MANIFEST).unwrap();
         fs::write(dir.join("main.go"), "package main").unwrap();
         let first = content_key(&dir, "-s").unwrap();
@@ -250,7 +250,10 @@ mod tests {
         assert_eq!(content_key(&dir, "-s").unwrap(), first);
         assert_ne!(content_key(&dir, "-w").unwrap(), first);
         fs::write(dir.join("main.go"), "package main // changed").unwrap();
-        assert_ne!(content_key(&dir, "-s").unwrap(), first);
+        let second = content_key(&dir, "-s").unwrap();
+        assert_ne!(second, first);
+        fs::write(dir.join("client/main.go"), "package main").unwrap();
+        assert_ne!(content_key(&dir, "-s").unwrap(), second);
         fs::remove_dir_all(&dir).unwrap();
     }
 }

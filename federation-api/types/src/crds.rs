@@ -56,8 +56,8 @@ fn for_users(value: &mut Value) {
 fn plain(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text;
-    while let Some((before, from)) = rest.split_once(" (RULES ") {
-        plain.push_str(before);
+    while let Some((before, from)) = rest.split_once("(RULES ") {
+        plain.push_str(before.trim_end());
         rest = from.split_once(')').map_or("", |(_, after)| after);
     }
     plain.push_str(rest);

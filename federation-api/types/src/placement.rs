@@ -143,7 +143,7 @@ pub struct PlacedCluster {
 #[serde(rename_all = "camelCase")]
 pub struct RemovedCluster {
     pub name: String,
-    /// A cause of RULES 1.2, see [`crate::reason::cause`].
+    /// Why it goes (RULES 1.2): `TemplateDeleted`, `PolicyChanged`, `ClusterChanged`, `ScaledDown`, `Failover`, `ClusterLeaving`.
     pub cause: String,
     /// RFC 3339; when the removal passed the gate.
     pub since: String,

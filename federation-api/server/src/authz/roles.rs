@@ -75,7 +75,8 @@ fn user_roles() -> Vec<Value> {
                     READ,
                     "archipel.dev",
                     "changebudgets clusteroverridepolicies clusterplacementpolicies clusterplacements clustersets \
-                     memberclusters overridepolicies placementpolicies placements pricebooks",
+                     memberclusters overridepolicies placementpolicies placements placements/copies \
+                     clusterplacements/copies pricebooks",
                 ),
             ],
         ),

@@ -97,7 +97,14 @@ fn people_may_do_what_their_roles_say_and_nothing_else() {
         ("create archipel.dev/placementpolicies shop/", &["root", "ann", "ed"]),
         ("create archipel.dev/clusterplacementpolicies /", &["root"]),
         ("create archipel.dev/memberclusters /", &["root"]),
-        ("create review.archipel.dev/explanations shop/", &["root", "ann", "ed", "vic"]),
+        // They hold what Secrets hold.
+        ("get archipel.dev/revisions shop/x", &["root"]),
+        ("list archipel.dev/clusterrevisions /", &["root"]),
+        // Answered to whoever may read the object in question.
+        (
+            "create review.archipel.dev/explanations /",
+            &["root", "ann", "ed", "vic", "nobody", "master", "monitor"],
+        ),
         ("create review.archipel.dev/plans shop/", &["root", "ann", "ed"]),
         ("create rbac.authorization.k8s.io/rolebindings shop/", &["root", "ann"]),
         ("create rbac.authorization.k8s.io/clusterrolebindings /", &["root"]),
