@@ -26,8 +26,11 @@ pub mod price;
 mod priced;
 pub mod report;
 pub mod room;
+mod search;
 mod select;
+mod settle;
 mod share;
+mod skew;
 pub mod workload;
 
 pub use explain::explain;

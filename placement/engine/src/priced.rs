@@ -1,9 +1,8 @@
-//! Sharing out where money decides: growth to where it costs least, and what goes first when there is less.
+//! Sharing out where money decides: growth to where it costs least.
 
 use crate::{
     attempt::Pass,
     cheapest::{self, Bounds, Choice, Percent},
-    cost,
     divide::Party,
     fleet::ClusterId,
     place::Outcome,
@@ -12,33 +11,6 @@ use crate::{
 };
 
 impl Pass<'_> {
-    /// Scaling down where money decides: the dearest slots go first, those at unknown prices before all.
-    pub(crate) fn dearest_first(
-        &self,
-        parties: &mut [Party],
-        candidates: &[Candidate],
-        total: i64,
-    ) -> i64 {
-        let mut order: Vec<usize> = (0..parties.len()).collect();
-        let price = |at: usize| {
-            cost::slot(self.fleet, ClusterId(candidates[at].cluster), self.need)
-                .map_or(i64::MAX, |it| it.micros)
-        };
-        order.sort_by_key(|at| (std::cmp::Reverse(price(*at)), std::cmp::Reverse(*at)));
-        let mut extra = -total;
-        for it in parties.iter_mut() {
-            it.seats = it.cap;
-            extra += it.cap;
-        }
-        for at in order {
-            let it = &mut parties[at];
-            let off = (it.seats - it.floor).min(extra).max(0);
-            it.seats -= off;
-            extra -= off;
-        }
-        -extra
-    }
-
     /// Growth to where it costs least. Returns how many replicas find no room.
     pub(crate) fn cheapest(
         &mut self,

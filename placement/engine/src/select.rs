@@ -24,7 +24,7 @@ pub(crate) struct Candidate {
 
 impl Candidate {
     /// Kept ones first, the fuller before the emptier; then by rank and name.
-    fn order(&self) -> (bool, i64, Rank, u32) {
+    pub(crate) fn order(&self) -> (bool, i64, Rank, u32) {
         let held = if self.kept { -self.held } else { 0 };
         (!self.kept, held, self.rank, self.cluster)
     }

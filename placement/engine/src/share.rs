@@ -17,8 +17,6 @@ const SWEEP: usize = 64;
 
 /// Above so many more replicas Cheapest fills clusters by the price of a slot, without whole nodes in view.
 const PRICED: i64 = 1 << 16;
-/// More replicas than this are not levelled one by one.
-const MANY: i64 = 1 << 12;
 
 impl Pass<'_> {
     /// The replicas of the workload over the clusters of a group.
@@ -90,34 +88,38 @@ impl Pass<'_> {
         candidates: &mut Vec<Candidate>,
     ) -> Result<Attempt, Outcome> {
         let held = self.gather_kept(group, candidates);
-        let shrinks = total < held;
-        // As many new clusters as the growth can give a share to, and as the spread asks for: nothing else moves.
-        let each = self.policy.min_per_cluster().max(1);
-        let new = usize::try_from((total - held).max(0) / each).unwrap_or(usize::MAX);
-        let spread = self.policy.spread.iter().map(|it| it.min).max().unwrap_or(1);
-        let max = max.min(candidates.len().saturating_add(new).max(spread));
-        let swept = !shrinks && self.gather_open(max, candidates);
-        if shrinks {
-            self.gather_all(candidates);
-        }
-        if candidates.is_empty() {
-            return Err(Outcome::NoClusterFits);
-        }
-        let room: i64 = candidates.iter().map(|it| it.cap).fold(0, i64::saturating_add);
-        let grows = self.mode == Mode::Cheapest && self.any_grows(candidates);
-        if self.mode.by_room() && !grows && room < total && !self.partial {
-            return Err(Outcome::NotEnoughRoom { missing: total - room });
-        }
-        let mut missing = 0;
-        if self.mode == Mode::Cheapest && total > held && total - held <= PRICED {
-            missing = self.cheapest(total, max, candidates)?;
+        let kept = candidates.clone();
+        let missing = if held > 0 && total <= held {
+            // What others could hold is told, and needed only if taking away is not enough.
+            if total < held {
+                self.gather_all(candidates);
+            } else {
+                self.gather_open(kept.len(), candidates);
+            }
+            candidates.truncate(kept.len());
+            if self.shrink(total, max, candidates) { Some(0) } else { None }
         } else {
-            self.choose(total, max, swept, candidates)?;
-            candidates.sort_unstable_by_key(|it| it.cluster);
-            missing += self.share(total, held, candidates)?;
-        }
-        candidates.sort_unstable_by_key(|it| it.cluster);
-        let placed = candidates
+            self.grow(total, held, max, candidates)?
+        };
+        let missing = match missing {
+            Some(missing) => missing,
+            // Room and wishes move nothing that runs.
+            None if total > held && self.stands(max, &kept) => {
+                return Err(Outcome::NotEnoughRoom { missing: total - held });
+            }
+            None => {
+                *candidates = kept;
+                self.gather_all(candidates);
+                let missing = self.rearrange(total, max, candidates)?;
+                if missing > 0 && held <= total && total - missing < held {
+                    // What runs is more than what could be placed instead.
+                    return Err(Outcome::NotEnoughRoom { missing });
+                }
+                missing
+            }
+        };
+        // Parts and candidates are in the same order.
+        let mut placed: Vec<Placed> = candidates
             .iter()
             .zip(&self.scratch.parties)
             .filter(|(_, party)| party.seats > 0)
@@ -126,8 +128,50 @@ impl Pass<'_> {
                 replicas: Some(party.seats),
             })
             .collect();
+        placed.sort_unstable_by_key(|it| it.cluster);
         let attempt = self.within_budget(placed)?;
         Ok(Attempt { missing, ..attempt })
+    }
+
+    /// Growth moves nothing that runs. Returns how many replicas find no room; `None` where a rule asks for more than
+    /// growth can mend.
+    fn grow(
+        &mut self,
+        total: i64,
+        held: i64,
+        max: usize,
+        candidates: &mut Vec<Candidate>,
+    ) -> Result<Option<i64>, Outcome> {
+        // As many new clusters as the growth can give a share to, and as the spread asks for: nothing else moves.
+        let each = self.policy.min_per_cluster().max(1);
+        candidates.retain(|it| it.held > 0 || it.cap >= each);
+        if candidates.iter().any(|it| it.cap < each) {
+            return Ok(None);
+        }
+        let new = usize::try_from((total - held) / each).unwrap_or(usize::MAX);
+        let spread = self.policy.min_clusters();
+        let max = max.min(candidates.len().saturating_add(new).max(spread));
+        let swept = self.gather_open(max, candidates);
+        if candidates.is_empty() {
+            return Err(Outcome::NoClusterFits);
+        }
+        let room: i64 = candidates.iter().map(|it| it.cap).fold(0, i64::saturating_add);
+        let grows = self.mode == Mode::Cheapest && self.any_grows(candidates);
+        if self.mode.by_room() && !grows && room < total && !self.partial {
+            return Err(Outcome::NotEnoughRoom { missing: total - room });
+        }
+        let result = if self.mode == Mode::Cheapest && total - held <= PRICED {
+            self.cheapest(total, max, candidates).map(Some)
+        } else {
+            self.choose(total, max, swept, candidates).and_then(|()| {
+                candidates.sort_unstable_by_key(|it| it.cluster);
+                self.share(total, held, candidates)
+            })
+        };
+        match result {
+            Err(Outcome::Spread { .. }) => Ok(None),
+            other => other,
+        }
     }
 
     /// Clusters that hold replicas and may keep them; returns how many they hold.
@@ -159,7 +203,7 @@ impl Pass<'_> {
         sum
     }
 
-    fn free(&self, cluster: u32) -> i64 {
+    pub(crate) fn free(&self, cluster: u32) -> i64 {
         let room = self.room.capacity(ClusterId(cluster), self.need);
         if self.elastic && self.grows(cluster) {
             return room.saturating_add(self.workload.replicas.unwrap_or(0));
@@ -301,54 +345,51 @@ impl Pass<'_> {
         select(candidates, &self.policy.spread, self.masks, wanted).map_err(|it| self.unfit(it))
     }
 
-    /// Shares `total` out over the chosen clusters, which hold `held`; the outcome is in `scratch.parties`. Returns how
-    /// many find no room.
-    fn share(&mut self, total: i64, held: i64, candidates: &[Candidate]) -> Result<i64, Outcome> {
+    /// Shares growth to `total` out over the chosen clusters, which hold `held`; the outcome is in `scratch.parties`.
+    /// Returns how many find no room; `None` if something that runs would have to go.
+    fn share(
+        &mut self,
+        total: i64,
+        held: i64,
+        candidates: &[Candidate],
+    ) -> Result<Option<i64>, Outcome> {
         let least = self.policy.min_per_cluster();
         let room = candidates.iter().map(|it| it.cap).fold(0, i64::saturating_add);
         let missing = if self.mode.by_room() || self.partial { (total - room).max(0) } else { 0 };
         let total = total - missing;
         let kept: i64 = candidates.iter().map(|it| it.held).sum();
-        let shrinks = total < kept;
-        debug_assert!(kept <= held, "chosen clusters hold no more than all of them");
+        if kept < held {
+            return Ok(None);
+        }
         let mut parties = std::mem::take(&mut self.scratch.parties);
         parties.clear();
-        let floor = |it: &Candidate| least.min(it.cap);
         for it in candidates {
-            let floor = if shrinks { floor(it).min(it.held) } else { it.held.max(floor(it)) };
-            let cap = if shrinks { it.held } else { it.cap };
-            let weight = match self.mode {
-                Mode::Room | Mode::Packed | Mode::Cheapest if shrinks => it.held,
-                _ => it.weight,
-            };
-            parties.push(Party { weight, floor, cap, seats: 0 });
+            let floor = it.held.max(least.min(it.cap));
+            parties.push(Party { weight: it.weight, floor, cap: it.cap, seats: 0 });
         }
         let left = match self.mode {
-            Mode::Cheapest if shrinks => self.dearest_first(&mut parties, candidates, total),
-            Mode::Packed | Mode::Cheapest => packed(&mut parties, candidates, total, shrinks),
-            _ if !shrinks && self.skews() => self.level(&mut parties, candidates, total),
+            Mode::Packed | Mode::Cheapest => packed(&mut parties, candidates, total),
+            _ if self.skews() => self.level(&mut parties, candidates, total),
             _ => webster(&mut parties, total),
         };
-        if left < 0 {
-            // Clusters that must get their least share take it from the fullest.
-            shave(&mut parties, candidates, total, least);
-        }
-        let result = self.minima(&mut parties, candidates, least);
+        let result = if left < 0 {
+            Ok(None)
+        } else if left > 0 && !self.partial {
+            Err(Outcome::NotEnoughRoom { missing: left })
+        } else {
+            self.minima(&mut parties, candidates, least).map(|()| Some(missing + left))
+        };
         self.even_out(&mut parties, candidates);
         self.scratch.parties = parties;
-        result?;
-        if left > 0 && !self.partial {
-            return Err(Outcome::NotEnoughRoom { missing: left });
-        }
-        Ok(missing + left.max(0))
+        result
     }
 
     pub(crate) fn domain(&self, rule: usize, it: &Candidate) -> u32 {
         self.masks.domains[rule].of[it.cluster as usize]
     }
 
-    /// Gives one replica to a chosen cluster in a new domain, from the one with most, until every rule has its minimum
-    /// of domains that hold a replica (RULES 3.1).
+    /// Gives a least share to a chosen cluster in a new domain, from the one that grows most, until every rule has its
+    /// minimum of domains that hold a replica (RULES 3.1). What runs is not touched.
     pub(crate) fn minima(
         &self,
         parties: &mut [Party],
@@ -376,15 +417,18 @@ impl Pass<'_> {
                         let it = &candidates[*at];
                         domain != Domains::NONE
                             && holding.binary_search(&domain).is_err()
-                            && it.cap > 0
+                            && it.cap >= least.max(1)
                             && (it.open || it.kept)
+                            && self.may_join(parties, candidates, *at)
                     })
                     .min_by_key(|at| (candidates[*at].rank, *at));
                 let from = (0..parties.len())
-                    .filter(|at| parties[*at].seats > least.max(1))
+                    .filter(|at| {
+                        let rest = parties[*at].seats - least.max(1);
+                        rest >= least.max(1) && rest >= candidates[*at].held
+                    })
                     .max_by_key(|at| {
-                        let grown = parties[*at].seats - candidates[*at].held;
-                        (grown.max(0), parties[*at].seats, *at)
+                        (parties[*at].seats - candidates[*at].held, parties[*at].seats, *at)
                     });
                 let (Some(to), Some(from)) = (to, from) else {
                     if spread.hard {
@@ -392,8 +436,7 @@ impl Pass<'_> {
                     }
                     break;
                 };
-                let spare = parties[from].seats - least.max(1);
-                let amount = least.max(1).min(spare).min(candidates[to].cap);
+                let amount = least.max(1);
                 parties[from].seats -= amount;
                 parties[to].seats += amount;
             }
@@ -401,146 +444,27 @@ impl Pass<'_> {
         Ok(())
     }
 
-    fn skews(&self) -> bool {
-        self.policy.spread.iter().any(|it| it.max_skew.is_some())
-    }
-
-    /// Replicas of each chosen domain of a rule, by domain.
-    fn totals(&self, rule: usize, parties: &[Party], candidates: &[Candidate]) -> Vec<(u32, i64)> {
-        let mut totals: Vec<(u32, i64)> = Vec::new();
-        for (party, it) in parties.iter().zip(candidates) {
-            let domain = self.domain(rule, it);
-            if domain == Domains::NONE {
-                continue;
-            }
-            match totals.iter_mut().find(|it| it.0 == domain) {
-                Some(total) => total.1 += party.seats,
-                None => totals.push((domain, party.seats)),
-            }
-        }
-        totals
-    }
-
-    /// Seat by seat, so that no chosen domain is ever further ahead than `maxSkew`.
-    fn level(&self, parties: &mut [Party], candidates: &[Candidate], total: i64) -> i64 {
-        for it in parties.iter_mut() {
-            it.seats = it.floor;
-        }
-        let mut left = total - parties.iter().map(|it| it.seats).sum::<i64>();
-        if left > MANY {
-            left = self.rise(parties, candidates, left);
-        }
-        while left > 0 {
-            let totals: Vec<_> = (0..self.policy.spread.len())
-                .map(|rule| self.totals(rule, parties, candidates))
-                .collect();
-            let pick = |strict: bool| {
-                (0..parties.len())
-                    .filter(|at| parties[*at].seats < parties[*at].cap)
-                    .filter(|at| {
-                        self.policy.spread.iter().enumerate().all(|(rule, spread)| {
-                            let Some(skew) = spread.max_skew else { return true };
-                            if !strict && !spread.hard {
-                                return true;
-                            }
-                            let domain = self.domain(rule, &candidates[*at]);
-                            let lowest = totals[rule].iter().map(|it| it.1).min().unwrap_or(0);
-                            let own = totals[rule].iter().find(|it| it.0 == domain);
-                            own.is_none_or(|it| it.1 < lowest + skew)
-                        })
-                    })
-                    .map(|at| crate::divide::Next {
-                        weight: parties[at].weight,
-                        seats: parties[at].seats,
-                        at,
-                    })
-                    .max()
-            };
-            let Some(next) = pick(true).or_else(|| pick(false)) else { break };
-            parties[next.at].seats += 1;
-            left -= 1;
-        }
-        left
-    }
-
-    /// Lets all domains of the first rule with a `maxSkew` rise together by most of `left`; returns what is left then.
-    fn rise(&self, parties: &mut [Party], candidates: &[Candidate], left: i64) -> i64 {
-        let Some(rule) = self.policy.spread.iter().position(|it| it.max_skew.is_some()) else {
-            return left;
-        };
-        let totals = self.totals(rule, parties, candidates);
-        let count = i64::try_from(totals.len()).unwrap_or(i64::MAX).max(1);
-        let each = (left - MANY / 2) / count;
-        let mut given = 0;
-        for (domain, seats) in totals {
-            let own: Vec<usize> = (0..parties.len())
-                .filter(|at| self.domain(rule, &candidates[*at]) == domain)
-                .collect();
-            let mut inside: Vec<Party> =
-                own.iter().map(|at| Party { floor: parties[*at].seats, ..parties[*at] }).collect();
-            let over = webster(&mut inside, seats + each).max(0);
-            for (at, party) in own.iter().zip(&inside) {
-                parties[*at].seats = party.seats;
-            }
-            given += each - over;
-        }
-        left - given
-    }
-
-    /// Moves replicas from the fullest domain to the emptiest while a hard `maxSkew` is broken.
-    fn even_out(&self, parties: &mut [Party], candidates: &[Candidate]) {
-        for (rule, spread) in self.policy.spread.iter().enumerate() {
-            let Some(skew) = spread.max_skew.filter(|_| spread.hard) else { continue };
-            loop {
-                let totals = self.totals(rule, parties, candidates);
-                let Some(high) = totals.iter().max_by_key(|it| (it.1, it.0)) else { break };
-                let Some(low) = totals.iter().min_by_key(|it| (it.1, it.0)) else { break };
-                if high.1 - low.1 <= skew {
-                    break;
-                }
-                let of = |domain: u32| {
-                    (0..parties.len())
-                        .filter(move |at| self.domain(rule, &candidates[*at]) == domain)
-                };
-                let from = of(high.0).max_by_key(|at| (parties[*at].seats, *at));
-                let to = of(low.0)
-                    .filter(|at| parties[*at].seats < candidates[*at].cap)
-                    .min_by_key(|at| (parties[*at].seats, *at));
-                let (Some(from), Some(to)) = (from, to) else { break };
-                let amount = ((high.1 - low.1 - skew) / 2)
-                    .min(parties[from].seats)
-                    .min(candidates[to].cap - parties[to].seats)
-                    .max(1);
-                parties[from].seats -= amount;
-                parties[to].seats += amount;
-            }
-        }
+    /// Whether one that has nothing yet may hold some, as far as the largest numbers of clusters and domains go.
+    fn may_join(&self, parties: &[Party], candidates: &[Candidate], at: usize) -> bool {
+        let held = || parties.iter().zip(candidates).filter(|it| it.0.seats > 0).map(|it| it.1);
+        held().count() < self.max_clusters()
+            && self.policy.spread.iter().enumerate().filter(|(_, it)| it.hard).all(|(rule, it)| {
+                let mut domains: Vec<u32> = held().map(|it| self.domain(rule, it)).collect();
+                domains.push(self.domain(rule, &candidates[at]));
+                domains.sort_unstable();
+                domains.dedup();
+                domains.len() <= it.max
+            })
     }
 }
 
-/// Fills clusters one after the other: those that hold most first, then the roomiest. Scaling down empties the
-/// smallest first.
-fn packed(parties: &mut [Party], candidates: &[Candidate], total: i64, shrinks: bool) -> i64 {
+/// Fills clusters one after the other: those that hold most first, then the roomiest.
+fn packed(parties: &mut [Party], candidates: &[Candidate], total: i64) -> i64 {
     let mut order: Vec<usize> = (0..parties.len()).collect();
     order.sort_by_key(|at| {
         let it = &candidates[*at];
         (!it.kept, -it.held, it.rank, *at)
     });
-    if shrinks {
-        let mut extra = -total;
-        for it in parties.iter_mut() {
-            it.seats = it.cap;
-            extra += it.cap;
-        }
-        for at in order.into_iter().rev() {
-            // The smallest may go altogether; the rules of the spread are put right afterwards.
-            let it = &mut parties[at];
-            let off = if extra >= it.seats { it.seats } else { extra.min(it.seats - it.floor) };
-            it.seats -= off;
-            extra -= off;
-        }
-        return -extra;
-    }
     let mut left = total;
     for it in parties.iter_mut() {
         it.seats = it.floor;
@@ -553,21 +477,4 @@ fn packed(parties: &mut [Party], candidates: &[Candidate], total: i64, shrinks: 
         left -= more;
     }
     left
-}
-
-/// Brings seats down to the total: from the fullest, but not below the least share, then below it too.
-fn shave(parties: &mut [Party], candidates: &[Candidate], total: i64, least: i64) {
-    for floor in [least.max(1), 0] {
-        loop {
-            let sum: i64 = parties.iter().map(|it| it.seats).sum();
-            if sum <= total {
-                return;
-            }
-            let fullest = (0..parties.len())
-                .filter(|at| parties[*at].seats > floor)
-                .max_by_key(|at| (parties[*at].seats, candidates[*at].rank, *at));
-            let Some(at) = fullest else { break };
-            parties[at].seats -= 1;
-        }
-    }
 }
