@@ -104,6 +104,13 @@ fn prepare(dir: &Path) -> Result<PathBuf, Failure> {
     if entries.next().is_some() && !marker.exists() {
         return Err(format!("{at} is not empty and not a demo's: give another --data-dir").into());
     }
+    if let Ok(lock) = std::fs::File::open(dir.join("hub").join("lock"))
+        && lock.try_lock().is_err()
+    {
+        return Err(
+            format!("a demo is running in {at}: end it first, or give another --data-dir").into()
+        );
+    }
     for name in ["hub", "members"] {
         match std::fs::remove_dir_all(dir.join(name)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -317,10 +317,14 @@ impl Controller {
             Work::Empty(namespace) => {
                 let (namespace, options) = (namespace.clone(), Arc::clone(&self.options));
                 Box::pin(async move {
-                    Ok(match namespaces::empty(&client, &namespace, &options.removed_by_others).await? {
-                        Emptied::Done => Outcome::Done,
-                        Emptied::NotYet => Outcome::Retry,
-                    })
+                    Ok(
+                        match namespaces::empty(&client, &namespace, &options.removed_by_others)
+                            .await?
+                        {
+                            Emptied::Done => Outcome::Done,
+                            Emptied::NotYet => Outcome::Retry,
+                        },
+                    )
                 })
             }
             Work::Expire(event) => {

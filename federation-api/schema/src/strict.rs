@@ -35,10 +35,40 @@ pub fn parse_json(text: &[u8]) -> Result<Parsed, ParseError> {
 
 /// Reads one YAML document (JSON is YAML too).
 pub fn parse_yaml(text: &[u8]) -> Result<Parsed, ParseError> {
+    if nests_too_deep(text) {
+        return Err(ParseError(format!("nested deeper than {DEEPEST} levels")));
+    }
     let mut reading = Reading::default();
     let source = serde_norway::Deserializer::from_slice(text);
     let value = Node(&mut reading).deserialize(source).map_err(said)?;
     Ok(Parsed { value, duplicates: reading.duplicates })
+}
+
+/// How deep YAML may nest: objects stay far below, and what is quoted seldom leaves so many brackets open.
+const DEEPEST: usize = 2_000;
+
+/// Whether YAML nests so deep that reading it would take long: the parser's work grows with the square of the depth, so it
+/// is looked at before. Brackets in quoted text count too.
+fn nests_too_deep(text: &[u8]) -> bool {
+    let mut depth: usize = 0;
+    for line in text.split(|byte| *byte == b'\n') {
+        // `- - - x` nests on one line; nesting line by line costs its author a square of bytes.
+        let dashes = line.trim_ascii_start().chunks(2).take_while(|it| *it == b"- ").count();
+        if dashes > DEEPEST {
+            return true;
+        }
+        for byte in line {
+            match byte {
+                b'[' | b'{' => depth += 1,
+                b']' | b'}' => depth = depth.saturating_sub(1),
+                _ => (),
+            }
+            if depth > DEEPEST {
+                return true;
+            }
+        }
+    }
+    false
 }
 
 fn said(error: impl fmt::Display) -> ParseError {
@@ -179,6 +209,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn yaml_that_nests_very_deep_is_refused_before_it_is_read() {
+        let brackets = format!("a: {}{}", "[".repeat(50_000), "]".repeat(50_000));
+        assert!(parse_yaml(brackets.as_bytes()).unwrap_err().to_string().contains("2000 levels"));
+        assert!(parse_yaml("- ".repeat(50_000).as_bytes()).is_err());
+        let flat = "a: [1, 2]\nb: {c: d}\n".repeat(1);
+        assert!(parse_yaml(flat.as_bytes()).is_ok());
+        let rows: String = (0..2_000).map(|at| format!("k{at}: [{{a: 1}}]\n")).collect();
+        assert!(parse_yaml(rows.as_bytes()).is_ok());
+    }
 
     #[test]
     fn duplicates_are_named_once_and_the_last_value_holds() {

@@ -91,7 +91,8 @@ pub(crate) async fn namespace_lives(
 const DELETING: &[u8] = b"\"deletionTimestamp\"";
 
 /// Namespaces that are part of every cluster.
-const LASTING: [&str; 3] = ["default", "kube-system", "kube-public"];
+const LASTING: [&str; 5] =
+    ["default", "kube-system", "kube-public", "kube-node-lease", "archipel-system"];
 
 /// What may never be deleted.
 pub(crate) fn may_be_deleted(kind: &Kind, name: &str) -> Result<(), ApiError> {

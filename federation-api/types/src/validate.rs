@@ -95,6 +95,10 @@ pub fn override_policy(spec: &OverridePolicySpec) -> Vec<Problem> {
                     break;
                 }
             }
+            if operation.path == "/spec/replicas" {
+                let why = "the placement says how many replicas each cluster runs";
+                check.forbidden(&format!("{field}.path"), why);
+            }
             use crate::overrides::JsonPatchOp::{Add, Copy, Move, Remove, Replace, Test};
             match operation.op {
                 Add | Replace | Test => {

@@ -1,6 +1,8 @@
 //! One pass over one template: claim, engine, transition, gate. Changes nothing but the gate's count; what is to be
 //! written is its result.
 
+use std::collections::BTreeMap;
+
 use federation_types::{
     names::{COPIES_FINALIZER, ObjectKey},
     placement::{Outcome, PlacementSpec, TemplateRef},
@@ -139,7 +141,7 @@ fn decide(
     let previous = placed.map(|it| upkeep(index, it, now)).unwrap_or_default();
     let claim = index.claim(key, template);
     let Some(winner) = claim.winner.clone() else {
-        return unclaimed(index, key, placed, previous, template);
+        return unclaimed(index, key, placed, previous, template, now);
     };
     let mut spec = PlacementSpec {
         template: TemplateRef {
@@ -297,11 +299,12 @@ fn never_purges(policy: &Policy) -> bool {
 
 /// No policy claims the template: what runs stays, until it is claimed again or deleted (RULES 1.2).
 fn unclaimed(
-    index: &Index,
+    index: &mut Index,
     key: &ObjectKey,
     placed: Option<&Placed>,
     previous: PlacementSpec,
     template: &Template,
+    now: i64,
 ) -> Pass {
     let Some(placed) = placed else { return release(template) };
     if previous.clusters.is_empty() && previous.removing.is_empty() {
@@ -314,11 +317,40 @@ fn unclaimed(
         reason::POLICY_GONE,
         "no policy claims it any more; its copies stay until one does, or it is deleted".to_owned(),
     );
-    if spec == placed.spec {
-        return Pass::default();
+    let (spec, gated) = finish_move(index, key, placed, spec, now);
+    let changed = spec != placed.spec;
+    let events = if changed { events(Some(placed), &spec) } else { Vec::new() };
+    let write = changed.then(|| just(spec));
+    Pass { write, events, counted: gated.counted, hold: gated.hold, ..Pass::default() }
+}
+
+/// A move that was begun is finished although nothing is decided any more: once every successor is ready, the copies that
+/// were left behind go. Otherwise both would run for ever (RULES 3.2).
+fn finish_move(
+    index: &mut Index,
+    key: &ObjectKey,
+    placed: &Placed,
+    spec: PlacementSpec,
+    now: i64,
+) -> (PlacementSpec, Gated) {
+    let meant = spec.clusters.iter().filter(|it| it.leaving.is_empty());
+    let clusters: BTreeMap<_, _> = meant.map(|it| (it.name.clone(), it.replicas)).collect();
+    if clusters.is_empty() || clusters.len() == spec.clusters.len() {
+        return (spec, Gated::default());
     }
-    let events = events(Some(placed), &spec);
-    Pass { write: Some(just(spec)), events, ..Pass::default() }
+    let released: BTreeMap<String, String> =
+        spec.clusters.iter().map(|it| (it.name.clone(), it.revision.clone())).collect();
+    let target = Target { clusters, revision: String::new() };
+    let copies = Copies::of(&placed.status);
+    // Whatever goes has its cause already.
+    let because = |_: &str| Trigger::PolicyChanged;
+    let mut draft = transition::draft(&spec, copies, &target, &because, &standing(index, &spec));
+    for cluster in &mut draft.clusters {
+        if let Some(revision) = released.get(&cluster.name) {
+            cluster.revision.clone_from(revision);
+        }
+    }
+    settle(index, key, draft, spec, now)
 }
 
 /// Writes the Placement if it differs from what stands.

@@ -235,7 +235,10 @@ mod tests {
             let spec = json!({"selectors": [], "affinities": [{"clusters": {"names": ["a"]}}],
                               "failover": {"failback": failback}});
             let spec = serde_json::from_value(spec).unwrap();
-            index().policy_warnings(&spec).iter().any(|it| it.starts_with("spec.failover.failback"))
+            index()
+                .policy_warnings(&spec, true)
+                .iter()
+                .any(|it| it.starts_with("spec.failover.failback"))
         };
         assert!(warned(json!({"mode": "Automatic", "stableFor": "30m"})));
         assert!(!warned(json!({"mode": "Never"})));

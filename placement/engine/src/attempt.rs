@@ -73,8 +73,7 @@ impl Pass<'_> {
     pub(crate) fn keeps(&self, group: usize, cluster: u32) -> bool {
         let at = cluster as usize;
         let unfenced = self.policy.spec.failover.as_ref().is_some_and(|it| it.unfenced.is_some());
-        let replaced =
-            self.fleet.lost.contains(at) && (self.workload.fails_over() || unfenced);
+        let replaced = self.fleet.lost.contains(at) && (self.workload.fails_over() || unfenced);
         self.masks.groups[group].keep.contains(at) && !replaced
     }
 

@@ -55,6 +55,25 @@ fn rule_1_2_a_policy_edit_moves_new_copies_first() {
 }
 
 #[test]
+fn rule_3_2_a_move_that_was_begun_is_finished_although_its_policy_is_gone() {
+    let mut world = World::new("a eks, b gke");
+    world.divide(&["a"], 1);
+    world.apply("web", 4, "v1");
+    world.settle();
+    world.divide(&["b"], 1);
+    world.failing.insert("b".into());
+    world.settle();
+    world.drop_policy("web");
+    world.settle();
+    world.failing.clear();
+    expect![[r#"
+        web: b=4 -a:PolicyChanged | PolicyGone
+        web: b=4 | PolicyGone
+    "#]]
+    .assert_eq(&world.settle());
+}
+
+#[test]
 fn rule_1_2_a_taint_drives_copies_away_once_their_successors_are_ready() {
     let mut world = World::new("a eks, b gke");
     world.divide(&["a", "b"], 1);
