@@ -286,7 +286,7 @@ mod tests {
         let policies: Vec<_> = policies.iter().map(|it| policy(it)).collect();
         let facts = Facts { key: &key, labels: &labels, secret_type: "" };
         let claim = claim(&facts, &policies);
-        let mut text = claim.winner.map_or("-".to_owned(), |it| it.name.clone());
+        let mut text = claim.winner.map_or_else(|| "-".to_owned(), |it| it.name.clone());
         for (policy, lost) in claim.shadowed {
             text += &format!(" {}:{lost:?}", policy.name);
         }

@@ -285,7 +285,7 @@ pub(crate) fn spawn_templates(
                     if let Some(listing) = &mut listing {
                         listing.insert(key.clone());
                     }
-                    let template = template(&resource.api_version, it);
+                    let template = template(&resource.api_version, &it);
                     context.index.lock().set_template(key, Some(Arc::new(template)));
                 }
                 watcher::Event::Delete(it) => {
@@ -316,9 +316,9 @@ pub(crate) fn spawn_templates(
     })
 }
 
-fn template(api_version: &str, object: DynamicObject) -> Template {
+fn template(api_version: &str, object: &DynamicObject) -> Template {
     let metadata = object.metadata.clone();
-    let mut value = serde_json::to_value(&object).unwrap_or(Value::Null);
+    let mut value = serde_json::to_value(object).unwrap_or(Value::Null);
     if let Some(fields) = value.as_object_mut() {
         fields.insert("apiVersion".to_owned(), Value::String(api_version.to_owned()));
     }
@@ -364,7 +364,7 @@ fn on_policy<K>(index: &mut Index, change: Change<K>, read: impl Fn(&K) -> Polic
         Change::Set(it) => {
             let policy = read(&it);
             let id = (policy.namespace.clone(), policy.name.clone());
-            index.set_policy(id, Some(Arc::new(policy)));
+            index.set_policy(id, Some(policy));
         }
         Change::Gone(name) => index.set_policy(name, None),
         Change::Synced => (),
@@ -380,7 +380,7 @@ fn on_override<K: ResourceExt>(
         Change::Set(it) => {
             let id = (it.namespace().unwrap_or_default(), it.name_any());
             let policy = Override { namespace: id.0.clone(), name: id.1.clone(), spec: read(&it) };
-            index.set_override(id, Some(Arc::new(policy)));
+            index.set_override(id, Some(policy));
         }
         Change::Gone(name) => index.set_override(name, None),
         Change::Synced => (),

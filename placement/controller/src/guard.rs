@@ -147,7 +147,6 @@ pub fn is_component(user: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
     use federation_types::{
         placement::{PlacedCluster, PlacementSpec},
@@ -177,7 +176,7 @@ mod tests {
             namespaces: Vec::new(),
             system_namespaces: None,
         };
-        index.set_policy(("shop".into(), "web".into()), Some(Arc::new(policy)));
+        index.set_policy(("shop".into(), "web".into()), Some(policy));
         let spec = PlacementSpec {
             clusters: ["a", "b"]
                 .map(|name| PlacedCluster { name: name.into(), ..PlacedCluster::default() })

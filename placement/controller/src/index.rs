@@ -164,7 +164,8 @@ impl Index {
         overrides(&Self::facts(key, template), self.overrides.values())
     }
 
-    pub fn set_policy(&mut self, id: (String, String), policy: Option<Arc<Policy>>) {
+    pub fn set_policy(&mut self, id: (String, String), policy: Option<Policy>) {
+        let policy = policy.map(Arc::new);
         let old = match &policy {
             Some(new) => self.policies.insert(id, Arc::clone(new)),
             None => self.policies.remove(&id),
@@ -179,7 +180,8 @@ impl Index {
         self.touch_selected(&selectors);
     }
 
-    pub fn set_override(&mut self, id: (String, String), policy: Option<Arc<Override>>) {
+    pub fn set_override(&mut self, id: (String, String), policy: Option<Override>) {
+        let policy = policy.map(Arc::new);
         let old = match &policy {
             Some(new) => self.overrides.insert(id, Arc::clone(new)),
             None => self.overrides.remove(&id),

@@ -191,7 +191,7 @@ impl World {
             namespaces: spec.namespaces,
             system_namespaces: spec.system_namespaces,
         };
-        self.index.set_policy((namespace.into(), name.into()), Some(Arc::new(policy)));
+        self.index.set_policy((namespace.into(), name.into()), Some(policy));
     }
 
     /// Divides over the clusters named, weighted alike, with a minimum of clusters.
@@ -212,7 +212,7 @@ impl World {
             json!({"selectors": [{"apiVersion": "apps/v1", "kind": "Deployment"}], "rules": rules});
         let spec: OverridePolicySpec = serde_json::from_value(spec).unwrap();
         let policy = Override { namespace: "shop".into(), name: name.into(), spec };
-        self.index.set_override(("shop".into(), name.into()), Some(Arc::new(policy)));
+        self.index.set_override(("shop".into(), name.into()), Some(policy));
     }
 
     pub(super) fn set(&mut self, name: &str, spec: ClusterSetSpec) {
@@ -301,7 +301,7 @@ impl World {
 
     /// Clusters of a Placement, in short: `a=2 b=2!PolicyChanged -c Placed`.
     pub(super) fn show(&self, text: &str) -> String {
-        self.placed(text).map_or("-".to_owned(), |it| show(&it.spec))
+        self.placed(text).map_or_else(|| "-".to_owned(), |it| show(&it.spec))
     }
 
     pub(super) fn freeze(&mut self, all: bool) {
