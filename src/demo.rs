@@ -188,8 +188,10 @@ async fn show(client: &Client, kubeconfig: &Path, started: Instant) -> Result<()
         "\nready after {:.1} s. Try next:\n",
         started.elapsed().as_secs_f32()
     ));
+    let program = std::env::current_exe()?;
     for command in [
         format!("export KUBECONFIG={}", kubeconfig.display()),
+        format!("alias archipel={}", program.display()),
         format!("kubectl get placements -n {namespace}"),
         "archipel status".to_owned(),
         "archipel cluster list".to_owned(),

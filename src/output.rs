@@ -92,7 +92,7 @@ pub(crate) fn error(error: &Failure) {
     while let Some(it) = cause {
         let next = sentence(it);
         // A wrapper that says its cause's words again says nothing new.
-        if !said.contains(&next) {
+        if !said.contains(&next) && !next.contains(&said) {
             eprintln!("  because: {next}");
             said = next;
         }
