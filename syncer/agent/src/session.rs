@@ -17,7 +17,7 @@ use futures::{StreamExt as _, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use providers_core::MemberClient;
 use syncer_render::{
-    Owner, SyncPlan, Writes, drift, health,
+    CopyReport, Owner, SyncPlan, Writes, drift, health,
     marks::{self, RevisionMark},
 };
 use tokio::{sync::Notify, task::JoinSet, time::timeout};
@@ -25,7 +25,7 @@ use tokio::{sync::Notify, task::JoinSet, time::timeout};
 use crate::{
     context::Shared,
     follow::{self, Source},
-    index::NamespaceEntry,
+    index::{NamespaceEntry, PlacementEntry},
     kinds::{Kinds, Resource},
     live::LiveObject,
     queue::{Key, Queue},
@@ -358,6 +358,15 @@ impl Session {
         let due = {
             let mut slots = self.slots.lock();
             let slot = slots.entry(Arc::clone(&key)).or_default();
+            // Looked at again: the answer to a write and the watch tell of one object at the same time, and the older
+            // word must not come last.
+            let overtaken = slot
+                .seen
+                .as_ref()
+                .is_some_and(|it| version != 0 && it.uid == seen.uid && it.version >= version);
+            if overtaken {
+                return key;
+            }
             let due = changed
                 || slot.seen.as_ref().is_none_or(|it| {
                     it.terminating != seen.terminating || it.scaled_by != seen.scaled_by
@@ -511,26 +520,29 @@ impl Session {
         if self.is_dark() {
             return;
         }
-        let report = {
-            let slots = self.slots.lock();
-            let Some(slot) = slots.get(key) else { return };
-            // A Job that is gone after its end keeps its last word.
-            if slot.seen.is_none() && slot.outcome == Outcome::Synced(entry.generation) {
-                None
-            } else {
-                Some(slot.report(entry.generation, removing))
+        // Who tells the board last has looked last: two that report one copy at the same time end with the newer word.
+        let mut told = None;
+        loop {
+            let Some(report) = self.report_of(key, &entry, removing) else { return };
+            if told.as_ref() == Some(&report) {
+                return;
             }
-        };
-        match report {
-            Some(report) => self.shared.board.report(key, &self.cluster, report),
-            None => {
-                if let Some(mut last) = self.shared.board.last(key, &self.cluster) {
-                    last.current = true;
-                    last.stale = false;
-                    self.shared.board.report(key, &self.cluster, last);
-                }
-            }
+            self.shared.board.report(key, &self.cluster, report.clone());
+            told = Some(report);
         }
+    }
+
+    fn report_of(&self, key: &Key, entry: &PlacementEntry, removing: bool) -> Option<CopyReport> {
+        let slots = self.slots.lock();
+        let slot = slots.get(key)?;
+        // A Job that is gone after its end keeps its last word.
+        if slot.seen.is_none() && slot.outcome == Outcome::Synced(entry.generation) {
+            let mut last = self.shared.board.last(key, &self.cluster)?;
+            last.current = true;
+            last.stale = false;
+            return Some(last);
+        }
+        Some(slot.report(entry.generation, removing))
     }
 
     /// How many copies this hub holds here, and which of them nobody knows of.
