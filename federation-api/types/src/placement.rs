@@ -125,6 +125,7 @@ pub struct PolicyRef {
 
 /// A cluster that holds a copy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct PlacedCluster {
     pub name: String,
     /// Replicas there; left out for kinds without replicas.
@@ -136,6 +137,12 @@ pub struct PlacedCluster {
     /// the gate lets it go. Empty: it is meant to be here.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub leaving: String,
+    /// Of a divided StatefulSet: the ordinal at which this cluster's pods begin; fixed at first placement, never reused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordinals_start: Option<i64>,
+    /// Of an object that bounds a divided workload: that workload's replicas here, by which its numbers are divided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<i64>,
 }
 
 /// A cluster whose copy is to go.

@@ -130,7 +130,7 @@ pub fn draft(
             name: name.clone(),
             replicas: *replicas,
             revision: target.revision.clone(),
-            leaving: String::new(),
+            ..PlacedCluster::default()
         });
     }
     draft.removing = previous
@@ -266,6 +266,7 @@ mod tests {
                     replicas: Some(2),
                     revision: "r1".into(),
                     leaving: leaving.into(),
+                    ..PlacedCluster::default()
                 }
             })
             .collect();
