@@ -32,4 +32,5 @@ pub mod reason;
 pub mod review;
 pub mod revision;
 pub mod selector;
+pub mod shape;
 pub mod validate;

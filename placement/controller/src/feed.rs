@@ -45,18 +45,10 @@ pub(crate) enum Change<K> {
 /// Watches all our kinds; ends only with the process.
 pub(crate) fn spawn(context: &Arc<Context>, tasks: &mut JoinSet<()>) {
     watch(context, tasks, "policies", |index, change: Change<PlacementPolicy>| {
-        on_policy(index, change, |it| {
-            policy(it.namespace().unwrap_or_default(), &it.metadata, it.spec.clone())
-        });
+        on_policy(index, change);
     });
     watch(context, tasks, "cluster policies", |index, change: Change<ClusterPlacementPolicy>| {
-        on_policy(index, change, |it| Policy {
-            limits: it.spec.limits.clone(),
-            limits_only: it.spec.limits_only,
-            namespaces: it.spec.namespaces.clone(),
-            system_namespaces: it.spec.system_namespaces,
-            ..policy(String::new(), &it.metadata, it.spec.policy.clone())
-        });
+        on_policy(index, change);
     });
     watch(context, tasks, "overrides", |index, change: Change<OverridePolicy>| {
         on_override(index, change, |it| it.spec.clone());
@@ -341,28 +333,13 @@ fn template(api_version: &str, object: &DynamicObject) -> Template {
     }
 }
 
-fn policy(
-    namespace: String,
-    metadata: &kube::api::ObjectMeta,
-    spec: federation_types::policy::PlacementPolicySpec,
-) -> Policy {
-    Policy {
-        namespace,
-        name: metadata.name.clone().unwrap_or_default(),
-        uid: metadata.uid.clone().unwrap_or_default(),
-        generation: metadata.generation.unwrap_or(0),
-        spec,
-        limits: None,
-        limits_only: false,
-        namespaces: Vec::new(),
-        system_namespaces: None,
-    }
-}
-
-fn on_policy<K>(index: &mut Index, change: Change<K>, read: impl Fn(&K) -> Policy) {
+fn on_policy<K>(index: &mut Index, change: Change<K>)
+where
+    for<'a> Policy: From<&'a K>,
+{
     match change {
         Change::Set(it) => {
-            let policy = read(&it);
+            let policy = Policy::from(&it);
             let id = (policy.namespace.clone(), policy.name.clone());
             index.set_policy(id, Some(policy));
         }

@@ -20,7 +20,6 @@ use parking_lot::{Mutex, MutexGuard};
 
 mod bootstrap;
 mod budget_status;
-pub mod claim;
 mod clock;
 mod context;
 mod decide;
@@ -46,6 +45,7 @@ mod upkeep;
 mod write;
 
 pub use metrics::Metrics;
+pub use placement_engine::claim;
 pub use run::RunError;
 
 /// The controller as the composition root holds it: admission and reviews ask it from the moment it is made, and it

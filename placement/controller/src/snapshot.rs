@@ -87,15 +87,7 @@ impl Snapshots {
         self.compiled.retain(|known, _| {
             known.iter().all(|(uid, old)| stamp.iter().all(|(it, new)| it != uid || new == old))
         });
-        let titles: Vec<String> = claim.limits.iter().map(|it| it.title()).collect();
-        let limits: Vec<_> = titles
-            .iter()
-            .zip(&claim.limits)
-            .filter_map(|(title, policy)| Some((title.as_str(), policy.limits.as_ref()?)))
-            .collect();
-        let namespace = (!winner.namespace.is_empty()).then_some(winner.namespace.as_str());
-        let compiled =
-            Arc::new(CompiledPolicy::compile(&winner.title(), namespace, &winner.spec, &limits));
+        let compiled = Arc::new(claim.compile().expect("a claim with a winner"));
         self.compiled.insert(stamp, Arc::clone(&compiled));
         compiled
     }

@@ -4,6 +4,7 @@
 //! MemberClusters, ClusterSets, PriceBooks ─▶ Fleet ─▶ Room (what is still free while decisions are made)
 //! template ─▶ Workload        policy and limits ─▶ CompiledPolicy        Placement ─▶ Previous
 //!        place(fleet, room, workload, policy, previous) ─▶ Decision ─▶ Plan
+//! policies, template ─▶ Claim                          all of it as text ─▶ Scenario
 //! ```
 //!
 //! PURE: no clock, no client, no randomness, no floating point. The same inputs give the same bytes, in whatever order
@@ -13,6 +14,7 @@
 mod attempt;
 pub mod bits;
 mod cheapest;
+pub mod claim;
 pub mod cost;
 mod divide;
 pub mod explain;
@@ -26,6 +28,7 @@ pub mod price;
 mod priced;
 pub mod report;
 pub mod room;
+pub mod scenario;
 mod search;
 mod select;
 mod settle;

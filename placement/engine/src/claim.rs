@@ -6,10 +6,15 @@ use federation_types::{
     names::{GROUP, ObjectKey, SYSTEM_NAMESPACE},
     overrides::OverridePolicySpec,
     placement::PolicyRef,
-    policy::{Limits, PlacementPolicySpec, SystemNamespaces},
+    policy::{
+        ClusterPlacementPolicy, Limits, PlacementPolicy, PlacementPolicySpec, SystemNamespaces,
+    },
     revision::NamedRule,
     selector::{Specificity, TemplateSelector, glob},
+    validate::Problem,
 };
+
+use crate::policy::CompiledPolicy;
 
 /// A policy of either scope, as the index holds it.
 #[derive(Debug, PartialEq)]
@@ -25,6 +30,40 @@ pub struct Policy {
     /// Of a cluster policy: the namespaces whose templates match; empty: all.
     pub namespaces: Vec<String>,
     pub system_namespaces: Option<SystemNamespaces>,
+}
+
+impl From<&PlacementPolicy> for Policy {
+    fn from(object: &PlacementPolicy) -> Self {
+        let PlacementPolicy { metadata, spec, .. } = object.clone();
+        Self {
+            namespace: metadata.namespace.unwrap_or_default(),
+            name: metadata.name.unwrap_or_default(),
+            uid: metadata.uid.unwrap_or_default(),
+            generation: metadata.generation.unwrap_or(0),
+            spec,
+            limits: None,
+            limits_only: false,
+            namespaces: Vec::new(),
+            system_namespaces: None,
+        }
+    }
+}
+
+impl From<&ClusterPlacementPolicy> for Policy {
+    fn from(object: &ClusterPlacementPolicy) -> Self {
+        let ClusterPlacementPolicy { metadata, spec, .. } = object.clone();
+        Self {
+            namespace: String::new(),
+            name: metadata.name.unwrap_or_default(),
+            uid: metadata.uid.unwrap_or_default(),
+            generation: metadata.generation.unwrap_or(0),
+            spec: spec.policy,
+            limits: spec.limits,
+            limits_only: spec.limits_only,
+            namespaces: spec.namespaces,
+            system_namespaces: spec.system_namespaces,
+        }
+    }
 }
 
 impl Policy {
@@ -74,6 +113,21 @@ pub struct Claim {
     pub shadowed: Vec<(Arc<Policy>, Lost)>,
     /// Every matching cluster policy that has limits; they hold whoever claims.
     pub limits: Vec<Arc<Policy>>,
+}
+
+impl Claim {
+    /// The winner with the limits that hold for it, ready for deciding; `None` for a template that nobody claims.
+    pub fn compile(&self) -> Option<Result<CompiledPolicy, Vec<Problem>>> {
+        let winner = self.winner.as_ref()?;
+        let titles: Vec<String> = self.limits.iter().map(|it| it.title()).collect();
+        let limits: Vec<_> = titles
+            .iter()
+            .zip(&self.limits)
+            .filter_map(|(title, policy)| Some((title.as_str(), policy.limits.as_ref()?)))
+            .collect();
+        let namespace = (!winner.namespace.is_empty()).then_some(winner.namespace.as_str());
+        Some(CompiledPolicy::compile(&winner.title(), namespace, &winner.spec, &limits))
+    }
 }
 
 /// Why a policy that matches does not decide.

@@ -1,0 +1,89 @@
+use super::*;
+
+fn flaws(text: &str) -> Vec<String> {
+    match Scenario::parse(text) {
+        Ok(_) => Vec::new(),
+        Err(flaws) => flaws.iter().map(Flaw::to_string).collect(),
+    }
+}
+
+const WEB: &str = "workload: {apiVersion: apps/v1, kind: Deployment, metadata: {name: web, namespace: shop}, spec: {replicas: 2}}\n";
+
+#[test]
+fn a_flaw_names_its_line_and_field() {
+    let check = |text: &str, expected: &[&str]| assert_eq!(flaws(text), expected, "{text}");
+    check(&format!("clusters: [{{name: a}}]\npolicy: {{}}\n{WEB}"), &[]);
+    check(
+        &format!(
+            "clusters: [{{name: a}}]\npolicy:\n  spread:\n  - topologyKey: zone\n    mim: 2\n{WEB}"
+        ),
+        &["5: policy.spread[0].mim: Unknown field: is `min` meant?"],
+    );
+    check(
+        &format!(
+            "clusters:\n- name: a\n- name: b\n  taints: [{{key: x, effect: Never}}]\npolicy: {{}}\n{WEB}"
+        ),
+        &[
+            "4: clusters[1].taints[0].effect: Unsupported value: \"Never\": supported values: \"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\"",
+        ],
+    );
+    check(
+        "clusters: [{name: a}]\npolicy: {}\n",
+        &["1: workload: Required value: what is to be placed"],
+    );
+    check(
+        &format!(
+            "clusters: [{{name: a}}]\npolicy: {{}}\nplacements:\n  Deployment shop/api: {{clusters: []}}\n{WEB}"
+        ),
+        &["4: placements.Deployment shop/api: Not found: no workload of the scenario is called so"],
+    );
+    check(
+        &format!("clusters: [{{name: a}}]\npolicies:\n- kind: Policy\n{WEB}"),
+        &[
+            "3: policies[0].kind: Unsupported value: \"Policy\": supported values: \"PlacementPolicy\", \"ClusterPlacementPolicy\"",
+        ],
+    );
+    let unknown = flaws(&format!("clusters:\n- name: a\n  colour: red\npolicy: {{}}\n{WEB}"));
+    assert!(unknown[0].starts_with("3: clusters[0]: unknown field `colour`"), "{unknown:?}");
+    let broken = flaws("clusters: [\n");
+    assert_eq!(broken.len(), 1);
+    assert!(broken[0].starts_with("2: "), "{broken:?}");
+}
+
+#[test]
+fn what_is_expected_stands_below_the_mark() {
+    assert_eq!(split("a: 1\n"), ("a: 1\n", None));
+    assert_eq!(split("a: 1\n== decision\nb\n"), ("a: 1\n", Some("b\n")));
+    assert_eq!(split("a: x== decision\n"), ("a: x== decision\n", None));
+    assert_eq!(with_decision("a: 1", "b\n"), "a: 1\n== decision\nb\n");
+    assert_eq!(with_decision("a: 1\n== decision\nold\n", "b\n"), "a: 1\n== decision\nb\n");
+}
+
+#[test]
+fn workloads_are_decided_in_turn_and_each_takes_its_room() {
+    let text = r#"
+clusters: [{name: a}, {name: b}]
+policies:
+- kind: PlacementPolicy
+  metadata: {name: packed, namespace: shop}
+  spec:
+    selectors: [{apiVersion: apps/v1, kind: Deployment}]
+    replicas: {mode: Divided, division: Packed}
+workloads:
+- {apiVersion: apps/v1, kind: Deployment, metadata: {name: first, namespace: shop}, spec: {replicas: 4, template: {spec: {containers: [{name: a, resources: {requests: {cpu: "4"}}}]}}}}
+- {apiVersion: apps/v1, kind: Deployment, metadata: {name: second, namespace: shop}, spec: {replicas: 2, template: {spec: {containers: [{name: a, resources: {requests: {cpu: "4"}}}]}}}}
+- {apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: shop}}
+"#;
+    let report = Scenario::parse(text).unwrap().report();
+    let heads: Vec<&str> =
+        report.lines().filter(|it| it.contains("shop/") && it.contains(": ")).collect();
+    assert_eq!(
+        heads,
+        [
+            "Deployment shop/first: on 1 cluster: a 4",
+            "Deployment shop/second: on 1 cluster: b 2",
+            "ConfigMap shop/settings: claimed by no policy: it stays on the hub",
+        ]
+    );
+    assert!(report.contains("claimed by PlacementPolicy shop/packed\n"), "{report}");
+}
