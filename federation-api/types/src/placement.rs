@@ -207,6 +207,9 @@ pub struct CopyStatus {
     pub replicas: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_replicas: Option<i64>,
+    /// The manager in the member that has taken over the number of replicas: an autoscaler. Ours is no longer sent.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub scaled_by: String,
     /// The revision that the member last accepted.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub revision: String,

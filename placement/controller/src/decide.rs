@@ -15,6 +15,7 @@ use placement_engine::{
 };
 
 use crate::{
+    bounds,
     claim::Policy,
     clock,
     gate::{self, Asking, Hold},
@@ -359,9 +360,12 @@ fn place(
     key: &ObjectKey,
     placed: Option<&Placed>,
     template: &Template,
-    spec: PlacementSpec,
+    mut spec: PlacementSpec,
     revision: Option<RevisionSpec>,
 ) -> Pass {
+    if revision.is_some() {
+        bounds::share(index, key, template, &mut spec);
+    }
     let released = |hash: &str| spec.clusters.iter().any(|it| it.revision == hash);
     let unchanged = placed.is_some_and(|it| it.spec == spec);
     let missing = revision.filter(|it| released(&it.hash) && !knows_revision(index, key, &it.hash));

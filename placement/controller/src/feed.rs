@@ -25,6 +25,7 @@ use serde_json::Value;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::{
+    bounds::Bounds,
     claim::{Override, Policy},
     context::Context,
     gate::Budget,
@@ -329,6 +330,7 @@ fn template(api_version: &str, object: &DynamicObject) -> Template {
         deleting: metadata.deletion_timestamp.is_some(),
         finalizers: metadata.finalizers.unwrap_or_default(),
         workload: Workload::from_template(&value),
+        bounds: Bounds::of(&value),
         content: content.to_string().into_boxed_str(),
     }
 }

@@ -18,6 +18,7 @@ use federation_types::{
 use placement_engine::workload::Workload;
 
 use crate::{
+    bounds::{self, Bounds},
     claim::{Claim, Facts, Override, Policy, claim, overrides},
     gate::Budget,
     members::Fleet,
@@ -46,6 +47,8 @@ pub struct Template {
     /// What the user wrote, as JSON text: compact, and hashed as it stands.
     pub content: Box<str>,
     pub workload: Workload,
+    /// What a HPA or a PodDisruptionBudget bounds.
+    pub bounds: Option<Bounds>,
 }
 
 /// A Placement, as it stands in the hub.
@@ -208,6 +211,7 @@ impl Index {
                         && old.generation == new.generation
                 });
                 if !same {
+                    self.dirty.extend(bounds::bounding(self, &key));
                     self.dirty.insert(key);
                 }
             }
@@ -260,6 +264,16 @@ impl Index {
             }
             None => self.placements.remove(key),
         };
+        let shares = |it: &Option<Arc<Placed>>| -> Vec<(String, Option<i64>)> {
+            let divided = it.iter().filter(|it| it.spec.divided);
+            divided
+                .flat_map(|it| &it.spec.clusters)
+                .map(|it| (it.name.clone(), it.replicas))
+                .collect()
+        };
+        if shares(&old) != shares(&new) {
+            self.dirty.extend(bounds::bounding(self, key));
+        }
         for (it, sign) in [(&old, -1), (&new, 1)] {
             let Some(it) = it else { continue };
             self.copies += sign * count(it.spec.clusters.len());

@@ -19,6 +19,7 @@ use kube::Client;
 use parking_lot::{Mutex, MutexGuard};
 
 mod bootstrap;
+mod bounds;
 mod budget_status;
 mod clock;
 mod context;

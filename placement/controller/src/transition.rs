@@ -85,8 +85,9 @@ impl<'a> Copies<'a> {
         self.find(name).map_or_else(
             || self.is_left_out(name),
             |copy| {
-                let enough =
-                    replicas.zip(copy.ready_replicas).is_none_or(|(all, ready)| ready >= all);
+                // An autoscaler in the member may well want fewer than were decided.
+                let all = if copy.scaled_by.is_empty() { replicas } else { copy.replicas };
+                let enough = all.zip(copy.ready_replicas).is_none_or(|(all, ready)| ready >= all);
                 copy.state == CopyState::Ready && !copy.stale && enough
             },
         )
@@ -341,6 +342,20 @@ mod tests {
         assert_eq!(show(&drafted), "a@r1!PolicyChanged b@r2 | ask  | removing ");
         copies[1].ready_replicas = Some(4);
         let drafted = draft(&before, up(&copies), &more, &because, &Standing::default());
+        assert_eq!(show(&drafted), "a@r1!PolicyChanged b@r2 | ask a | removing ");
+    }
+
+    #[test]
+    fn rule_4_5_a_copy_that_an_autoscaler_keeps_small_is_ready_with_what_it_wants() {
+        let because = |_: &str| Trigger::PolicyChanged;
+        let mut copies = ready("a b");
+        (copies[1].replicas, copies[1].ready_replicas) = (Some(1), Some(1));
+        let before = spec("a!PolicyChanged b");
+        let standing = Standing::default();
+        let drafted = draft(&before, up(&copies), &target("b"), &because, &standing);
+        assert_eq!(show(&drafted), "a@r1!PolicyChanged b@r2 | ask  | removing ");
+        copies[1].scaled_by = "kube-controller-manager".into();
+        let drafted = draft(&before, up(&copies), &target("b"), &because, &standing);
         assert_eq!(show(&drafted), "a@r1!PolicyChanged b@r2 | ask a | removing ");
     }
 

@@ -89,6 +89,7 @@ impl Board {
                 revision: copy.revision.clone(),
                 current: copy.state == CopyState::Ready,
                 health,
+                scaled_by: Some(copy.scaled_by.clone()).filter(|it| !it.is_empty()),
                 stale: copy.stale,
                 gone: false,
             };

@@ -361,11 +361,8 @@ impl Session {
             let message = format!("revision `{}` is not there yet", placed.revision);
             return Err((copy::REVISION_MISSING, message));
         };
-        let replicas = if released {
-            ReplicasOf::Released
-        } else {
-            ReplicasOf::of(&placement.spec, &self.cluster, &key.gvk.kind)
-        };
+        let replicas = ReplicasOf::of(&placement.spec, &self.cluster, &key.gvk.kind);
+        let replicas = if released { replicas.released() } else { replicas };
         let template = &placement.spec.template.uid;
         self.shared.renders.render(key, template, &revision, &cluster.facts, replicas).map(Some)
     }
@@ -455,7 +452,7 @@ impl Session {
             "metadata": {"name": name, "labels": on_hub.labels, "annotations": on_hub.annotations},
         }));
         let hash = revision::content_hash(&content, &[]);
-        let manifest = syncer_render::render(syncer_render::Rendering {
+        let manifest = syncer_render::render(&syncer_render::Rendering {
             hub: &self.shared.hub_uid,
             key: &key,
             template_uid: &on_hub.uid,

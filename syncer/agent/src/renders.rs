@@ -74,7 +74,7 @@ impl Renders {
             return Ok(found);
         }
         let content = self.content(key, revision).map_err(failed)?;
-        let manifest = render(Rendering {
+        let manifest = render(&Rendering {
             hub: &self.hub,
             key,
             template_uid: template,
@@ -83,7 +83,7 @@ impl Renders {
             content: &content,
             rules: &revision.rules,
             matching: &id.matching,
-            replicas,
+            replicas: id.replicas.clone(),
         })
         .map_err(|error| failed(error.to_string()))?;
         let bytes = manifest.bytes();

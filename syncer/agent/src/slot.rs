@@ -121,6 +121,7 @@ impl Slot {
             current: self.outcome == Outcome::Synced(generation)
                 && seen.is_some_and(|it| it.drift.is_empty()),
             health,
+            scaled_by: seen.and_then(|it| it.scaled_by.clone()),
             stale: false,
             gone: removing && self.outcome == Outcome::Gone,
         }

@@ -12,6 +12,7 @@
 
 #![deny(clippy::float_arithmetic)]
 
+pub mod bounds;
 pub mod drift;
 pub mod health;
 mod image;

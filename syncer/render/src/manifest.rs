@@ -10,13 +10,14 @@ use federation_types::{
 use serde_json::{Map, Value, json};
 
 use crate::{
+    bounds::Bounds,
     marks::{self, RevisionMark},
     overrides::{self, Evaluate, Problem},
     revision,
 };
 
 /// What goes into a manifest.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Rendering<'a> {
     pub hub: &'a str,
     pub key: &'a ObjectKey,
@@ -33,27 +34,32 @@ pub struct Rendering<'a> {
 }
 
 /// What is said of replicas in a manifest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ReplicasOf {
     /// As the content says.
     #[default]
     Content,
-    /// So many in this cluster.
-    Set(i64),
+    /// So many in this cluster, counted from an ordinal if it is a part of a StatefulSet.
+    Set { count: i64, ordinals: Option<i64> },
     /// A share of a Job's parallelism, and its completions in proportion: `before` is what the clusters ahead of this one
     /// hold and `total` what all hold, so that the completions of all add up.
     Share { count: i64, before: i64, total: i64 },
+    /// What the object bounds is divided, and its numbers with it.
+    Bounds(Bounds),
     /// Nothing: another manager in the member owns them (RULES 4.5).
-    Released,
+    Released { ordinals: Option<i64> },
 }
 
 impl ReplicasOf {
     /// For a cluster of a Placement.
     pub fn of(placement: &PlacementSpec, cluster: &str, kind: &str) -> Self {
         let placed = placement.clusters.iter().find(|it| it.name == cluster);
+        if let Some(bounds) = Bounds::of(placement, cluster) {
+            return Self::Bounds(bounds);
+        }
         let Some(count) = placed.and_then(|it| it.replicas) else { return Self::Content };
         if kind != "Job" {
-            return Self::Set(count);
+            return Self::Set { count, ordinals: placed.and_then(|it| it.ordinals_start) };
         }
         if !placement.divided {
             return Self::Content;
@@ -62,6 +68,15 @@ impl ReplicasOf {
         let ahead = placement.clusters.iter().take_while(|it| it.name != cluster);
         let total = placement.clusters.iter().map(share).sum();
         Self::Share { count, before: ahead.map(share).sum(), total }
+    }
+
+    /// The same where another manager in the member owns the replicas.
+    pub fn released(self) -> Self {
+        match self {
+            Self::Set { ordinals, .. } => Self::Released { ordinals },
+            Self::Content => Self::Released { ordinals: None },
+            other => other,
+        }
     }
 }
 
@@ -96,19 +111,19 @@ pub fn render_for(
     evaluate: Option<Evaluate<'_>>,
 ) -> Result<Manifest, RenderProblem> {
     let matching = overrides::matching(rendering.rules, cluster, evaluate)?;
-    render(Rendering { matching: &matching, ..rendering })
+    render(&Rendering { matching: &matching, ..rendering })
 }
 
 /// Renders with the rules that match. The result depends on nothing else, so clusters with the same rules and replicas
 /// share it.
-pub fn render(rendering: Rendering<'_>) -> Result<Manifest, RenderProblem> {
+pub fn render(rendering: &Rendering<'_>) -> Result<Manifest, RenderProblem> {
     let mut object = rendering.content.clone();
     for at in rendering.matching {
         if let Some(rule) = rendering.rules.get(*at) {
             overrides::apply(&mut object, rule)?;
         }
     }
-    replicas(&mut object, rendering.replicas);
+    replicas(&mut object, &rendering.replicas);
     secret_text(&mut object);
 
     let key = rendering.key;
@@ -126,22 +141,42 @@ pub fn render(rendering: Rendering<'_>) -> Result<Manifest, RenderProblem> {
     Ok(Manifest { key: key.clone(), mark, object })
 }
 
-fn replicas(object: &mut Value, replicas: ReplicasOf) {
+fn replicas(object: &mut Value, replicas: &ReplicasOf) {
+    if let ReplicasOf::Bounds(bounds) = replicas {
+        return bounds.divide(object);
+    }
     let scalable = revision::is_scalable(object);
     let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return };
     match replicas {
-        ReplicasOf::Content => (),
-        ReplicasOf::Set(count) => drop(spec.insert("replicas".to_owned(), json!(count))),
-        ReplicasOf::Released if scalable => drop(spec.remove("replicas")),
-        ReplicasOf::Released => (),
+        ReplicasOf::Content | ReplicasOf::Bounds(_) => (),
+        ReplicasOf::Set { count, ordinals: start } => {
+            spec.insert("replicas".to_owned(), json!(count));
+            ordinals(spec, *start);
+        }
+        ReplicasOf::Released { ordinals: start } => {
+            if scalable {
+                spec.remove("replicas");
+            }
+            ordinals(spec, *start);
+        }
         ReplicasOf::Share { count, before, total } => {
             let completions = spec.get("completions").and_then(Value::as_i64);
-            if let Some(completions) = completions.filter(|_| total > 0) {
+            if let Some(completions) = completions.filter(|_| *total > 0) {
                 let until = |share: i64| completions.saturating_mul(share) / total;
-                spec.insert("completions".to_owned(), json!(until(before + count) - until(before)));
+                spec.insert(
+                    "completions".to_owned(),
+                    json!(until(before + count) - until(*before)),
+                );
             }
             spec.insert("parallelism".to_owned(), json!(count));
         }
+    }
+}
+
+/// Pods of a divided StatefulSet are numbered from where their cluster's part begins: no two have one name.
+fn ordinals(spec: &mut Map<String, Value>, start: Option<i64>) {
+    if let Some(start) = start {
+        spec.insert("ordinals".to_owned(), json!({"start": start}));
     }
 }
 
@@ -200,7 +235,11 @@ mod tests {
             matching: &[],
             replicas,
         };
-        render(rendering).expect("renders")
+        render(&rendering).expect("renders")
+    }
+
+    fn set(count: i64) -> ReplicasOf {
+        ReplicasOf::Set { count, ordinals: None }
     }
 
     fn deployment() -> Value {
@@ -213,7 +252,7 @@ mod tests {
 
     #[test]
     fn rule_4_2_our_marks_are_on_the_object_only_and_never_on_pod_templates() {
-        let manifest = rendered(&deployment(), ReplicasOf::Set(2));
+        let manifest = rendered(&deployment(), set(2));
         let text = serde_json::to_string_pretty(&manifest.object).expect("serialises");
         expect![[r#"
             {
@@ -246,11 +285,11 @@ mod tests {
 
     #[test]
     fn equal_input_gives_equal_bytes_and_replicas_count() {
-        let one = rendered(&deployment(), ReplicasOf::Set(2));
-        assert_eq!(one.bytes(), rendered(&deployment(), ReplicasOf::Set(2)).bytes());
-        let two = rendered(&deployment(), ReplicasOf::Set(3));
+        let one = rendered(&deployment(), set(2));
+        assert_eq!(one.bytes(), rendered(&deployment(), set(2)).bytes());
+        let two = rendered(&deployment(), set(3));
         assert_ne!(one.mark.digest, two.mark.digest);
-        let released = rendered(&deployment(), ReplicasOf::Released);
+        let released = rendered(&deployment(), ReplicasOf::Released { ordinals: None });
         assert_eq!(released.object["spec"].get("replicas"), None);
     }
 
@@ -277,7 +316,35 @@ mod tests {
         let shares = ["a", "b", "c"].map(|it| job(&counted, it)["completions"].as_i64());
         assert_eq!(shares, [Some(4), Some(3), Some(3)]);
         assert_eq!(ReplicasOf::of(&placement(false), "a", "Job"), ReplicasOf::Content);
-        assert_eq!(ReplicasOf::of(&placement(false), "a", "Deployment"), ReplicasOf::Set(3));
+        assert_eq!(ReplicasOf::of(&placement(false), "a", "Deployment"), set(3));
+    }
+
+    #[test]
+    fn rule_3_4_a_part_of_a_stateful_set_counts_from_its_own_ordinal() {
+        let content = json!({
+            "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db"},
+            "spec": {"replicas": 5, "serviceName": "db"},
+        });
+        let placement = PlacementSpec {
+            divided: true,
+            clusters: [("a", 3, 0), ("b", 2, 3)]
+                .map(|(name, replicas, start)| PlacedCluster {
+                    name: name.into(),
+                    replicas: Some(replicas),
+                    ordinals_start: Some(start),
+                    ..PlacedCluster::default()
+                })
+                .to_vec(),
+            ..PlacementSpec::default()
+        };
+        let of = |cluster: &str| ReplicasOf::of(&placement, cluster, "StatefulSet");
+        let spec = |replicas| rendered(&content, replicas).object["spec"].clone();
+        let b = json!({"replicas": 2, "serviceName": "db", "ordinals": {"start": 3}});
+        assert_eq!(spec(of("b")), b);
+        assert_eq!(spec(of("a"))["ordinals"], json!({"start": 0}));
+        // An autoscaler takes the replicas and never the numbers.
+        let released = json!({"serviceName": "db", "ordinals": {"start": 3}});
+        assert_eq!(spec(of("b").released()), released);
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub struct CopyReport {
     pub current: bool,
     /// As last seen; none: there is no copy.
     pub health: Option<Arc<Health>>,
+    /// Who else has taken over the number of replicas (RULES 4.5).
+    pub scaled_by: Option<String>,
     /// The cluster does not answer; the rest is its last word.
     pub stale: bool,
     /// For a cluster in `removing`: the copy was seen gone.
@@ -108,6 +110,7 @@ fn copy_status(name: &str, report: &CopyReport, state: CopyState) -> CopyStatus 
         state,
         replicas: health.and_then(|it| it.replicas),
         ready_replicas: ready,
+        scaled_by: report.scaled_by.clone().unwrap_or_default(),
         revision: report.revision.clone(),
         reason: report.reason.clone(),
         message: report.message.clone(),

@@ -4,7 +4,7 @@ use expect_test::expect;
 use federation_types::cluster::ClusterSetSpec;
 use serde_json::json;
 
-use super::world::World;
+use super::world::{World, key};
 
 #[test]
 fn rule_2_1_the_claim_is_computed_anew_and_names_the_winner() {
@@ -288,4 +288,53 @@ fn rule_3_4_claims_on_volumes_outlive_their_template_unless_told_otherwise() {
     world.settle();
     world.delete("PersistentVolumeClaim/data");
     assert!(world.settle().contains("-a:TemplateDeleted(orphan)"));
+}
+
+#[test]
+fn rule_3_4_what_bounds_a_divided_workload_follows_its_shares() {
+    let mut world = World::new("a eks, b gke");
+    world.divide(&["a", "b"], 2);
+    world.policy(
+        "bounds",
+        json!({"selectors": [
+            {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler"},
+            {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget"}]}),
+    );
+    let (hpa, pdb) = ("HorizontalPodAutoscaler/web", "PodDisruptionBudget/web");
+    let object = |version: &str, kind: &str, spec: serde_json::Value| {
+        json!({"apiVersion": version, "kind": kind,
+               "metadata": {"namespace": "shop", "name": "web"}, "spec": spec})
+    };
+    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"});
+    let scale = object(
+        "autoscaling/v2",
+        "HorizontalPodAutoscaler",
+        json!({"scaleTargetRef": target, "maxReplicas": 10}),
+    );
+    let disrupt = object(
+        "policy/v1",
+        "PodDisruptionBudget",
+        json!({"selector": {"matchLabels": {"app": "web"}}, "minAvailable": 2}),
+    );
+    world.store(&key(hpa), &scale, "uid-hpa");
+    world.store(&key(pdb), &disrupt, "uid-pdb");
+    world.settle();
+    let shares = |world: &World, text: &str| -> Vec<Option<i64>> {
+        world.placed(text).expect("placed").spec.clusters.iter().map(|it| it.share).collect()
+    };
+    assert_eq!(shares(&world, hpa), [None, None]);
+    world.apply("web", 3, "v1");
+    world.settle();
+    assert_eq!(shares(&world, hpa), [Some(2), Some(1)]);
+    assert_eq!(shares(&world, pdb), [Some(2), Some(1)]);
+    assert_eq!(shares(&world, "web"), [None, None]);
+    world.apply("web", 6, "v1");
+    // Another workload of the namespace is none of theirs.
+    world.apply("api", 4, "v1");
+    world.settle();
+    assert_eq!(shares(&world, hpa), [Some(3), Some(3)]);
+    assert_eq!(shares(&world, pdb), [Some(3), Some(3)]);
+    world.policy("web", json!({"replicas": {"mode": "Duplicated"}}));
+    world.settle();
+    assert_eq!(shares(&world, hpa), [None, None], "each cluster runs all of them");
 }

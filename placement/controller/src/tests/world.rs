@@ -25,6 +25,7 @@ use placement_engine::Workload;
 use serde_json::{Value, json};
 
 use crate::{
+    bounds::Bounds,
     claim::{Override, Policy},
     clock, decide,
     gate::Budget,
@@ -55,6 +56,8 @@ pub(super) fn key(text: &str) -> ObjectKey {
 fn api_version(kind: &str) -> &'static str {
     match kind {
         "ConfigMap" | "Pod" | "PersistentVolumeClaim" => "v1",
+        "HorizontalPodAutoscaler" => "autoscaling/v2",
+        "PodDisruptionBudget" => "policy/v1",
         "Job" | "CronJob" => "batch/v1",
         _ => "apps/v1",
     }
@@ -80,6 +83,8 @@ impl World {
             world.synced("", kind);
         }
         world.synced("batch", "Job");
+        world.synced("autoscaling", "HorizontalPodAutoscaler");
+        world.synced("policy", "PodDisruptionBudget");
         for line in clusters.split(['\n', ',']).map(str::trim).filter(|it| !it.is_empty()) {
             world.cluster(line);
         }
@@ -154,6 +159,8 @@ impl World {
                 "apps/v1/StatefulSet",
                 "apps/v1/DaemonSet",
                 "batch/v1/Job",
+                "autoscaling/v2/HorizontalPodAutoscaler",
+                "policy/v1/PodDisruptionBudget",
                 "v1/ConfigMap",
                 "v1/PersistentVolumeClaim",
             ]
@@ -236,18 +243,28 @@ impl World {
     ) {
         let key = key(text);
         let api_version = api_version(&key.gvk.kind).to_owned();
+        let labels = json!({"app": key.name});
         let count = if key.gvk.kind == "Job" { "parallelism" } else { "replicas" };
         let resources = json!({"requests": {"cpu": "1", "memory": "1Gi"}});
         let container = json!({"name": "main", "image": image, "resources": resources});
         let mut content = json!({
             "apiVersion": api_version, "kind": key.gvk.kind,
             "metadata": {"namespace": key.namespace, "name": key.name},
-            "spec": {count: replicas, "template": {"spec": {"containers": [container]}}},
+            "spec": {count: replicas, "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}}},
         });
-        let text = content.to_string();
         content["status"] = status.clone();
+        self.store(&key, &content, uid);
+    }
+
+    /// A template as it stands.
+    pub(super) fn store(&mut self, key: &ObjectKey, object: &Value, uid: &str) {
+        let api_version = object["apiVersion"].as_str().unwrap_or_default().to_owned();
+        let mut content = object.clone();
+        let status = content.as_object_mut().and_then(|it| it.remove("status"));
+        let text = content.to_string();
+        content["status"] = status.unwrap_or_default();
         let workload = Workload::from_template(&content);
-        let old = self.index.templates.get(&key).filter(|it| it.uid == uid);
+        let old = self.index.templates.get(key).filter(|it| it.uid == uid);
         let template = Template {
             api_version,
             uid: uid.into(),
@@ -257,10 +274,11 @@ impl World {
             secret_type: String::new(),
             deleting: false,
             finalizers: old.map(|it| it.finalizers.clone()).unwrap_or_default(),
+            bounds: Bounds::of(&content),
             content: text.into_boxed_str(),
             workload,
         };
-        self.index.set_template(key, Some(Arc::new(template)));
+        self.index.set_template(key.clone(), Some(Arc::new(template)));
     }
 
     fn with_template(&mut self, key: &ObjectKey, change: impl FnOnce(&mut Template)) {
@@ -276,6 +294,7 @@ impl World {
             finalizers: old.finalizers.clone(),
             content: old.content.clone(),
             workload: old.workload.clone(),
+            bounds: old.bounds.clone(),
         };
         change(&mut template);
         let gone = template.deleting && template.finalizers.is_empty();
