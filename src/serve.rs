@@ -18,7 +18,7 @@ use federation_server::{
     identity::Identity,
     shell::{Shell, ShellOptions},
 };
-use federation_storage::{Encryption, RedbStore, Store};
+use federation_storage::{Encryption, OpenError, RedbStore, Store};
 use federation_types::{
     names::{Gvk, SYSTEM_NAMESPACE},
     review::ExplanationSpec,
@@ -248,8 +248,28 @@ fn open(dir: &Path, key_file: Option<PathBuf>) -> Result<RedbStore, Failure> {
     std::fs::create_dir_all(dir)
         .map_err(|error| format!("cannot make {}: {error}", dir.display()))?;
     let encryption = Encryption::Prefixes { prefixes: SEALED.map(str::to_owned).into(), key_file };
-    Ok(RedbStore::open(dir, &encryption)?)
+    let mut waited = Duration::ZERO;
+    loop {
+        match RedbStore::open(dir, &encryption) {
+            // A hub that was killed holds its lock until the kernel has taken all its memory back.
+            Err(OpenError::InUse { path }) if waited < LOCK_PATIENCE => {
+                if waited.is_zero() {
+                    tracing::warn!(
+                        path,
+                        "the data directory is in use by another process: waiting"
+                    );
+                }
+                std::thread::sleep(LOCK_STEP);
+                waited += LOCK_STEP;
+            }
+            opened => return Ok(opened?),
+        }
+    }
 }
+
+/// How long a start waits for the process before it to be gone.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_STEP: Duration = Duration::from_millis(50);
 
 /// The review behind `archipel why`: answered to whoever may read the template.
 fn explanation(controller: Arc<Controller>, server: Arc<OnceLock<Arc<Server>>>) -> Review {

@@ -9,7 +9,7 @@ use std::{fmt, sync::Arc};
 use bytes::Bytes;
 use federation_storage::Store;
 use futures::future::BoxFuture;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use serde_json::Value;
 
 use crate::{
@@ -151,6 +151,10 @@ pub enum StartError {
     Watch(#[from] federation_storage::WatchError),
 }
 
+/// The name that an object was created under, where the path does not say it: for those who see the answer go out.
+#[derive(Clone, Debug)]
+pub(crate) struct CreatedName(pub String);
+
 /// The Kubernetes API over one store.
 pub struct Server {
     pub(crate) store: Arc<dyn Store>,
@@ -232,7 +236,7 @@ impl Server {
         let (parts, body) = request.into_parts();
         let started = tokio::time::Instant::now();
         let info = RequestInfo::parse(&parts.method, &parts.uri);
-        let attributes = match &info {
+        let mut attributes = match &info {
             _ if self.observers.is_empty() => Attributes::default(),
             Ok(info) => info.attributes.clone(),
             Err(_) => Attributes {
@@ -245,7 +249,23 @@ impl Server {
             Ok(info) => Box::pin(self.dispatch(&identity, &parts, info, Box::pin(body))).await,
             Err(error) => Err(error),
         };
-        let response = answer.unwrap_or_else(|error| respond::error(&parts, &error));
+        let mut response = match answer {
+            Ok(mut response) => {
+                if let Some(CreatedName(name)) = response.extensions_mut().remove() {
+                    attributes.name = name;
+                }
+                response
+            }
+            Err(error) => {
+                if attributes.verb == "create" && attributes.name.is_empty() {
+                    error.name().clone_into(&mut attributes.name);
+                }
+                respond::error(&parts, &error)
+            }
+        };
+        if parts.method == Method::HEAD {
+            *response.body_mut() = ResponseBody::empty();
+        }
         let answered =
             Answered { identity: &identity, attributes: &attributes, elapsed: started.elapsed() };
         self.observers
@@ -267,6 +287,15 @@ impl Server {
         self.authorize(identity, &info.attributes)?;
         if let Some(handler) = self.paths.iter().find(|handler| handler.matches(info.path())) {
             return Ok(handler.answer(identity, parts).await);
+        }
+        let may = match info.target {
+            Target::Resource => parts.method != Method::HEAD,
+            Target::Discovery | Target::Version => parts.method == Method::GET,
+            Target::OpenApi => parts.method.is_safe(),
+            Target::Other => true,
+        };
+        if !may {
+            return Err(verbs::not_allowed());
         }
         match info.target {
             Target::Resource => {

@@ -54,6 +54,13 @@ pub(crate) fn before_write(
         definition::add_finalizer(object);
     }
     let compiled = Draft::compile(object);
+    let compiled = match old.map(|old| conditions::changed(old, object)) {
+        Some(mut errors) if !errors.is_empty() => {
+            errors.extend(compiled.err().into_iter().flat_map(|CrdError(errors)| errors));
+            Err(CrdError(errors))
+        }
+        _ => compiled,
+    };
     let draft = compiled.map_err(|CrdError(errors)| {
         let causes = errors.into_iter().map(Cause::from).collect();
         ApiError::invalid(GROUP, "CustomResourceDefinition", &name, causes)

@@ -37,14 +37,16 @@ impl std::fmt::Debug for Health {
 }
 
 impl Health {
-    /// `ping` and `log`, which are there when an answer is, and `store`.
+    /// `ping` and `log`, which are there when an answer is, and `store`: whether it can be read. `/readyz` asks `storage`
+    /// too: whether it takes writes. A hub that only reads is alive, since a restart would mend no disk.
     pub fn new(store: Arc<dyn Store>) -> Arc<Self> {
         let health = Self { live: RwLock::default(), ready: RwLock::default() };
         for name in ["ping", "log"] {
             push(&health.live, name, || std::future::ready(Ok(())).boxed());
         }
+        let (read, written) = (Arc::clone(&store), store);
         push(&health.live, "store", move || {
-            let store = Arc::clone(&store);
+            let store = Arc::clone(&read);
             async move {
                 match store.get("/health").await {
                     Ok(_) => Ok(()),
@@ -52,6 +54,10 @@ impl Health {
                 }
             }
             .boxed()
+        });
+        push(&health.ready, "storage", move || {
+            let store = Arc::clone(&written);
+            async move { store.writable().await.map_err(|error| error.to_string()) }.boxed()
         });
         Arc::new(health)
     }
@@ -199,9 +205,88 @@ fn plain(code: StatusCode, text: String) -> Response<ResponseBody> {
 
 #[cfg(test)]
 mod tests {
-    use federation_storage::MemoryStore;
+    use std::{
+        ops::Bound,
+        sync::atomic::{AtomicBool, Ordering},
+    };
+
+    use federation_storage::{
+        At, CommitError, Committed, Entry, Listing, MemoryStore, ReadError, Revision, Watch,
+        WatchError, Write,
+    };
 
     use super::*;
+
+    /// A store whose disk is full for a while.
+    #[derive(Debug, Default)]
+    struct Filling {
+        store: MemoryStore,
+        full: AtomicBool,
+    }
+
+    impl Filling {
+        fn medium(&self) -> Result<(), CommitError> {
+            match self.full.load(Ordering::SeqCst) {
+                true => Err(CommitError::Medium { reason: "no space left on device".into() }),
+                false => Ok(()),
+            }
+        }
+    }
+
+    impl Store for Filling {
+        fn get(&self, key: &str) -> BoxFuture<'_, Result<Option<Arc<Entry>>, ReadError>> {
+            self.store.get(key)
+        }
+
+        fn list(
+            &self,
+            prefix: &str,
+            start: Bound<&str>,
+            limit: usize,
+            at: At,
+        ) -> BoxFuture<'_, Result<Listing, ReadError>> {
+            self.store.list(prefix, start, limit, at)
+        }
+
+        fn commit(&self, write: Write) -> BoxFuture<'_, Result<Committed, CommitError>> {
+            async move {
+                self.medium()?;
+                self.store.commit(write).await
+            }
+            .boxed()
+        }
+
+        fn watch(&self, prefix: &str, since: Revision) -> Result<Watch, WatchError> {
+            self.store.watch(prefix, since)
+        }
+
+        fn revision(&self) -> Revision {
+            self.store.revision()
+        }
+
+        fn compact(&self) -> BoxFuture<'_, Result<Revision, CommitError>> {
+            self.store.compact()
+        }
+
+        fn writable(&self) -> BoxFuture<'_, Result<(), CommitError>> {
+            std::future::ready(self.medium()).boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_hub_that_cannot_write_is_alive_and_not_ready_until_it_can() {
+        let store = Arc::new(Filling::default());
+        let health = Health::new(Arc::clone(&store) as Arc<dyn Store>);
+        assert_eq!(ask(&health, "readyz/storage", "").await.0, 200);
+        store.full.store(true, Ordering::SeqCst);
+        let (code, text) = ask(&health, "readyz", "").await;
+        assert_eq!(code, 500);
+        assert!(text.contains("[-]storage failed"), "{text}");
+        assert_eq!(ask(&health, "livez", "").await.0, 200);
+        assert!(!health.is_ready().await);
+        store.full.store(false, Ordering::SeqCst);
+        assert_eq!(ask(&health, "readyz", "").await, (200, "ok".to_owned()));
+    }
 
     async fn ask(health: &Health, path: &str, query: &str) -> (u16, String) {
         let (endpoint, only) = path.split_once('/').map_or((path, None), |(a, b)| (a, Some(b)));
@@ -220,7 +305,10 @@ mod tests {
         });
         let (code, text) = ask(&health, "readyz", "").await;
         assert_eq!(code, 500);
-        assert!(text.contains("[+]store ok\n[-]placement failed: reason withheld\n"), "{text}");
+        assert!(
+            text.contains("[+]store ok\n[+]storage ok\n[-]placement failed: reason withheld\n"),
+            "{text}"
+        );
         assert!(!text.contains("abc"), "{text}");
         assert!(!health.is_ready().await);
         assert_eq!(ask(&health, "livez", "").await.0, 200);

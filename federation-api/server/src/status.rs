@@ -276,6 +276,11 @@ impl ApiError {
         &self.0.message
     }
 
+    /// The name of the object that it is about, if it is about one.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
     /// Seconds for the `Retry-After` header; 0 for none.
     pub fn retry_after_seconds(&self) -> u32 {
         self.0.retry_after_seconds

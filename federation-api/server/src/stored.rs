@@ -92,7 +92,7 @@ pub(crate) fn show(out: &mut Vec<u8>, entry: &Entry, kind: &Kind, revision: Revi
     let Some(parts) = parts else {
         // Another version, or an older schema: the long way.
         let object = decode(entry, kind, revision);
-        write(out, &object);
+        show_value(out, &object, kind);
         return;
     };
     out.reserve(parts.rest.len() + 128);
@@ -107,6 +107,68 @@ pub(crate) fn show(out: &mut Vec<u8>, entry: &Entry, kind: &Kind, revision: Revi
         out.push(b',');
     }
     out.extend_from_slice(parts.rest);
+    if kind.shows_status() && !has_status(parts.rest) {
+        add_status(out);
+    }
+}
+
+/// Appends an object that is no stored version, as `kind` shows it.
+pub(crate) fn show_value(out: &mut Vec<u8>, object: &Value, kind: &Kind) {
+    write(out, object);
+    if kind.shows_status() && object.is_object() && object.get("status").is_none() {
+        add_status(out);
+    }
+}
+
+/// What a typed client expects of a kind with a status, even of an object that has none yet. It is not stored: a
+/// template is what its user wrote.
+fn add_status(out: &mut Vec<u8>) {
+    out.pop();
+    out.extend_from_slice(br#","status":{}}"#);
+}
+
+/// Whether the bytes of an object, from within its metadata on, have a status of their own.
+fn has_status(bytes: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Outer {
+        status: Option<serde::de::IgnoredAny>,
+    }
+    let mut seen = false;
+    for at in memchr::memmem::find_iter(bytes, STATUS) {
+        seen = true;
+        // Almost always it is the last field, and then this is all there is to read.
+        if is_last(&bytes[at + STATUS.len()..]) {
+            return true;
+        }
+    }
+    if !seen {
+        return false;
+    }
+    let whole = [br#"{"metadata":{"#.as_slice(), bytes].concat();
+    serde_json::from_slice::<Outer>(&whole).is_ok_and(|outer| outer.status.is_some())
+}
+
+const STATUS: &[u8] = br#","status":"#;
+
+/// Whether one object and the brace that closes the one around it are all that is left.
+fn is_last(bytes: &[u8]) -> bool {
+    let (mut depth, mut text, mut escaped) = (0_usize, false, false);
+    for (at, byte) in bytes.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if text => escaped = true,
+            b'"' => text = !text,
+            _ if text => {}
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' if depth > 1 => depth -= 1,
+            b'}' | b']' => return depth == 1 && bytes[at + 1..] == *b"}",
+            _ => {}
+        }
+        if depth == 0 {
+            return false;
+        }
+    }
+    false
 }
 
 /// The object as `kind` shows it, with `revision` as its resourceVersion.
@@ -187,6 +249,7 @@ mod tests {
             "kind": "Deployment",
             "metadata": {"name": "b", "namespace": "a", "labels": {"x": "y\"z"}, "resourceVersion": "3"},
             "spec": {"metadata": {"labels": {"no": "no"}}},
+            "status": {"replicas": 1},
         });
         let entry = entry(&object, kind);
         let mut bytes = Vec::new();
@@ -197,5 +260,31 @@ mod tests {
         assert_eq!(shown["spec"], object["spec"]);
         assert_eq!(facts(&entry).labels.get("x").map(|value| &**value), Some("y\"z"));
         assert_eq!(facts(&entry).labels.len(), 1);
+    }
+
+    #[test]
+    fn a_kind_with_a_status_shows_one_and_stores_none() {
+        let registry = Registry::new(&[], &[], &[], Revision(0)).unwrap();
+        let snapshot = registry.snapshot();
+        let shown = |plural: &str, api: (&str, &str), object: &Value| -> Value {
+            let kind = snapshot.kind(api.0, api.1, plural).unwrap();
+            let entry = entry(object, kind);
+            let mut bytes = Vec::new();
+            show(&mut bytes, &entry, kind, Revision(9));
+            serde_json::from_slice(&bytes).unwrap()
+        };
+        let mut object = json!({"metadata": {"name": "b", "namespace": "a"}, "spec": {}});
+        let apps = ("apps", "v1");
+        assert_eq!(shown("deployments", apps, &object)["status"], json!({}));
+        assert_eq!(shown("configmaps", ("", "v1"), &object).get("status"), None);
+        object["spec"] = json!({"a": {"x": 1, "status": {"no": "}\\\"}"}}, "z": 1});
+        assert_eq!(shown("deployments", apps, &object)["status"], json!({}));
+        object["spec"] = json!({"a": {"x": 1, "status": {}}});
+        assert_eq!(shown("deployments", apps, &object)["status"], json!({}));
+        object["status"] = json!({"conditions": [{"a": "b", "status": "\"}"}], "replicas": 1});
+        assert_eq!(shown("deployments", apps, &object)["status"], object["status"]);
+        // Bytes that are laid out otherwise are read as well.
+        assert!(has_status(br#""name":"a"},"status":{"a":1},"z":{"status":{}}}"#));
+        assert!(!has_status(br#""name":"a"},"spec":{"a":1,"status":{"a":1},"z":2}}"#));
     }
 }

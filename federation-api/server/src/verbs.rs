@@ -128,7 +128,7 @@ fn strategy_part(subresource: Option<SubresourceKind>) -> crate::strategy::Part 
     subresource.map_or(crate::strategy::Part::Main, crate::strategy::Part::Sub)
 }
 
-fn not_allowed() -> ApiError {
+pub(crate) fn not_allowed() -> ApiError {
     ApiError::method_not_allowed("the server does not allow this method on the requested resource")
 }
 

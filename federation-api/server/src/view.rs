@@ -23,7 +23,7 @@ impl Source<'_> {
     fn show(self, out: &mut Vec<u8>, kind: &Kind) {
         match self {
             Self::Entry(entry, revision) => stored::show(out, entry, kind, revision),
-            Self::Value(value) => write(out, value),
+            Self::Value(value) => stored::show_value(out, value, kind),
         }
     }
 

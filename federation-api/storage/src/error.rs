@@ -39,7 +39,7 @@ pub enum CommitError {
     Stale { current: Arc<Entry> },
     #[error("key `{key}` does not exist")]
     Missing { key: Arc<str> },
-    /// The medium failed. The store refuses further writes until it is opened again.
+    /// The medium failed. The store refuses further writes until it could be opened again.
     #[error("the store cannot write: {reason}")]
     Medium { reason: Arc<str> },
     #[error("the store is closed")]

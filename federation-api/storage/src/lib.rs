@@ -191,4 +191,7 @@ pub trait Store: Send + Sync + 'static {
     /// Drops superseded versions up to the newest revision but those of the last five minutes, and takes a revision of
     /// its own, so that a client that lost its place always finds a newer one.
     fn compact(&self) -> BoxFuture<'_, Result<Revision, CommitError>>;
+
+    /// Whether a write would be taken now. A medium that failed is tried again, at most once a second.
+    fn writable(&self) -> BoxFuture<'_, Result<(), CommitError>>;
 }

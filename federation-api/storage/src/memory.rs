@@ -90,6 +90,10 @@ impl Store for MemoryStore {
         }
         .boxed()
     }
+
+    fn writable(&self) -> BoxFuture<'_, Result<(), CommitError>> {
+        future::ready(Ok(())).boxed()
+    }
 }
 
 #[cfg(test)]

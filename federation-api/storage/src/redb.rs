@@ -65,7 +65,7 @@ impl RedbStore {
         if !path.exists() {
             create(dir, &path).map_err(unreadable)?;
         }
-        let database = match Builder::new().set_cache_size(CACHE).open(&path) {
+        let database = match builder().open(&path) {
             Ok(database) => database,
             Err(DatabaseError::DatabaseAlreadyOpen) => {
                 return Err(OpenError::InUse { path: dir.display().to_string() });
@@ -96,7 +96,11 @@ impl RedbStore {
             LoadError::Other(source) => unreadable(source),
         })?;
         let shared = Shared::new(loaded.state);
-        let medium = RedbMedium { database, sealer, floor: meta.floor, scratch: Vec::new(), lock };
+        let file = path.clone();
+        let open = Box::new(move || Ok(builder().open(&file)?));
+        let database = Some(database);
+        let medium =
+            RedbMedium { database, open, sealer, floor: meta.floor, scratch: Vec::new(), lock };
         let writer = Writer::start(shared.clone(), medium, loaded.garbage)
             .map_err(|error| unreadable(error.into()))?;
         Ok(Self { shared, writer })
@@ -145,6 +149,16 @@ impl Store for RedbStore {
     fn compact(&self) -> BoxFuture<'_, Result<Revision, CommitError>> {
         self.writer.compact().boxed()
     }
+
+    fn writable(&self) -> BoxFuture<'_, Result<(), CommitError>> {
+        self.writer.probe().boxed()
+    }
+}
+
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE);
+    builder
 }
 
 /// Makes `dir` and takes its lock.
@@ -171,7 +185,7 @@ fn lock(dir: &Path) -> Result<fs::File, OpenError> {
 fn create(dir: &Path, path: &Path) -> Result<(), Failure> {
     let draft = dir.join("store.redb.new");
     fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    let database = Builder::new().set_cache_size(CACHE).create(&draft)?;
+    let database = builder().create(&draft)?;
     make_tables(&database)?;
     drop(database);
     fs::rename(&draft, path)?;
@@ -368,7 +382,9 @@ fn unix_seconds() -> u32 {
 }
 
 struct RedbMedium {
-    database: Database,
+    /// None while it is closed after a failure.
+    database: Option<Database>,
+    open: Box<dyn Fn() -> Result<Database, Failure> + Send>,
     sealer: Sealer,
     /// The floor on disk.
     floor: Revision,
@@ -381,7 +397,8 @@ impl Medium for RedbMedium {
     fn commit(&mut self, step: &Step<'_>) -> Result<(), MediumError> {
         let seconds = unix_seconds();
         // Durable on commit is redb's default; one sync per transaction.
-        let transaction = self.database.begin_write()?;
+        let database = self.database.as_ref().ok_or("the store's file is closed")?;
+        let transaction = database.begin_write()?;
         {
             let mut table = transaction.open_table(VAL)?;
             for (revision, slot) in step.append {
@@ -409,6 +426,18 @@ impl Medium for RedbMedium {
         if self.scratch.capacity() > 1 << 20 {
             self.scratch = Vec::new();
         }
+        Ok(())
+    }
+
+    fn reopen(&mut self, head: Revision) -> Result<(), MediumError> {
+        // The file has one owner: it is closed before it is opened again.
+        self.database = None;
+        let database = (self.open)()?;
+        let transaction = database.begin_write()?;
+        // A commit that failed may have reached the disk all the same.
+        transaction.open_table(VAL)?.retain_in(head.0 + 1.., |_: u64, _: &[u8]| false)?;
+        transaction.commit()?;
+        self.database = Some(database);
         Ok(())
     }
 }

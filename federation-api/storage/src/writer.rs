@@ -2,8 +2,10 @@
 //!
 //! It runs on a thread of its own, since it waits for the disk. While one group is being synced the next one queues up;
 //! a lone write is a group at once and waits for nothing but its own sync.
+//!
+//! A medium that failed is opened again before it is used again: what the failed step left on it is taken back first.
 
-use std::{collections::VecDeque, io, sync::Arc, thread};
+use std::{collections::VecDeque, io, sync::Arc, thread, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot},
@@ -22,6 +24,8 @@ const QUEUE: usize = 4096;
 const GROUP: usize = 1024;
 /// Bytes of values per group, so that no transaction is without bounds.
 const GROUP_BYTES: usize = 8 << 20;
+/// How long a medium that failed is left alone before it is tried again.
+const REST: Duration = Duration::from_secs(1);
 /// Superseded records that a group takes off the disk along with its own work, and that an idle writer takes at once.
 const SWEEP: usize = 512;
 
@@ -40,6 +44,10 @@ pub(crate) struct Step<'a> {
 pub(crate) trait Medium: Send + 'static {
     /// Carries out `step`, durably.
     fn commit(&mut self, step: &Step<'_>) -> Result<(), MediumError>;
+
+    /// Opens the medium again after a failure and takes off it whatever is newer than `head`: those writes were
+    /// refused.
+    fn reopen(&mut self, head: Revision) -> Result<(), MediumError>;
 }
 
 /// What the medium says when it fails.
@@ -48,6 +56,15 @@ pub(crate) type MediumError = Box<dyn std::error::Error + Send + Sync>;
 enum Request {
     Write { write: Write, now: Instant, answer: oneshot::Sender<Result<Committed, CommitError>> },
     Compact { now: Instant, answer: oneshot::Sender<Result<Revision, CommitError>> },
+    Probe { now: Instant, answer: oneshot::Sender<Result<(), CommitError>> },
+}
+
+impl Request {
+    fn now(&self) -> Instant {
+        match self {
+            Self::Write { now, .. } | Self::Compact { now, .. } | Self::Probe { now, .. } => *now,
+        }
+    }
 }
 
 /// The committers' end of the writer.
@@ -79,6 +96,12 @@ impl Writer {
         self.ask(|answer| Request::Compact { now, answer }).await
     }
 
+    /// Whether a write would be taken now.
+    pub(crate) async fn probe(&self) -> Result<(), CommitError> {
+        let now = Instant::now();
+        self.ask(|answer| Request::Probe { now, answer }).await
+    }
+
     async fn ask<T>(
         &self,
         request: impl FnOnce(oneshot::Sender<Result<T, CommitError>>) -> Request,
@@ -106,14 +129,22 @@ struct Work<M> {
     shared: Arc<Shared>,
     medium: M,
     garbage: VecDeque<Revision>,
-    /// Set for good by the first failure: what the medium holds is uncertain until it is opened again.
-    failed: Option<Arc<str>>,
+    /// Set by a failure: what the medium holds is uncertain until it is opened again.
+    failed: Option<Failure>,
+}
+
+/// Why the medium is not used.
+struct Failure {
+    reason: Arc<str>,
+    /// When it failed, or was last tried again in vain; unknown if it failed while nobody asked for anything.
+    since: Option<Instant>,
 }
 
 /// Who is told what once the group is durable.
 enum Answer {
     Write(oneshot::Sender<Result<Committed, CommitError>>, Result<Committed, CommitError>),
     Compact(oneshot::Sender<Result<Revision, CommitError>>, Revision),
+    Probe(oneshot::Sender<Result<(), CommitError>>),
 }
 
 impl Answer {
@@ -122,6 +153,7 @@ impl Answer {
         match self {
             Self::Write(to, outcome) => drop(to.send(outcome)),
             Self::Compact(to, revision) => drop(to.send(Ok(revision))),
+            Self::Probe(to) => drop(to.send(Ok(()))),
         }
     }
 
@@ -130,6 +162,7 @@ impl Answer {
         match self {
             Self::Write(to, _) => drop(to.send(Err(error))),
             Self::Compact(to, _) => drop(to.send(Err(error))),
+            Self::Probe(to) => drop(to.send(Err(error))),
         }
     }
 }
@@ -146,7 +179,11 @@ impl<M: Medium> Work<M> {
     fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         let mut group = Vec::new();
         loop {
-            while requests.is_empty() && !requests.is_closed() && self.tidy() {}
+            while self.failed.is_none()
+                && requests.is_empty()
+                && !requests.is_closed()
+                && self.tidy()
+            {}
             let Some(first) = requests.blocking_recv() else { return };
             let mut bytes = size(&first);
             group.push(first);
@@ -157,17 +194,23 @@ impl<M: Medium> Work<M> {
                 bytes += size(&next);
                 group.push(next);
             }
-            self.commit(group.drain(..));
+            let asked = group.iter().map(Request::now).max().expect("it holds the first one");
+            self.recover(asked);
+            self.commit(group.drain(..), asked);
         }
     }
 
-    fn commit(&mut self, group: impl Iterator<Item = Request>) {
+    fn commit(&mut self, group: impl Iterator<Item = Request>, asked: Instant) {
         let Decided { append, floor, now, answers } = self.decide(group);
+        if let Some(failure) = &self.failed {
+            let reason = Arc::clone(&failure.reason);
+            answers.into_iter().for_each(|answer| answer.refuse(&reason));
+            return;
+        }
         if let Some(now) = now {
             let remove = self.removable(SWEEP.max(2 * append.len()));
             let step = Step { append: &append, floor, remove: &remove };
-            if !self.carry_out(&step) {
-                let reason = self.failed.clone().unwrap_or_default();
+            if let Err(reason) = self.carry_out(&step, Some(asked)) {
                 answers.into_iter().for_each(|answer| answer.refuse(&reason));
                 return;
             }
@@ -202,6 +245,7 @@ impl<M: Medium> Work<M> {
                         };
                         decided.answers.push(Answer::Write(answer, outcome));
                     }
+                    Request::Probe { answer, .. } => decided.answers.push(Answer::Probe(answer)),
                     Request::Compact { now, answer } => {
                         decided.floor = decided.floor.max(state.log.due(now));
                         decided.append.push((revision, Slot::Compaction));
@@ -221,7 +265,7 @@ impl<M: Medium> Work<M> {
         if remove.is_empty() {
             return !done;
         }
-        self.carry_out(&Step { append: &[], floor, remove: &remove })
+        self.carry_out(&Step { append: &[], floor, remove: &remove }, None).is_ok()
     }
 
     fn removable(&mut self, most: usize) -> Vec<Revision> {
@@ -232,16 +276,30 @@ impl<M: Medium> Work<M> {
         self.garbage.drain(..most).collect()
     }
 
-    fn carry_out(&mut self, step: &Step<'_>) -> bool {
-        if self.failed.is_some() {
-            return false;
+    fn carry_out(&mut self, step: &Step<'_>, asked: Option<Instant>) -> Result<(), Arc<str>> {
+        self.medium.commit(step).map_err(|error| {
+            tracing::error!(%error, "the store cannot write and refuses writes until it can");
+            let reason: Arc<str> = error.to_string().into();
+            self.failed = Some(Failure { reason: Arc::clone(&reason), since: asked });
+            reason
+        })
+    }
+
+    /// Tries a medium that failed again, if it had its rest.
+    fn recover(&mut self, asked: Instant) {
+        let Some(failure) = &mut self.failed else { return };
+        if failure.since.is_some_and(|since| asked < since + REST) {
+            return;
         }
-        match self.medium.commit(step) {
-            Ok(()) => true,
+        match self.medium.reopen(self.shared.revision()) {
+            Ok(()) => {
+                tracing::info!("the store can write again");
+                self.failed = None;
+            }
             Err(error) => {
-                tracing::error!(%error, "the store cannot write and refuses writes from now on");
-                self.failed = Some(error.to_string().into());
-                false
+                tracing::debug!(%error, "the store still cannot write");
+                failure.reason = error.to_string().into();
+                failure.since = Some(asked);
             }
         }
     }
@@ -252,7 +310,9 @@ fn size(request: &Request) -> usize {
         Request::Write {
             write: Write::Create { value, .. } | Write::Update { value, .. }, ..
         } => value.len(),
-        Request::Write { write: Write::Delete { .. }, .. } | Request::Compact { .. } => 0,
+        Request::Write { write: Write::Delete { .. }, .. }
+        | Request::Compact { .. }
+        | Request::Probe { .. } => 0,
     }
 }
 
@@ -276,6 +336,8 @@ mod tests {
         groups: Arc<Mutex<Vec<Vec<u64>>>>,
         gate: Arc<Mutex<Option<sync_mpsc::Receiver<()>>>>,
         broken: Arc<AtomicBool>,
+        /// Broken once and not opened again.
+        poisoned: Arc<AtomicBool>,
     }
 
     impl Fake {
@@ -294,9 +356,19 @@ mod tests {
                 gate.recv().unwrap_err();
             }
             if self.broken.load(Ordering::SeqCst) {
+                self.poisoned.store(true, Ordering::SeqCst);
                 return Err("the disk is gone".into());
             }
+            assert!(!self.poisoned.load(Ordering::SeqCst), "used before it was opened again");
             self.groups.lock().push(step.append.iter().map(|(revision, _)| revision.0).collect());
+            Ok(())
+        }
+
+        fn reopen(&mut self, _: Revision) -> Result<(), MediumError> {
+            if self.broken.load(Ordering::SeqCst) {
+                return Err("the disk is still gone".into());
+            }
+            self.poisoned.store(false, Ordering::SeqCst);
             Ok(())
         }
     }
@@ -359,8 +431,9 @@ mod tests {
         assert_eq!(shared.revision(), Revision(3));
     }
 
-    #[tokio::test]
-    async fn a_group_that_the_medium_refuses_leaves_no_trace_and_is_the_last() {
+    #[tokio::test(start_paused = true)]
+    async fn a_group_that_the_medium_refuses_leaves_no_trace_and_writes_go_on_once_it_is_opened_again()
+     {
         let medium = Fake::default();
         let (writer, shared) = start(&medium);
         let first = writer.commit(create("/g/r/a")).await.unwrap();
@@ -369,15 +442,24 @@ mod tests {
         let lost = writer.commit(create("/g/r/b")).await;
         let Err(CommitError::Medium { reason }) = lost else { panic!("{lost:?}") };
         assert!(reason.contains("disk is gone"));
+        let refused = |outcome| matches!(outcome, Err(CommitError::Medium { .. }));
+        assert!(refused(writer.probe().await));
+        assert!(refused(writer.compact().await.map(drop)));
+        tokio::time::advance(REST).await;
+        let Err(CommitError::Medium { reason }) = writer.probe().await else { panic!("recovered") };
+        assert!(reason.contains("still gone"), "{reason}");
         medium.broken.store(false, Ordering::SeqCst);
-        let after = writer.commit(create("/g/r/c")).await;
-        assert!(matches!(after, Err(CommitError::Medium { .. })), "{after:?}");
-        assert!(matches!(writer.compact().await, Err(CommitError::Medium { .. })));
+        // It was tried a moment ago.
+        assert!(refused(writer.commit(create("/g/r/c")).await.map(drop)));
         assert_eq!(shared.revision(), first.revision);
+        tokio::time::advance(REST).await;
+        writer.probe().await.unwrap();
+        let after = writer.commit(create("/g/r/c")).await.unwrap();
+        assert_eq!(after.revision.0, first.revision.0 + 1);
         let listing = shared.list("", std::ops::Bound::Unbounded, 0, At::Latest).await.unwrap();
-        assert_eq!(listing.entries.len(), 1);
-        shared.wakers.close();
-        let end = watch.next().await.unwrap();
-        assert!(!matches!(end, Ok(WatchItem::Event(_))), "{end:?}");
+        let keys: Vec<_> = listing.entries.iter().map(|entry| &*entry.key).collect();
+        assert_eq!(keys, ["/g/r/a", "/g/r/c"]);
+        let Some(Ok(WatchItem::Event(event))) = watch.next().await else { panic!("no event") };
+        assert_eq!(event.revision, after.revision);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use federation_schema::error::FieldError;
 use serde_json::{Value, json};
 
 use crate::{object, registry::Snapshot};
@@ -48,6 +49,39 @@ pub(super) fn judge(object: &mut Value, old: Option<&Value>, kinds: &Snapshot) -
     conflict.is_none()
 }
 
+/// What of a definition may not change: where its objects are stored ever, what they are once they may exist.
+pub(super) fn changed(old: &Value, new: &Value) -> Vec<FieldError> {
+    let established = is(old, "Established");
+    let fields = [
+        ("/spec/group", "spec.group", true),
+        ("/spec/names/plural", "spec.names.plural", true),
+        ("/spec/scope", "spec.scope", established),
+        ("/spec/names/kind", "spec.names.kind", established),
+    ];
+    let mut errors: Vec<FieldError> = fields
+        .into_iter()
+        .filter(|(pointer, _, fixed)| *fixed && old.pointer(pointer) != new.pointer(pointer))
+        .map(|(pointer, field, _)| {
+            let value = new.pointer(pointer).cloned().unwrap_or_default();
+            FieldError::invalid(field, value, "field is immutable")
+        })
+        .collect();
+    let names = |list: &Value, name: fn(&Value) -> &Value| -> Vec<Value> {
+        list.as_array().into_iter().flatten().map(|it| name(it).clone()).collect()
+    };
+    let versions = names(&new["spec"]["versions"], |version| &version["name"]);
+    for (at, stored) in names(&new["status"]["storedVersions"], |it| it).into_iter().enumerate() {
+        if !versions.contains(&stored) {
+            errors.push(FieldError::invalid(
+                format!("status.storedVersions[{at}]"),
+                stored,
+                "must appear in spec.versions: objects of that version may still be stored",
+            ));
+        }
+    }
+    errors
+}
+
 /// The conditions of a definition that the binary brings along.
 pub(super) fn established(object: &mut Value) {
     object["status"] = json!({});
@@ -59,11 +93,12 @@ pub(super) fn established(object: &mut Value) {
 
 /// What a stored definition says of itself.
 pub(super) fn is_accepted(object: &Value) -> bool {
-    object["status"]["conditions"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .any(|condition| condition["type"] == "NamesAccepted" && condition["status"] == "True")
+    is(object, "NamesAccepted")
+}
+
+fn is(object: &Value, kind: &str) -> bool {
+    let mut conditions = object["status"]["conditions"].as_array().into_iter().flatten();
+    conditions.any(|condition| condition["type"] == kind && condition["status"] == "True")
 }
 
 /// Notes that a definition is going.

@@ -108,6 +108,11 @@ impl Kind {
         self.subresource("status").is_some()
     }
 
+    /// Whether even an object without a status is shown with an empty one.
+    pub(crate) fn shows_status(&self) -> bool {
+        !self.is_custom() && self.has_status()
+    }
+
     /// Whether it can be asked for this verb.
     pub fn serves(&self, verb: &str) -> bool {
         self.verbs.iter().any(|served| &**served == verb)

@@ -5,6 +5,7 @@ use http::Response;
 
 use super::Context;
 use crate::{
+    app::CreatedName,
     body::ResponseBody,
     decode,
     status::{self, ApiError},
@@ -29,5 +30,7 @@ pub(super) async fn create(
         ));
     }
     let outcome = context.insert(&options, object, false).await?;
-    Ok(context.show_outcome(status::CREATED, form, &outcome))
+    let mut response = context.show_outcome(status::CREATED, form, &outcome);
+    response.extensions_mut().insert(CreatedName(outcome.name(&context.kind).to_owned()));
+    Ok(response)
 }

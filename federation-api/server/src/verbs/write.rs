@@ -15,7 +15,9 @@ use crate::{
     hooks::Operation,
     metadata,
     negotiate::Form,
-    object, required, schema,
+    object,
+    registry::Kind,
+    required, schema,
     status::{ApiError, Cause},
     stored,
     strategy::{self, Part},
@@ -39,6 +41,16 @@ pub(crate) enum Outcome {
     DryRun(Value),
     /// The write removed the last thing that kept a deleted object.
     Gone(Value),
+}
+
+impl Outcome {
+    /// The name of the object that was written.
+    pub(crate) fn name<'o>(&'o self, kind: &Kind) -> &'o str {
+        match self {
+            Self::Stored(entry) | Self::Unchanged(entry) => kind.place(&entry.key).1,
+            Self::DryRun(object) | Self::Gone(object) => object::meta(object, "name"),
+        }
+    }
 }
 
 impl Context<'_> {

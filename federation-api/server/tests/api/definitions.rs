@@ -40,6 +40,28 @@ async fn a_definition_is_served_by_the_write_that_makes_it() {
 }
 
 #[tokio::test]
+async fn what_a_definition_is_of_does_not_change() {
+    let api = with_widgets().await;
+    let uri = format!("{DEFINITIONS}/widgets.example.org");
+    for (patch, field) in [
+        (json!({"spec": {"scope": "Cluster"}}), "spec.scope"),
+        (json!({"spec": {"names": {"kind": "Gadget"}}}), "spec.names.kind"),
+        (json!({"spec": {"names": {"plural": "gadgets"}}}), "spec.names.plural"),
+        (json!({"spec": {"group": "example.com"}}), "spec.group"),
+    ] {
+        let status = api.patch(&uri, "merge-patch+json", &patch).await.refused(422, "Invalid");
+        let cause = &status["details"]["causes"][0];
+        assert_eq!(cause["field"], field, "{status}");
+        assert!(cause["message"].as_str().unwrap().ends_with("field is immutable"), "{status}");
+    }
+    let renamed = json!([{"op": "replace", "path": "/spec/versions/0/name", "value": "v2"}]);
+    let status = api.patch(&uri, "json-patch+json", &renamed).await.refused(422, "Invalid");
+    assert_eq!(status["details"]["causes"][0]["field"], "status.storedVersions[0]");
+    let short = json!({"spec": {"names": {"shortNames": ["wdg"]}}});
+    api.patch(&uri, "merge-patch+json", &short).await.ok();
+}
+
+#[tokio::test]
 async fn a_schema_prunes_defaults_and_refuses() {
     let api = with_widgets().await;
     let mut body = widget("a");

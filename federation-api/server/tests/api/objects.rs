@@ -1,5 +1,12 @@
 //! Create, get, update and delete.
 
+use std::sync::Arc;
+
+use federation_server::{
+    body::ResponseBody,
+    observe::{Answered, Observer},
+};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::harness::*;
@@ -30,7 +37,11 @@ async fn rule_4_1_an_object_is_stored_as_the_user_wrote_it() {
     let made = api.post(DEPLOYMENTS, &wanted).await.ok();
     assert_eq!(made["spec"], deployment("web")["spec"]);
     assert_eq!(made["metadata"]["generation"], 1);
-    assert_eq!(made.get("status"), None);
+    assert_eq!(made["status"], json!({}));
+    let stored = api.server.store().get("/apps/deployments/default/web").await.unwrap().unwrap();
+    let stored: Value = serde_json::from_slice(&stored.value).unwrap();
+    assert_eq!(stored.get("status"), None);
+    assert_eq!(stored["spec"], deployment("web")["spec"]);
 }
 
 #[tokio::test]
@@ -419,4 +430,66 @@ async fn rule_2_5_a_webhook_is_stored_with_a_warning_and_never_called() {
     made.ok();
     // It would refuse everything if it were called.
     api.post(MAPS, &map("a")).await.ok();
+}
+
+#[tokio::test]
+async fn head_is_answered_without_a_body() {
+    let api = Api::new().await;
+    for (uri, code) in [
+        (DEPLOYMENTS, 405),
+        ("/api/v1/namespaces/default", 405),
+        ("/apis/apps/v1", 405),
+        ("/version", 405),
+        ("/openapi/v3", 200),
+    ] {
+        let answer = api.send("HEAD", uri, &[], "").await;
+        assert_eq!((answer.code.as_u16(), answer.bytes.len()), (code, 0), "{uri}");
+    }
+    api.send("POST", "/apis", &[], "").await.refused(405, "MethodNotAllowed");
+}
+
+#[tokio::test]
+async fn an_empty_status_is_shown_and_makes_no_difference() {
+    let api = Api::new().await;
+    let made = api.post(DEPLOYMENTS, &deployment("web")).await.ok();
+    assert_eq!(made["status"], json!({}));
+    let uri = format!("{DEPLOYMENTS}/web");
+    let live = api.get(&uri).await.ok();
+    assert_eq!(live["status"], json!({}));
+    assert_eq!(api.get(DEPLOYMENTS).await.ok()["items"][0]["status"], json!({}));
+    // Written back as it was read, it is the same object.
+    assert_eq!(api.put(&uri, &live).await.ok()["metadata"], live["metadata"]);
+    let dry =
+        api.apply(&format!("{uri}?dryRun=All&force=true"), "me", &deployment("web")).await.ok();
+    assert_eq!(dry["status"], live["status"]);
+    assert_eq!(api.post(MAPS, &map("m")).await.ok().get("status"), None);
+}
+
+/// Keeps the names that it is told.
+#[derive(Debug, Default)]
+struct Names(Mutex<Vec<String>>);
+
+impl Observer for Names {
+    fn answered(
+        &self,
+        answered: Answered<'_>,
+        response: http::Response<ResponseBody>,
+    ) -> http::Response<ResponseBody> {
+        self.0.lock().push(answered.attributes.name.clone());
+        response
+    }
+}
+
+#[tokio::test]
+async fn who_sees_a_create_go_out_is_told_the_name() {
+    let names = Arc::new(Names::default());
+    let observer = Arc::clone(&names);
+    let api = Api::with(|options| options.observers = vec![observer]).await;
+    let mut generated = map("");
+    generated["metadata"] = json!({"generateName": "web-"});
+    let made = api.post(MAPS, &generated).await.ok();
+    api.post(MAPS, &map("a")).await.ok();
+    api.post(MAPS, &map("a")).await.refused(409, "AlreadyExists");
+    let name = made["metadata"]["name"].as_str().unwrap();
+    assert_eq!(*names.0.lock(), ["default", name, "a", "a"]);
 }

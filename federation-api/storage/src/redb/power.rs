@@ -106,9 +106,13 @@ fn plain() -> Sealer {
 }
 
 fn medium(disk: &Disk) -> Result<RedbMedium, Failure> {
-    let database = Builder::new().set_cache_size(CACHE).create_with_backend(disk.clone())?;
+    let database = Some(builder().create_with_backend(disk.clone())?);
+    // Whoever opens it again finds the disk mended.
+    let mended = Disk { image: Arc::clone(&disk.image), fuse: u64::MAX };
+    let open = Box::new(move || Ok(builder().create_with_backend(mended.clone())?));
     let lock = tempfile::tempfile()?;
-    Ok(RedbMedium { database, sealer: plain(), floor: Revision(0), scratch: Vec::new(), lock })
+    let floor = Revision(0);
+    Ok(RedbMedium { database, open, sealer: plain(), floor, scratch: Vec::new(), lock })
 }
 
 type Keys = BTreeMap<String, (Vec<u8>, Revision)>;
@@ -123,6 +127,7 @@ struct Run {
     states: BTreeMap<Revision, Keys>,
     acknowledged: Revision,
     finished: bool,
+    medium: Option<RedbMedium>,
 }
 
 /// Carries out the script on a formatted disk until it stops.
@@ -132,8 +137,10 @@ fn run(disk: &Disk) -> Run {
         states: BTreeMap::from([(Revision::FIRST, Keys::new())]),
         acknowledged: Revision::FIRST,
         finished: false,
+        medium: None,
     };
-    let Ok(mut medium) = medium(disk) else { return run };
+    let Ok(medium) = medium(disk) else { return run };
+    let medium = run.medium.insert(medium);
     let now = Instant::now();
     for step in 0..STEPS {
         // Decided one after the other, on a copy that is ahead of the disk by one step.
@@ -176,10 +183,49 @@ fn run(disk: &Disk) -> Run {
     run
 }
 
+fn load(medium: &RedbMedium, fuse: u64) -> Loaded {
+    let database = medium.database.as_ref().unwrap();
+    let meta = Meta::read(database).unwrap();
+    Loaded::read(database, &plain(), meta.floor).unwrap_or_else(|error| match error {
+        LoadError::Seal(error) => panic!("cut at {fuse}: {error}"),
+        LoadError::Other(error) => panic!("cut at {fuse}: {error}"),
+    })
+}
+
+#[test]
+fn a_disk_that_fails_for_a_while_keeps_nothing_that_was_refused() {
+    let blank = Disk::new(Vec::new(), u64::MAX);
+    make_tables(medium(&blank).unwrap().database.as_ref().unwrap()).unwrap();
+    let formatted = blank.image.lock().durable.clone();
+    let mut failures = 0;
+    for fuse in 0.. {
+        let disk = Disk::new(formatted.clone(), fuse);
+        let run = run(&disk);
+        if run.finished {
+            break;
+        }
+        let Some(mut medium) = run.medium else { continue };
+        failures += 1;
+        medium.reopen(run.acknowledged).unwrap_or_else(|error| panic!("at {fuse}: {error}"));
+        let loaded = load(&medium, fuse);
+        assert_eq!(loaded.state.log.head(), run.acknowledged, "at {fuse}");
+        assert_eq!(Some(&keys(&loaded.state)), run.states.get(&run.acknowledged), "at {fuse}");
+        let key = "/g/r/later".into();
+        let next = Revision(run.acknowledged.0 + 1);
+        let write = Write::Create { key, value: vec![1].into() };
+        let (change, _) = loaded.state.decide(&Pending::new(), write, next).unwrap();
+        let append = [(next, Slot::Change(change))];
+        let step = Step { append: &append, floor: Revision(0), remove: &[] };
+        medium.commit(&step).unwrap_or_else(|error| panic!("at {fuse}: {error}"));
+        assert_eq!(load(&medium, fuse).state.log.head(), next, "at {fuse}");
+    }
+    assert!(failures > 100, "only {failures} failures");
+}
+
 #[test]
 fn power_may_fail_at_every_step_of_the_disk() {
     let blank = Disk::new(Vec::new(), u64::MAX);
-    make_tables(&medium(&blank).unwrap().database).unwrap();
+    make_tables(medium(&blank).unwrap().database.as_ref().unwrap()).unwrap();
     let formatted = blank.image.lock().durable.clone();
     let mut cuts = 0;
     for fuse in 0.. {
@@ -187,12 +233,7 @@ fn power_may_fail_at_every_step_of_the_disk() {
         let run = run(&disk);
         let again = Disk::new(disk.after_power_loss(fuse), u64::MAX);
         let medium = medium(&again).unwrap_or_else(|error| panic!("cut at {fuse}: {error}"));
-        let meta = Meta::read(&medium.database).unwrap();
-        let loaded = Loaded::read(&medium.database, &plain(), meta.floor);
-        let loaded = loaded.unwrap_or_else(|error| match error {
-            LoadError::Seal(error) => panic!("cut at {fuse}: {error}"),
-            LoadError::Other(error) => panic!("cut at {fuse}: {error}"),
-        });
+        let loaded = load(&medium, fuse);
         let head = loaded.state.log.head();
         assert!(head >= run.acknowledged, "cut at {fuse}: {} is lost", run.acknowledged);
         assert_eq!(Some(&keys(&loaded.state)), run.states.get(&head), "cut at {fuse}");
