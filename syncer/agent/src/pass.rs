@@ -16,7 +16,7 @@ use syncer_render::{
     drift::differences,
     health::{COMPLETED, FAILED},
     manifest::ReplicasOf,
-    marks,
+    marks, mask,
     plan::{MadeBefore, Present, Why},
     revision, template,
 };
@@ -84,6 +84,7 @@ impl Session {
                 poll
             }
             Err(error) => {
+                let error = self.masked(key, error);
                 match &error {
                     ActError::Unauthorised => self.end(),
                     ActError::Unreachable { .. } => self.suspect(),
@@ -95,6 +96,39 @@ impl Session {
                 tracing::debug!(cluster = %self.cluster, %key, %error, "a pass failed");
                 self.failed(key, Outcome::Failed(error.reason(), error.to_string()))
             }
+        }
+    }
+
+    /// A member words its refusals itself: what it quotes of a Secret goes no further (RULES 2.4).
+    fn masked(&self, key: &Key, error: ActError) -> ActError {
+        match error {
+            ActError::Refused { message } => {
+                ActError::Refused { message: self.masked_text(key, message) }
+            }
+            ActError::Busy { message } => {
+                ActError::Busy { message: self.masked_text(key, message) }
+            }
+            other => other,
+        }
+    }
+
+    fn masked_text(&self, key: &Key, message: String) -> String {
+        if !mask::is_secret(&key.gvk) {
+            return message;
+        }
+        let message = match self.wanted_manifest(key, false) {
+            Some(rendered) => mask::mask(&message, &rendered.manifest.object),
+            None => message,
+        };
+        // An override may have taken the place of a value: the template's own is none of anybody's either.
+        let index = self.shared.index.read();
+        let released =
+            index.placement(key).and_then(|it| Some(it.placed(&self.cluster)?.revision.clone()));
+        let revision = released.and_then(|it| index.revision(key, &it));
+        drop(index);
+        match revision.and_then(|it| serde_json::from_str(it.content.get()).ok()) {
+            Some(content) => mask::mask(&message, &content),
+            None => message,
         }
     }
 
@@ -157,6 +191,7 @@ impl Session {
                     return Ok(Outcome::Waiting(copy::REVISION_MISSING, message));
                 }
                 Err((reason, message)) => {
+                    let message = self.masked_text(key, message);
                     self.shared.events.refused(key, &self.cluster, &message);
                     return Ok(Outcome::Failed(reason, message));
                 }

@@ -25,6 +25,7 @@ use syncer_render::{revision::content_hash, template::strip};
 use crate::{Metrics, SyncerContext, run};
 
 mod pause;
+mod secrets;
 
 /// A server and its API as an administrator sees it.
 #[derive(Clone)]
@@ -37,6 +38,7 @@ impl Side {
     async fn new() -> Self {
         let mut options = ServerOptions::new(Arc::new(MemoryStore::new()));
         options.embedded = crds::all();
+        options.admission = vec![Arc::new(secrets::Quotes)];
         let server = Server::new(options).await.expect("a server starts");
         let identity = Identity { user: "admin".to_owned(), ..Identity::default() };
         let client = Client::new(server.local(identity), "default");

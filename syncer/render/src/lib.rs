@@ -18,6 +18,7 @@ pub mod health;
 mod image;
 pub mod manifest;
 pub mod marks;
+pub mod mask;
 pub mod overrides;
 pub mod plan;
 pub mod revision;
