@@ -26,6 +26,9 @@ use crate::{
     derive = "Default",
     derive = "PartialEq",
     printcolumn = r#"{"name":"Priority","type":"integer","jsonPath":".spec.priority"}"#,
+    printcolumn = r#"{"name":"Matched","type":"integer","jsonPath":".status.matched"}"#,
+    printcolumn = r#"{"name":"Applied","type":"integer","jsonPath":".status.applied"}"#,
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
     crates(kube_core = "::kube_core")
 )]
@@ -53,6 +56,9 @@ pub struct OverridePolicySpec {
     derive = "Default",
     derive = "PartialEq",
     printcolumn = r#"{"name":"Priority","type":"integer","jsonPath":".spec.priority"}"#,
+    printcolumn = r#"{"name":"Matched","type":"integer","jsonPath":".status.matched"}"#,
+    printcolumn = r#"{"name":"Applied","type":"integer","jsonPath":".status.applied"}"#,
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
     crates(kube_core = "::kube_core")
 )]
@@ -171,4 +177,23 @@ pub struct OverrideStatus {
     /// Templates that the selectors match.
     #[serde(default)]
     pub matched: i64,
+    /// Of these, placed with every rule that is for their clusters.
+    #[serde(default)]
+    pub applied: i64,
+    /// Rules that cannot do what they say, each with the copies that are not written for it; the first twenty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failing: Vec<FailingRule>,
+}
+
+/// A rule that does not apply to a template.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FailingRule {
+    /// Which of `spec.rules`, from 0.
+    pub rule: i64,
+    /// `Deployment/web in shop`
+    pub template: String,
+    /// The part of the rule, and why: `jsonPatch[0] /spec/paused: path is invalid`.
+    pub message: String,
+    pub clusters: Vec<String>,
 }

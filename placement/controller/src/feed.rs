@@ -358,7 +358,12 @@ fn on_override<K: ResourceExt>(
     match change {
         Change::Set(it) => {
             let id = (it.namespace().unwrap_or_default(), it.name_any());
-            let policy = Override { namespace: id.0.clone(), name: id.1.clone(), spec: read(&it) };
+            let policy = Override {
+                namespace: id.0.clone(),
+                name: id.1.clone(),
+                generation: it.meta().generation.unwrap_or(0),
+                spec: read(&it),
+            };
             index.set_override(id, Some(policy));
         }
         Change::Gone(name) => index.set_override(name, None),

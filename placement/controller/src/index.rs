@@ -22,6 +22,7 @@ use crate::{
     claim::{Claim, Facts, Override, Policy, claim, overrides},
     gate::Budget,
     members::Fleet,
+    override_status,
 };
 
 /// Names a template without its version: one kind is watched in one version, whichever a policy wrote.
@@ -148,6 +149,8 @@ pub struct Index {
     placed_kinds: BTreeMap<KindKey, (usize, String)>,
     /// The kinds to watch may have changed.
     pub(crate) kinds_changed: bool,
+    /// Override policies, or what could not be rendered with them, may have changed.
+    pub(crate) renders_changed: bool,
 }
 
 impl Index {
@@ -192,6 +195,7 @@ impl Index {
         if old.as_ref().zip(policy.as_ref()).is_some_and(|(a, b)| a == b) {
             return;
         }
+        self.renders_changed = true;
         let spec = |it: &Arc<Override>| it.spec.selectors.clone();
         let mut selectors: Vec<TemplateSelector> = old.iter().flat_map(&spec).collect();
         selectors.extend(policy.iter().flat_map(&spec));
@@ -264,6 +268,11 @@ impl Index {
             }
             None => self.placements.remove(key),
         };
+        let unrendered = |it: &Option<Arc<Placed>>| -> Vec<(String, String)> {
+            let copies = it.iter().flat_map(|it| override_status::unrendered(it));
+            copies.map(|it| (it.name.clone(), it.message.clone())).collect()
+        };
+        self.renders_changed |= unrendered(&old) != unrendered(&new);
         let shares = |it: &Option<Arc<Placed>>| -> Vec<(String, Option<i64>)> {
             let divided = it.iter().filter(|it| it.spec.divided);
             divided

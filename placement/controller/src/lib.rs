@@ -35,10 +35,12 @@ mod kinds;
 pub mod members;
 mod metrics;
 mod outcome;
+mod override_status;
 mod policy_status;
 mod queue;
 mod run;
 mod snapshot;
+mod status;
 #[cfg(test)]
 mod tests;
 pub mod transition;

@@ -8,16 +8,14 @@ use federation_types::{
     policy::PolicyStatus,
     reason::condition::READY,
 };
-use kube::{
-    Api,
-    api::{ApiResource, DynamicObject, Patch, PatchParams},
+use serde_json::{Value, json};
+
+use crate::{
+    clock,
+    context::Context,
+    index::Index,
+    status::{self, Id},
 };
-use serde_json::json;
-
-use crate::{clock, context::Context, index::Index};
-
-/// A policy by namespace (empty for cluster policies) and name.
-type Id = (String, String);
 
 #[derive(Debug, Default)]
 pub(crate) struct PolicyStatuses {
@@ -40,55 +38,36 @@ impl PolicyStatuses {
         let statuses = count(&context.index.lock());
         self.written.retain(|id, _| statuses.contains_key(id));
         for (id, mut status) in statuses {
-            let before = self.written.get(&id);
-            if let Some(before) = before {
-                let ready = status.conditions.remove(0);
-                status.conditions.clone_from(&before.conditions);
-                condition::set(&mut status.conditions, ready, &clock::now_text());
-                if *before == status {
-                    continue;
+            let names = status::Names::policy(&id);
+            if !self.written.contains_key(&id) {
+                // An earlier process wrote it: its times are kept, and an equal one is not written again.
+                match status::read(context, &names, &id).await {
+                    Ok(Some(before)) => drop(self.written.insert(id.clone(), before)),
+                    Ok(None) => (),
+                    Err(error) => {
+                        tracing::debug!(%error, policy = id.1, "status not read");
+                        self.dirty = true;
+                        continue;
+                    }
                 }
             }
-            if patch(context, &id, &status).await {
+            let before = self.written.get(&id);
+            let ready = status.conditions.remove(0);
+            status.conditions = before.map(|it| it.conditions.clone()).unwrap_or_default();
+            condition::set(&mut status.conditions, ready, &clock::now_text());
+            if before == Some(&status) {
+                continue;
+            }
+            let mut value = json!(status);
+            if status.shadowed.is_empty() {
+                // A merge patch takes away only what it names.
+                value["shadowed"] = Value::Null;
+            }
+            if status::patch(context, &names, &id, &value).await {
                 self.written.insert(id, status);
             } else {
                 self.dirty = true;
             }
-        }
-    }
-}
-
-async fn patch(context: &Context, id: &Id, status: &PolicyStatus) -> bool {
-    let (kind, plural) = if id.0.is_empty() {
-        ("ClusterPlacementPolicy", "clusterplacementpolicies")
-    } else {
-        ("PlacementPolicy", "placementpolicies")
-    };
-    let resource = ApiResource {
-        group: federation_types::names::GROUP.to_owned(),
-        version: "v1alpha1".to_owned(),
-        api_version: federation_types::names::API_VERSION.to_owned(),
-        kind: kind.to_owned(),
-        plural: plural.to_owned(),
-    };
-    let client = context.client.clone();
-    let api: Api<DynamicObject> = if id.0.is_empty() {
-        Api::all_with(client, &resource)
-    } else {
-        Api::namespaced_with(client, &id.0, &resource)
-    };
-    let mut value = json!(status);
-    if status.shadowed.is_empty() {
-        // A merge patch takes away only what it names.
-        value["shadowed"] = serde_json::Value::Null;
-    }
-    let patch = Patch::Merge(json!({ "status": value }));
-    match api.patch_status(&id.1, &PatchParams::default(), &patch).await {
-        Ok(_) => true,
-        Err(kube::Error::Api(error)) if error.is_not_found() => true,
-        Err(error) => {
-            tracing::warn!(%error, policy = id.1, "status not written");
-            false
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::{
     index::{Index, Placed, Template, version},
     kinds::Kinds,
     metrics::Metrics,
+    override_status::OverrideStatuses,
     policy_status::PolicyStatuses,
     queue::Queue,
     snapshot::Snapshots,
@@ -74,6 +75,7 @@ pub(crate) async fn run(
         again: BTreeSet::new(),
         events: Events::default(),
         statuses: PolicyStatuses::default(),
+        overrides: OverrideStatuses::default(),
     };
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -109,6 +111,7 @@ struct Decider {
     again: BTreeSet<ObjectKey>,
     events: Events,
     statuses: PolicyStatuses,
+    overrides: OverrideStatuses,
 }
 
 impl Decider {
@@ -132,6 +135,7 @@ impl Decider {
         self.events.tidy();
         self.events.write(&self.context.client);
         self.statuses.write(&self.context).await;
+        self.overrides.write(&self.context).await;
         budget_status::write(&self.context).await;
         farewell::release(&self.context).await;
     }
@@ -141,6 +145,7 @@ impl Decider {
         self.writing.remove(&key);
         self.metrics.wrote(kind, result.is_ok());
         self.statuses.mark();
+        self.overrides.mark();
         let mut index = self.context.index.lock();
         index.in_flight.remove(&key);
         if self.again.remove(&key) {
@@ -185,6 +190,7 @@ impl Decider {
             return;
         }
         self.statuses.mark();
+        self.overrides.mark();
         for key in dirty {
             let claim = index.templates.get(&key).and_then(|it| index.claim(&key, it).winner);
             let rank = claim.map_or(i64::MAX, |it| -i64::from(it.spec.priority));

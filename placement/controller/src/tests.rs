@@ -6,4 +6,4 @@ mod decisions;
 mod failure;
 mod members;
 mod random;
-mod world;
+pub(crate) mod world;

@@ -203,7 +203,25 @@ pub struct Override {
     /// Empty for cluster overrides.
     pub namespace: String,
     pub name: String,
+    pub generation: i64,
     pub spec: OverridePolicySpec,
+}
+
+impl Override {
+    /// `OverridePolicy shop/web`
+    pub fn title(&self) -> String {
+        if self.namespace.is_empty() {
+            format!("ClusterOverridePolicy {}", self.name)
+        } else {
+            format!("OverridePolicy {}/{}", self.namespace, self.name)
+        }
+    }
+
+    /// Whether its rules are for the template.
+    pub fn selects(&self, template: &Facts<'_>) -> bool {
+        in_scope(&self.namespace, &[], template)
+            && narrowest(&self.spec.selectors, template).is_some()
+    }
 }
 
 /// The override rules that match a template, in the order in which they are applied: cluster policies before namespaced
@@ -212,19 +230,12 @@ pub fn overrides<'a>(
     template: &Facts<'_>,
     policies: impl IntoIterator<Item = &'a Arc<Override>>,
 ) -> Vec<NamedRule> {
-    let mut found: Vec<&Arc<Override>> = policies
-        .into_iter()
-        .filter(|it| in_scope(&it.namespace, &[], template))
-        .filter(|it| narrowest(&it.spec.selectors, template).is_some())
-        .collect();
+    let mut found: Vec<&Arc<Override>> =
+        policies.into_iter().filter(|it| it.selects(template)).collect();
     found.sort_by_key(|it| (!it.namespace.is_empty(), it.spec.priority, it.name.clone()));
     let mut rules = Vec::new();
     for policy in found {
-        let title = if policy.namespace.is_empty() {
-            format!("ClusterOverridePolicy {}", policy.name)
-        } else {
-            format!("OverridePolicy {}/{}", policy.namespace, policy.name)
-        };
+        let title = policy.title();
         for (at, rule) in policy.spec.rules.iter().enumerate() {
             rules.push(NamedRule { from: format!("{title} rule {at}"), rule: rule.clone() });
         }

@@ -36,8 +36,8 @@ use crate::{
     write::Write,
 };
 
-pub(super) struct World {
-    pub(super) index: Index,
+pub(crate) struct World {
+    pub(crate) index: Index,
     pub(super) snapshots: Snapshots,
     pub(super) now: i64,
     /// Clusters whose copies do not become ready.
@@ -48,7 +48,7 @@ pub(super) struct World {
 }
 
 /// A key by `Kind/name`, in the namespace `shop`.
-pub(super) fn key(text: &str) -> ObjectKey {
+pub(crate) fn key(text: &str) -> ObjectKey {
     let (kind, name) = text.split_once('/').unwrap_or(("Deployment", text));
     template_key(&Gvk::new(api_version(kind), kind), "shop", name)
 }
@@ -65,7 +65,7 @@ fn api_version(kind: &str) -> &'static str {
 
 impl World {
     /// Clusters as `name provider [word]…`, one a line: see [`World::cluster`]. All serve everything and are large.
-    pub(super) fn new(clusters: &str) -> Self {
+    pub(crate) fn new(clusters: &str) -> Self {
         let mut world = Self {
             index: Index::default(),
             snapshots: Snapshots::default(),
@@ -179,7 +179,7 @@ impl World {
     }
 
     /// `namespace/name`, namespace `-` for a cluster policy; the spec selects Deployments unless it says otherwise.
-    pub(super) fn policy(&mut self, id: &str, mut spec: Value) {
+    pub(crate) fn policy(&mut self, id: &str, mut spec: Value) {
         let (namespace, name) = id.split_once('/').unwrap_or(("shop", id));
         if spec.get("selectors").is_none() {
             spec["selectors"] = json!([{"apiVersion": "apps/v1", "kind": "Deployment"}]);
@@ -214,11 +214,11 @@ impl World {
         self.index.set_policy(("shop".into(), name.into()), None);
     }
 
-    pub(super) fn overrides(&mut self, name: &str, rules: &Value) {
+    pub(crate) fn overrides(&mut self, name: &str, rules: &Value) {
         let spec =
             json!({"selectors": [{"apiVersion": "apps/v1", "kind": "Deployment"}], "rules": rules});
         let spec: OverridePolicySpec = serde_json::from_value(spec).unwrap();
-        let policy = Override { namespace: "shop".into(), name: name.into(), spec };
+        let policy = Override { namespace: "shop".into(), name: name.into(), generation: 1, spec };
         self.index.set_override(("shop".into(), name.into()), Some(policy));
     }
 
@@ -229,7 +229,7 @@ impl World {
     }
 
     /// A template of a kind with replicas, each one core and one GiB; `image` makes its content.
-    pub(super) fn apply(&mut self, text: &str, replicas: i64, image: &str) {
+    pub(crate) fn apply(&mut self, text: &str, replicas: i64, image: &str) {
         self.apply_as(text, replicas, image, "uid-1", &json!({}));
     }
 
@@ -336,7 +336,7 @@ impl World {
     }
 
     /// Makes passes and lets the syncer act, until both have nothing to do; returns each Placement as it was written.
-    pub(super) fn settle(&mut self) -> String {
+    pub(crate) fn settle(&mut self) -> String {
         let mut log = String::new();
         let mut rounds = 0;
         for round in 0.. {
@@ -386,6 +386,22 @@ impl World {
             }
         }
         wrote
+    }
+
+    /// The syncer says something of every copy of a template.
+    pub(crate) fn report(&mut self, key: &ObjectKey, change: impl Fn(&mut CopyStatus)) {
+        let placed = Arc::clone(&self.index.placements[key]);
+        let mut status = placed.status.clone();
+        status.clusters.iter_mut().for_each(change);
+        let next = Placed {
+            name: placed.name.clone(),
+            uid: String::new(),
+            generation: placed.generation,
+            resource_version: self.next_version(),
+            spec: placed.spec.clone(),
+            status,
+        };
+        self.index.set_placement(key.clone(), Some(next));
     }
 
     fn write(&mut self, key: &ObjectKey, write: Write, log: &mut String) {

@@ -1,0 +1,216 @@
+//! Keeps the status of override policies true: how many templates match, how many are rendered with it, and which rules
+//! cannot do what they say. Worked out at most once a tick and written on change only.
+
+use std::collections::BTreeMap;
+
+use federation_types::{
+    condition::{self, Condition},
+    names::ObjectKey,
+    overrides::{FailingRule, OverrideStatus},
+    placement::CopyStatus,
+    reason::{condition::READY, copy},
+};
+use placement_engine::claim::{Override, never};
+use serde_json::{Value, json};
+
+use crate::{
+    clock,
+    context::Context,
+    index::{Index, Placed},
+    status::{self, Id},
+};
+
+/// So many failing rules are listed; the condition counts all.
+const LISTED: usize = 20;
+
+#[derive(Debug, Default)]
+pub(crate) struct OverrideStatuses {
+    dirty: bool,
+    /// As last stored.
+    written: BTreeMap<Id, OverrideStatus>,
+}
+
+impl OverrideStatuses {
+    /// Something was decided: the counts may have moved.
+    pub(crate) fn mark(&mut self) {
+        self.dirty = true;
+    }
+
+    /// Writes what has changed.
+    pub(crate) async fn write(&mut self, context: &Context) {
+        let statuses = {
+            let mut index = context.index.lock();
+            if !(std::mem::take(&mut index.renders_changed) | std::mem::take(&mut self.dirty)) {
+                return;
+            }
+            count(&index)
+        };
+        self.written.retain(|id, _| statuses.contains_key(id));
+        for (id, mut status) in statuses {
+            let names = status::Names::override_policy(&id);
+            if !self.written.contains_key(&id) {
+                // An earlier process wrote it: its times are kept, and an equal one is not written again.
+                match status::read(context, &names, &id).await {
+                    Ok(Some(before)) => drop(self.written.insert(id.clone(), before)),
+                    Ok(None) => (),
+                    Err(error) => {
+                        tracing::debug!(%error, policy = id.1, "status not read");
+                        self.dirty = true;
+                        continue;
+                    }
+                }
+            }
+            let before = self.written.get(&id);
+            let ready = status.conditions.remove(0);
+            status.conditions = before.map(|it| it.conditions.clone()).unwrap_or_default();
+            condition::set(&mut status.conditions, ready, &clock::now_text());
+            if before == Some(&status) {
+                continue;
+            }
+            let mut value = json!(status);
+            if status.failing.is_empty() {
+                // A merge patch takes away only what it names.
+                value["failing"] = Value::Null;
+            }
+            if status::patch(context, &names, &id, &value).await {
+                self.written.insert(id, status);
+            } else {
+                self.dirty = true;
+            }
+        }
+    }
+}
+
+/// Copies that could not be rendered, by the cluster.
+pub(crate) fn unrendered(placed: &Placed) -> impl Iterator<Item = &CopyStatus> {
+    placed.status.clusters.iter().filter(|it| it.reason == copy::RENDER_FAILED)
+}
+
+/// The status of every override policy, the `Ready` condition first and without its time.
+fn count(index: &Index) -> BTreeMap<Id, OverrideStatus> {
+    index.overrides.iter().map(|(id, policy)| (id.clone(), status_of(index, policy))).collect()
+}
+
+fn status_of(index: &Index, policy: &Override) -> OverrideStatus {
+    let mut matched = 0;
+    let mut applied = 0;
+    let mut failing: BTreeMap<(i64, String, String), Vec<String>> = BTreeMap::new();
+    let prefix = format!("{} rule ", policy.title());
+    for (key, template) in &index.templates {
+        let facts = Index::facts(key, template);
+        if never(&facts).is_some() || !policy.selects(&facts) {
+            continue;
+        }
+        matched += 1;
+        let Some(placed) = index.placements.get(key) else { continue };
+        let mut fails = false;
+        for copy in unrendered(placed) {
+            // `OverridePolicy shop/web rule 0: jsonPatch[0] /spec/paused: path is invalid`
+            let said = copy.message.strip_prefix(&prefix).and_then(|it| it.split_once(": "));
+            let Some((rule, why)) = said else { continue };
+            let Ok(rule) = rule.parse() else { continue };
+            fails = true;
+            let group = (rule, template_text(key), why.to_owned());
+            failing.entry(group).or_default().push(copy.name.clone());
+        }
+        applied += i64::from(!fails && !placed.spec.clusters.is_empty());
+    }
+    let count = failing.len();
+    let listed = failing.into_iter().take(LISTED).map(|((rule, template, message), clusters)| {
+        FailingRule { rule, template, message, clusters }
+    });
+    let failing: Vec<FailingRule> = listed.collect();
+    let (ready, reason, message) = match failing.first() {
+        Some(first) => {
+            let more = match count {
+                1 => String::new(),
+                _ => format!("; {} more in `status.failing`", count - 1),
+            };
+            let message = format!(
+                "rule {} cannot change {} for {}: {}{more}",
+                first.rule,
+                first.template,
+                first.clusters.join(", "),
+                first.message
+            );
+            ("False", copy::RENDER_FAILED, message)
+        }
+        None => ("True", "Ready", format!("changes {applied} of {matched} templates that match")),
+    };
+    OverrideStatus {
+        observed_generation: Some(policy.generation),
+        conditions: vec![Condition {
+            kind: READY.to_owned(),
+            status: ready.to_owned(),
+            reason: reason.to_owned(),
+            message,
+            observed_generation: Some(policy.generation),
+            last_transition_time: String::new(),
+        }],
+        matched,
+        applied,
+        failing,
+    }
+}
+
+fn template_text(key: &ObjectKey) -> String {
+    if key.namespace.is_empty() {
+        format!("{}/{}", key.gvk.kind, key.name)
+    } else {
+        format!("{}/{} in {}", key.gvk.kind, key.name, key.namespace)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use federation_types::placement::CopyState;
+    use serde_json::json;
+
+    use super::*;
+    use crate::tests::world::{World, key};
+
+    #[test]
+    fn an_override_policy_says_what_it_changes_and_which_rule_cannot() {
+        let mut world = World::new("a eks, b gke");
+        world.policy("web", json!({}));
+        world.apply("web", 2, "v1");
+        world.apply("api", 2, "v1");
+        world.overrides(
+            "broken",
+            &json!([{"labels": {"set": {"x": "y"}}}, {"image": [{"container": "db", "tag": "2"}]}]),
+        );
+        world.settle();
+        let policy = world.index.overrides.values().next().expect("there").clone();
+        let status = status_of(&world.index, &policy);
+        assert_eq!((status.matched, status.applied), (2, 2));
+        assert_eq!(status.conditions[0].status, "True");
+
+        world.index.renders_changed = false;
+        world.report(&key("web"), |copy| {
+            copy.state = CopyState::Refused;
+            copy.reason = copy::RENDER_FAILED.to_owned();
+            copy.message =
+                "OverridePolicy shop/broken rule 1: image[0]: there is no container `db`"
+                    .to_owned();
+        });
+        assert!(world.index.renders_changed);
+        let status = status_of(&world.index, &policy);
+        assert_eq!((status.matched, status.applied), (2, 1));
+        assert_eq!(
+            status.failing,
+            [FailingRule {
+                rule: 1,
+                template: "Deployment/web in shop".into(),
+                message: "image[0]: there is no container `db`".into(),
+                clusters: vec!["a".into(), "b".into()],
+            }]
+        );
+        let ready = &status.conditions[0];
+        assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", copy::RENDER_FAILED));
+        assert!(
+            ready.message.contains("rule 1") && ready.message.contains("a, b"),
+            "{}",
+            ready.message
+        );
+    }
+}
