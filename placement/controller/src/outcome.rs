@@ -59,6 +59,7 @@ pub(crate) fn describe(decision: &Decision) -> Outcome {
         | engine::Outcome::NoClusterFits
         | engine::Outcome::NotEnoughRoom { .. }
         | engine::Outcome::Spread { .. }
+        | engine::Outcome::Skew { .. }
         | engine::Outcome::TooFewReplicas { .. }
         | engine::Outcome::OverBudget { .. }
         | engine::Outcome::OverReplicas { .. } => "False",

@@ -69,6 +69,20 @@ impl Pass<'_> {
         attempt.ok().filter(|it| !it.clusters.is_empty())
     }
 
+    /// Tries to take away only, and more than is asked for where nothing else keeps the rules that are kept now.
+    pub(crate) fn try_less(&mut self, group: usize) -> Option<Attempt> {
+        if !self.mode.divides() {
+            return None;
+        }
+        self.gap = 0;
+        self.open(group);
+        let mut candidates = std::mem::take(&mut self.scratch.candidates);
+        candidates.clear();
+        let attempt = self.less(group, &mut candidates);
+        self.scratch.candidates = candidates;
+        attempt
+    }
+
     /// Whether a cluster keeps what it holds.
     pub(crate) fn keeps(&self, group: usize, cluster: u32) -> bool {
         let at = cluster as usize;

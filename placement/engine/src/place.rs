@@ -9,6 +9,7 @@ use crate::{
     policy::{CompiledPolicy, Mode},
     report::{Report, Rule},
     room::Room,
+    settle,
     workload::{KindClass, Workload},
 };
 
@@ -56,7 +57,7 @@ impl From<&PlacementSpec> for Previous {
 pub enum Outcome {
     /// As the policy wants it.
     Placed,
-    /// What fits is placed, by `partial: Allow`.
+    /// What fits is placed: by `partial: Allow`, or because taking away never waits for room.
     Partial {
         missing: i64,
     },
@@ -70,6 +71,11 @@ pub enum Outcome {
         key: String,
         min: usize,
         found: usize,
+    },
+    /// The chosen domains cannot be kept as level as `maxSkew` asks for.
+    Skew {
+        key: String,
+        max: i64,
     },
     /// `replicas < clusters × perCluster` (RULES 3.3).
     TooFewReplicas {
@@ -101,7 +107,9 @@ impl Outcome {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Placed => placed::PLACED,
-            Self::NoClusterFits | Self::Spread { .. } => placed::NO_CLUSTER_FITS,
+            Self::NoClusterFits | Self::Spread { .. } | Self::Skew { .. } => {
+                placed::NO_CLUSTER_FITS
+            }
             Self::Partial { .. } | Self::NotEnoughRoom { .. } => placed::NOT_ENOUGH_ROOM,
             Self::TooFewReplicas { .. } | Self::OverReplicas { .. } => placed::INVALID,
             Self::OverBudget { .. } => placed::OVER_COST,
@@ -121,6 +129,9 @@ impl std::fmt::Display for Outcome {
             Self::NotEnoughRoom { missing } => write!(f, "there is no room for {missing} replicas"),
             Self::Spread { key, min, found } => {
                 write!(f, "the spread over {key} needs {min}, and {found} can be had")
+            }
+            Self::Skew { key, max } => {
+                write!(f, "the replicas cannot be kept within maxSkew {max} over {key}")
             }
             Self::TooFewReplicas { replicas, clusters, per_cluster } => write!(
                 f,
@@ -219,6 +230,11 @@ pub fn place(
         }
         Err(outcome) => {
             // What could not be decided changes nothing, but each copy of a template has the template's size.
+            let asked = !matches!(outcome, Outcome::Suspended | Outcome::TooFewReplicas { .. });
+            if asked && mode.divides() && let Some(all) = workload.replicas {
+                let absent: i64 = absent.iter().filter_map(|it| it.replicas).sum();
+                settle::take_away(&mut scratch.held, all - absent, policy.min_per_cluster());
+            }
             let clusters = scratch
                 .held
                 .iter()
@@ -294,10 +310,10 @@ fn decide(pass: &mut Pass<'_>, previous: &Previous) -> (Option<usize>, Result<At
             Err(outcome) => {
                 let holds = pass.scratch.held.iter().any(|(id, _)| pass.keeps(group, *id));
                 if holds {
-                    return match pass.try_partly(group) {
-                        Some(attempt) => (current, Ok(attempt)),
-                        None => (current, Err(outcome)),
-                    };
+                    // Taking away never waits for room, and what fits may be enough: whichever runs more.
+                    let tries = [pass.try_less(group), pass.try_partly(group)];
+                    let best = tries.into_iter().flatten().min_by_key(|it| it.missing);
+                    return (current, best.ok_or(outcome));
                 }
                 first_error = Some((group, outcome));
             }

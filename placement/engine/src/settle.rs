@@ -3,7 +3,7 @@
 //! (RULES 3.2, 3.3).
 
 use crate::{
-    attempt::Pass,
+    attempt::{Attempt, Pass},
     cost,
     divide::{Party, webster},
     fleet::{ClusterId, Domains},
@@ -33,6 +33,44 @@ impl Pass<'_> {
         let Some(chosen) = self.search(&kept, &caps, total, max) else { return false };
         *candidates = chosen.into_iter().map(|at| kept[at]).collect();
         self.hand_out(total, candidates) == 0
+            && self.skewed(&self.scratch.parties, candidates).is_none()
+    }
+
+    /// What can stay of those that keep every rule now, if it is to be fewer: as much as taking away alone allows.
+    pub(crate) fn less(
+        &mut self,
+        group: usize,
+        candidates: &mut Vec<Candidate>,
+    ) -> Option<Attempt> {
+        let total = (self.workload.replicas? - self.absent).max(0);
+        let held = self.gather_kept(group, candidates);
+        let each = self.policy.min_per_cluster().max(1);
+        if total >= held || total < each || !self.stands(self.max_clusters(), candidates) {
+            return None;
+        }
+        let max = self.max_clusters().min(fits(total, each));
+        self.prefer(candidates);
+        let caps: Vec<i64> = candidates.iter().map(|it| it.held).collect();
+        // The most that some choice holds: with less asked for there is one, with more there is none.
+        let (mut most, mut none, mut best) = (0, total, None);
+        while most + 1 < none {
+            let middle = most + (none - most) / 2;
+            match self.search(candidates, &caps, middle, max) {
+                Some(chosen) => {
+                    most = chosen.iter().map(|at| caps[*at]).fold(0, i64::saturating_add);
+                    best = Some(chosen);
+                }
+                None => none = middle,
+            }
+        }
+        let chosen: Vec<Candidate> = best?.into_iter().map(|at| candidates[at]).collect();
+        let stays = most.min(total);
+        let left = self.hand_out(stays, &chosen);
+        if left > 0 || self.skewed(&self.scratch.parties, &chosen).is_some() {
+            return None;
+        }
+        let clusters = self.placed(&chosen);
+        Some(Attempt { clusters, missing: total - stays })
     }
 
     /// Whether those that hold replicas keep every rule as they are.
@@ -43,6 +81,13 @@ impl Pass<'_> {
         held > 0
             && caps.iter().all(|it| *it >= each)
             && self.search(kept, &caps, held, max).is_some_and(|it| it.len() == kept.len())
+            && !self.skews_now(kept)
+    }
+
+    /// Whether what runs breaks a `maxSkew`.
+    fn skews_now(&self, kept: &[Candidate]) -> bool {
+        let of = |it: &Candidate| Party { seats: it.held, ..Party::default() };
+        self.skews() && self.skewed(&kept.iter().map(of).collect::<Vec<_>>(), kept).is_some()
     }
 
     /// Shares `total` out over all candidates, with as little moving as the rules let it. Returns how many find no room.
@@ -73,6 +118,7 @@ impl Pass<'_> {
         if left > 0 && !self.partial {
             return Err(Outcome::NotEnoughRoom { missing: left });
         }
+        self.level_enough(candidates)?;
         Ok(missing + left)
     }
 
@@ -251,6 +297,30 @@ impl Pass<'_> {
 /// How many clusters can have a least share.
 fn fits(total: i64, each: i64) -> usize {
     usize::try_from(total / each).unwrap_or(usize::MAX)
+}
+
+/// Takes away from clusters that hold more than `total` together, in proportion to what they hold: whatever keeps the
+/// rules from being kept, fewer replicas are fewer replicas.
+pub(crate) fn take_away(held: &mut [(u32, i64)], total: i64, least: i64) {
+    let total = total.max(0);
+    if held.iter().map(|it| it.1).fold(0, i64::saturating_add) <= total {
+        return;
+    }
+    for floor in [least.max(1), 1, 0] {
+        let of = |it: &(u32, i64)| Party {
+            weight: it.1.max(1),
+            floor: it.1.min(floor),
+            cap: it.1,
+            seats: 0,
+        };
+        let mut parties: Vec<Party> = held.iter().map(of).collect();
+        if webster(&mut parties, total) >= 0 {
+            for (it, party) in held.iter_mut().zip(parties) {
+                it.1 = party.seats;
+            }
+            return;
+        }
+    }
 }
 
 /// Fills clusters one after the other above their floors.

@@ -108,17 +108,24 @@ impl Pass<'_> {
                 return Err(Outcome::NotEnoughRoom { missing: total - held });
             }
             None => {
-                *candidates = kept;
+                candidates.clone_from(&kept);
                 self.gather_all(candidates);
                 let missing = self.rearrange(total, max, candidates)?;
-                if missing > 0 && held <= total && total - missing < held {
+                let stood = total < held && self.stands(self.max_clusters(), &kept);
+                if missing > 0 && !stood && total - missing < held.min(total) {
                     // What runs is more than what could be placed instead.
                     return Err(Outcome::NotEnoughRoom { missing });
                 }
                 missing
             }
         };
-        // Parts and candidates are in the same order.
+        let placed = self.placed(candidates);
+        let attempt = self.within_budget(placed)?;
+        Ok(Attempt { missing, ..attempt })
+    }
+
+    /// The parts as they are, by cluster: parts and candidates are in the same order.
+    pub(crate) fn placed(&self, candidates: &[Candidate]) -> Vec<Placed> {
         let mut placed: Vec<Placed> = candidates
             .iter()
             .zip(&self.scratch.parties)
@@ -129,8 +136,7 @@ impl Pass<'_> {
             })
             .collect();
         placed.sort_unstable_by_key(|it| it.cluster);
-        let attempt = self.within_budget(placed)?;
-        Ok(Attempt { missing, ..attempt })
+        placed
     }
 
     /// Growth moves nothing that runs. Returns how many replicas find no room; `None` where a rule asks for more than
@@ -163,19 +169,45 @@ impl Pass<'_> {
         let result = if self.mode == Mode::Cheapest && total - held <= PRICED {
             self.cheapest(total, max, candidates).map(Some)
         } else {
-            self.choose(total, max, swept, candidates).and_then(|()| {
-                candidates.sort_unstable_by_key(|it| it.cluster);
-                self.share(total, held, candidates)
-            })
+            self.choose_and_share(total, held, max, swept, candidates)
         };
         match result {
-            Err(Outcome::Spread { .. }) => Ok(None),
+            Err(Outcome::Spread { .. } | Outcome::Skew { .. }) => Ok(None),
             other => other,
         }
     }
 
+    /// Chooses clusters and shares out over them; where a `maxSkew` finds no room, without the domains that hold least.
+    fn choose_and_share(
+        &mut self,
+        total: i64,
+        held: i64,
+        max: usize,
+        swept: bool,
+        candidates: &mut Vec<Candidate>,
+    ) -> Result<Option<i64>, Outcome> {
+        let skews = self.skews();
+        loop {
+            let all = skews.then(|| candidates.clone());
+            let result = self.choose(total, max, swept, candidates).and_then(|()| {
+                candidates.sort_unstable_by_key(|it| it.cluster);
+                self.share(total, held, candidates)
+            });
+            let (Some(all), Err(Outcome::NotEnoughRoom { .. } | Outcome::Skew { .. })) =
+                (all, &result)
+            else {
+                return result;
+            };
+            let mut fewer = all;
+            if !self.give_up_lowest(&mut fewer) {
+                return result;
+            }
+            *candidates = fewer;
+        }
+    }
+
     /// Clusters that hold replicas and may keep them; returns how many they hold.
-    fn gather_kept(&mut self, group: usize, candidates: &mut Vec<Candidate>) -> i64 {
+    pub(crate) fn gather_kept(&mut self, group: usize, candidates: &mut Vec<Candidate>) -> i64 {
         let most = self.policy.max_per_cluster();
         let mut sum = 0;
         for at in 0..self.scratch.held.len() {
@@ -381,6 +413,9 @@ impl Pass<'_> {
         };
         self.even_out(&mut parties, candidates);
         self.scratch.parties = parties;
+        if matches!(result, Ok(Some(_))) {
+            self.level_enough(candidates)?;
+        }
         result
     }
 

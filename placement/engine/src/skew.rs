@@ -4,6 +4,7 @@ use crate::{
     attempt::Pass,
     divide::{Next, Party, webster},
     fleet::Domains,
+    place::Outcome,
     select::Candidate,
 };
 
@@ -120,9 +121,9 @@ impl Pass<'_> {
     ) {
         loop {
             let totals = self.totals(rule, parties, candidates);
-            let Some(high) = totals.iter().max_by_key(|it| (it.1, it.0)) else { break };
-            let Some(low) = totals.iter().min_by_key(|it| (it.1, it.0)) else { break };
-            if high.1 - low.1 <= skew {
+            let Some(high) = totals.iter().map(|it| it.1).max() else { break };
+            let Some(low) = totals.iter().map(|it| it.1).min() else { break };
+            if high - low <= skew {
                 break;
             }
             let of = |domain: u32| {
@@ -130,14 +131,75 @@ impl Pass<'_> {
             };
             let spare = |at: usize| parties[at].seats - bounds(&parties[at], &candidates[at]).0;
             let space = |at: usize| bounds(&parties[at], &candidates[at]).1 - parties[at].seats;
-            let from =
-                of(high.0).filter(|at| spare(*at) > 0).max_by_key(|at| (parties[*at].seats, *at));
-            let to =
-                of(low.0).filter(|at| space(*at) > 0).min_by_key(|at| (parties[*at].seats, *at));
-            let (Some(from), Some(to)) = (from, to) else { break };
-            let amount = ((high.1 - low.1 - skew) / 2).max(1).min(spare(from)).min(space(to));
+            let giver = |domain: u32| {
+                of(domain).filter(|at| spare(*at) > 0).max_by_key(|at| (parties[*at].seats, *at))
+            };
+            let taker = |domain: u32| {
+                of(domain).filter(|at| space(*at) > 0).min_by_key(|at| (parties[*at].seats, *at))
+            };
+            let from = totals
+                .iter()
+                .filter(|it| it.1 > low)
+                .filter_map(|it| Some((it.1, it.0, giver(it.0)?)))
+                .max_by_key(|it| (it.0, it.1));
+            let to = totals
+                .iter()
+                .filter(|it| it.1 < high)
+                .filter_map(|it| Some((it.1, it.0, taker(it.0)?)))
+                .min_by_key(|it| (it.0, it.1));
+            let (Some((most, _, from)), Some((least, _, to))) = (from, to) else { break };
+            // Where the fullest cannot give, or the emptiest cannot take, another domain does as far as it stays within.
+            let amount = match (most == high, least == low) {
+                (true, true) => ((high - low - skew) / 2).max(1),
+                (true, false) => (high - low - skew).min(low + skew - least),
+                (false, true) => (high - low - skew).min(most - (high - skew)),
+                (false, false) => 0,
+            };
+            let amount = amount.min(spare(from)).min(space(to));
+            if amount <= 0 {
+                break;
+            }
             parties[from].seats -= amount;
             parties[to].seats += amount;
         }
+    }
+
+    /// The hard rule whose domains with replicas lie further apart than its `maxSkew`.
+    pub(crate) fn skewed(&self, parties: &[Party], candidates: &[Candidate]) -> Option<usize> {
+        self.policy.spread.iter().enumerate().position(|(rule, spread)| {
+            spread.max_skew.filter(|_| spread.hard).is_some_and(|skew| {
+                let totals = self.totals(rule, parties, candidates);
+                let held = || totals.iter().map(|it| it.1).filter(|it| *it > 0);
+                held().max().unwrap_or(0) - held().min().unwrap_or(0) > skew
+            })
+        })
+    }
+
+    /// An error where the parts in `scratch.parties` break a `maxSkew`.
+    pub(crate) fn level_enough(&self, candidates: &[Candidate]) -> Result<(), Outcome> {
+        let Some(rule) = self.skewed(&self.scratch.parties, candidates) else { return Ok(()) };
+        let spread = &self.policy.spread[rule];
+        Err(Outcome::Skew { key: spread.key.clone(), max: spread.max_skew.unwrap_or_default() })
+    }
+
+    /// Gives up the domain of the first hard rule with a `maxSkew` that can hold least and holds nothing: it keeps the
+    /// others low. `false` if there is none to spare.
+    pub(crate) fn give_up_lowest(&self, candidates: &mut Vec<Candidate>) -> bool {
+        let rules = || self.policy.spread.iter();
+        let Some(rule) = rules().position(|it| it.max_skew.is_some() && it.hard) else {
+            return false;
+        };
+        let mut caps: std::collections::BTreeMap<u32, (bool, i64)> = Default::default();
+        for it in candidates.iter() {
+            let cap = caps.entry(self.domain(rule, it)).or_default();
+            *cap = (cap.0 || it.held > 0, cap.1.saturating_add(it.cap));
+        }
+        if caps.len() <= self.policy.spread[rule].min.max(1) {
+            return false;
+        }
+        let lowest = caps.iter().filter(|it| !it.1.0).min_by_key(|it| (it.1.1, *it.0));
+        let Some((lowest, _)) = lowest else { return false };
+        candidates.retain(|it| self.domain(rule, it) != *lowest);
+        true
     }
 }

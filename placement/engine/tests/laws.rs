@@ -241,6 +241,40 @@ fn can_hold(
     })
 }
 
+/// The policy with a `maxSkew` over regions, where its division can have one.
+fn with_skew(mut spec: PlacementPolicySpec, skew: Option<u32>) -> PlacementPolicySpec {
+    let replicas = spec.replicas.as_mut().unwrap();
+    if skew.is_some() && matches!(replicas.division, Some(Division::Packed | Division::Cheapest)) {
+        replicas.division = Some(Division::Room);
+    }
+    match spec.spread.iter_mut().find(|it| it.topology_key == "region") {
+        Some(rule) => rule.max_skew = skew,
+        None => spec.spread.push(Spread {
+            topology_key: "region".to_owned(),
+            min: Some(1),
+            max: Some(3),
+            max_skew: skew,
+            ..Spread::default()
+        }),
+    }
+    spec
+}
+
+/// Whether every hard `maxSkew` holds between the domains with replicas.
+fn is_level(members: &[Member], spec: &PlacementPolicySpec, decision: &Decision) -> bool {
+    let hard = spec.spread.iter().filter(|it| it.when_unsatisfiable.is_none());
+    hard.filter_map(|it| Some((it, i64::from(it.max_skew?)))).all(|(rule, skew)| {
+        let mut totals = BTreeMap::new();
+        for it in &decision.clusters {
+            let domain = domain(members, &rule.topology_key, it.cluster.0 as usize);
+            *totals.entry(domain).or_insert(0) += it.replicas.unwrap();
+        }
+        let held: Vec<i64> = totals.into_values().filter(|it| *it > 0).collect();
+        let most = held.iter().max().copied().unwrap_or(0);
+        most - held.iter().min().copied().unwrap_or(0) <= skew
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
 
@@ -351,6 +385,103 @@ proptest! {
                 prop_assert!(!second.outcome.is_placed());
             }
         }
+    }
+
+    #[test]
+    fn rule_3_2_taking_away_never_waits_for_room(
+        members in members(), spec in policies(), skew in prop::option::of(1_u32..3),
+        held in prop::collection::vec(prop::option::of(0_i64..6), 7), fewer in 1_i64..40, cpu in 1_i64..20,
+    ) {
+        let spec = with_skew(spec, skew);
+        let fleet = fleet(&members);
+        let policy = compiled(&spec);
+        let held = (0..members.len()).filter_map(|at| Some((at, held[at]?)));
+        let of = |(at, n)| PreviousCluster { name: name(at), replicas: Some(n) };
+        let previous = Previous { clusters: held.map(of).collect(), divided: true, ..Previous::default() };
+        let before: i64 = previous.clusters.iter().filter_map(|it| it.replicas).sum();
+        if fewer < before {
+            let workload = workload(fewer, cpu);
+            let mut room = room_beside(&fleet, &workload, &previous);
+            let decision = place(&fleet, &mut room, &workload, &policy, &previous);
+            if matches!(decision.outcome, Outcome::TooFewReplicas { .. }) {
+                prop_assert_eq!(decision.replicas(), before);
+            } else {
+                prop_assert!(decision.replicas() <= fewer, "{:?} after {:?}", decision, previous);
+            }
+            match decision.outcome {
+                Outcome::Placed => prop_assert_eq!(decision.replicas(), fewer),
+                Outcome::Partial { missing } => prop_assert_eq!(decision.replicas() + missing, fewer),
+                _ => (),
+            }
+        }
+    }
+
+    #[test]
+    fn rule_3_1_max_skew_bounds_the_difference_between_chosen_domains(
+        members in members(), spec in policies(), skew in 1_u32..4,
+        held in prop::collection::vec(prop::option::of(0_i64..6), 7), runs in any::<bool>(),
+        replicas in 1_i64..30, cpu in 1_i64..20,
+    ) {
+        let spec = with_skew(spec, Some(skew));
+        let fleet = fleet(&members);
+        let policy = compiled(&spec);
+        let held = (0..members.len()).filter_map(|at| Some((at, held[at].filter(|_| runs)?)));
+        let of = |(at, n)| PreviousCluster { name: name(at), replicas: Some(n) };
+        let previous = Previous { clusters: held.map(of).collect(), divided: true, ..Previous::default() };
+        let workload = workload(replicas, cpu);
+        let mut room = room_beside(&fleet, &workload, &previous);
+        let first = place(&fleet, &mut room, &workload, &policy, &previous);
+        if matches!(first.outcome, Outcome::Placed | Outcome::Partial { .. }) {
+            prop_assert!(is_level(&members, &spec, &first), "{:?} after {:?}", first, previous);
+        }
+        if first.outcome.is_placed() {
+            let again = as_previous(&fleet, &first, &policy);
+            let mut room = room_beside(&fleet, &workload, &again);
+            let second = place(&fleet, &mut room, &workload, &policy, &again);
+            prop_assert_eq!(second.clusters, first.clusters);
+        }
+    }
+
+    #[test]
+    fn rule_3_1_what_max_skew_lets_fit_is_placed(
+        members in members(), skew in 1_i64..4, least in 0_usize..4, replicas in 1_i64..30, cpu in 1_i64..20,
+    ) {
+        let mut members = members;
+        for it in &mut members {
+            it.autoscaled = false;
+        }
+        let spread = Spread {
+            topology_key: "region".to_owned(),
+            min: Some(u32::try_from(least).unwrap()),
+            max_skew: Some(u32::try_from(skew).unwrap()),
+            ..Spread::default()
+        };
+        let replicas_rule = Replicas {
+            mode: Some(ReplicaMode::Divided), division: Some(Division::Room), ..Replicas::default()
+        };
+        let spec = PlacementPolicySpec {
+            spread: vec![spread], replicas: Some(replicas_rule), ..PlacementPolicySpec::default()
+        };
+        let fleet = fleet(&members);
+        let mut caps = [0_i64; 3];
+        let mut room = Room::new(&fleet);
+        for (at, it) in members.iter().enumerate().filter(|it| it.1.ready) {
+            let id = fleet.id(&name(at)).unwrap();
+            caps[it.region] += room.available(&fleet, id, &workload(replicas, cpu));
+        }
+        // By trying all sets of regions and all lowest parts.
+        let fits = (1_usize..8).any(|set| {
+            let chosen: Vec<i64> = (0..3).filter(|it| set & (1 << it) != 0).map(|it| caps[it]).collect();
+            let lowest = chosen.iter().copied().min().unwrap();
+            let regions = i64::try_from(chosen.len()).unwrap();
+            chosen.len() >= least && (1..=lowest).any(|low| {
+                let most: i64 = chosen.iter().map(|it| (*it).min(low + skew)).sum();
+                low * regions <= replicas && replicas <= most
+            })
+        });
+        let decision = decide(&fleet, replicas, cpu, &spec, &Previous::default());
+        prop_assert_eq!(decision.outcome.is_placed(), fits, "{:?} {:?}", decision.outcome, caps);
+        prop_assert!(!fits || is_level(&members, &spec, &decision));
     }
 
     #[test]
