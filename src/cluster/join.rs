@@ -275,7 +275,7 @@ fn taint(text: &str) -> Result<Taint, String> {
     if key.is_empty() {
         return Err(wrong());
     }
-    Ok(Taint { key: key.to_owned(), value: value.to_owned(), effect })
+    Ok(Taint { key: key.to_owned(), value: value.to_owned(), effect, ..Taint::default() })
 }
 
 #[cfg(test)]

@@ -123,6 +123,7 @@ async fn taint(members: &Api<MemberCluster>, name: &str) -> Result<(), Failure> 
         key: DRAINING_TAINT.to_owned(),
         value: String::new(),
         effect: TaintEffect::NoExecute,
+        ..Taint::default()
     });
     // Taints are a list: another writer's change in between must not be lost.
     let patch = json!({

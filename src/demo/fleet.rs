@@ -72,7 +72,7 @@ fn plan(site: &Site, round: usize) -> Plan {
         _ => None,
     };
     let taint =
-        Taint { key: "spot".to_owned(), value: "true".to_owned(), effect: TaintEffect::NoSchedule };
+        Taint { key: "spot".to_owned(), value: "true".to_owned(), effect: TaintEffect::NoSchedule, ..Taint::default() };
     let (machine, cpu, memory) = site.machine;
     let share = |at: usize| {
         let zones = site.zones.len();

@@ -58,13 +58,21 @@ pub struct MemberClusterSpec {
     pub accepted: bool,
 }
 
+/// The providers that a cluster may be of.
+pub const PROVIDERS: [&str; 4] = ["eks", "gke", "aks", "onprem"];
+
 /// Keeps what does not tolerate it away.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct Taint {
     pub key: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub value: String,
     pub effect: TaintEffect,
+    /// RFC 3339; when a NoExecute taint was added, against which `tolerationSeconds` count. Left out: when the hub saw it
+    /// first.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub time_added: String,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

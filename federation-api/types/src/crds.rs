@@ -39,10 +39,20 @@ pub fn all() -> Vec<Value> {
         .collect()
 }
 
-/// Takes out of descriptions what only readers of the code can follow: references to rules, and links.
+/// Takes out of descriptions what only readers of the code can follow: references to rules, and links. Says how large a
+/// number may be, so that one that is larger is refused by its field.
 fn for_users(value: &mut Value) {
     match value {
         Value::Object(fields) => {
+            let bounds = match fields.get("format").and_then(Value::as_str) {
+                Some("int32") => Some((i64::from(i32::MIN), i64::from(i32::MAX))),
+                Some("uint32") => Some((0, i64::from(u32::MAX))),
+                Some(_) | None => None,
+            };
+            if let Some((least, most)) = bounds {
+                fields.entry("minimum").or_insert_with(|| least.into());
+                fields.entry("maximum").or_insert_with(|| most.into());
+            }
             if let Some(Value::String(text)) = fields.get_mut("description") {
                 *text = plain(text);
             }

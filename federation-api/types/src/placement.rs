@@ -56,12 +56,27 @@ pub struct PlacementSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub removing: Vec<RemovedCluster>,
+    /// The first ordinal that no cluster was ever given, of a divided StatefulSet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordinals_next: Option<i64>,
+    /// Returns to a preferred affinity group, by which the next one waits longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub returned: Option<Returned>,
     /// From the claiming policy: what the syncer needs to know of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync: Option<Sync>,
     /// How the decision came out; the syncer shows it as the condition `Placed`.
     #[serde(default)]
     pub outcome: Outcome,
+}
+
+/// How often a template returned to a preferred affinity group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Returned {
+    /// Returns of which each came within a day of the one before.
+    pub times: u32,
+    /// RFC 3339; the last one.
+    pub last: String,
 }
 
 /// How a decision came out.
@@ -150,7 +165,8 @@ pub struct PlacedCluster {
 #[serde(rename_all = "camelCase")]
 pub struct RemovedCluster {
     pub name: String,
-    /// Why it goes (RULES 1.2): `TemplateDeleted`, `PolicyChanged`, `ClusterChanged`, `ScaledDown`, `Failover`, `ClusterLeaving`.
+    /// Why it goes (RULES 1.2): `TemplateDeleted`, `PolicyChanged`, `ClusterChanged`, `ScaledDown`, `Failover`, `Failback`,
+    /// `ClusterLeaving`.
     pub cause: String,
     /// RFC 3339; when the removal passed the gate.
     pub since: String,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     condition::Condition,
-    selector::{ClusterSelector, TemplateSelector},
+    selector::{ClusterSelector, LabelSelector, TemplateSelector},
 };
 
 /// What a policy says, in both scopes.
@@ -56,6 +56,12 @@ pub struct PlacementPolicySpec {
     /// Managed services that the workload wants near.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub near: Vec<Near>,
+    /// Only near templates of the namespace that these select. What runs does not move for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub workload_affinity: Vec<WorkloadTerm>,
+    /// Only apart from templates of the namespace that these select. What runs does not move for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub workload_anti_affinity: Vec<WorkloadTerm>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -121,9 +127,18 @@ pub struct Affinity {
     pub name: String,
     #[serde(default, skip_serializing_if = "ClusterSelector::is_empty")]
     pub clusters: ClusterSelector,
+    /// `Allow`: where this group can hold only part of a divided workload, growth goes on in the next group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overflow: Option<Overflow>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Overflow {
+    Allow,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct Toleration {
     /// Empty with `Exists` tolerates every taint.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -135,6 +150,9 @@ pub struct Toleration {
     /// Left out: every effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effect: Option<crate::cluster::TaintEffect>,
+    /// With NoExecute: what runs on the cluster stays for so long after the taint was added, and nothing new comes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub toleration_seconds: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -158,6 +176,19 @@ impl Toleration {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Residency {
     pub jurisdictions: Vec<String>,
+}
+
+/// Other templates that a workload wants beside it, or keeps away from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkloadTerm {
+    /// Labels of templates in the namespace of the workload, whatever their kind.
+    pub label_selector: LabelSelector,
+    /// What near means: `cluster`, `zone`, `region`, `provider`, or any label of the clusters.
+    pub topology_key: String,
+    /// `ScheduleAnyway` makes it a wish.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when_unsatisfiable: Option<WhenUnsatisfiable>,
 }
 
 /// How many domains hold the workload. Counts domains with at least one replica (RULES 3.1).
@@ -313,15 +344,20 @@ pub enum Purge {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Failback {
+    /// `Automatic` unless stated otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<FailbackMode>,
+    /// How long a preferred group could take all of it, without a break, before it returns there: `30m` if left out,
+    /// doubled for each return within the last day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stable_for: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum FailbackMode {
+    /// Back to the affinity group that comes first, once it could hold all of it for long enough.
     Automatic,
+    /// What left its group stays where it is.
     Never,
 }
 

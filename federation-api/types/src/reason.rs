@@ -9,6 +9,8 @@ pub mod cause {
     pub const CLUSTER_CHANGED: &str = "ClusterChanged";
     pub const SCALED_DOWN: &str = "ScaledDown";
     pub const FAILOVER: &str = "Failover";
+    /// Back to a preferred affinity group.
+    pub const FAILBACK: &str = "Failback";
     pub const CLUSTER_LEAVING: &str = "ClusterLeaving";
 }
 
@@ -56,6 +58,8 @@ pub mod rule {
     pub const RESIDENCY: &str = "Residency";
     pub const LIMIT: &str = "Limit";
     pub const NEAR: &str = "Near";
+    pub const WORKLOAD_AFFINITY: &str = "WorkloadAffinity";
+    pub const WORKLOAD_ANTI_AFFINITY: &str = "WorkloadAntiAffinity";
     pub const SPREAD: &str = "Spread";
     pub const ROOM: &str = "Room";
     pub const PRICE_UNKNOWN: &str = "PriceUnknown";

@@ -4,12 +4,12 @@
 
 use crate::{
     budget::ChangeBudgetSpec,
-    cluster::MemberClusterSpec,
+    cluster::{MemberClusterSpec, PROVIDERS, TaintEffect},
     money::Money,
     overrides::OverridePolicySpec,
     policy::{
-        ClusterPlacementPolicySpec, Division, PlacementPolicySpec, ReplicaMode, Replicas, Spread,
-        TolerationOperator,
+        ClusterPlacementPolicySpec, Division, Limits, PlacementPolicySpec, ReplicaMode, Replicas,
+        Spread, TolerationOperator, WhenUnsatisfiable, WorkloadTerm,
     },
     selector::{ClusterSelector, LabelOperator, LabelSelector, TemplateSelector},
 };
@@ -48,8 +48,45 @@ impl Check<'_> {
 /// What is wrong with a namespaced policy.
 pub fn placement_policy(spec: &PlacementPolicySpec) -> Vec<Problem> {
     let mut problems = Vec::new();
+    let check = &mut Check { problems: &mut problems };
+    policy(spec, check);
+    for (at, selector) in spec.selectors.iter().enumerate() {
+        if is_cluster_scoped(&selector.api_version, &selector.kind) {
+            let why = format!(
+                "{}s have no namespace: a ClusterPlacementPolicy selects them",
+                selector.kind
+            );
+            check.forbidden(&format!("spec.selectors[{at}].kind"), &why);
+        }
+    }
+    problems
+}
+
+/// What is wrong with the part of a cluster policy that a namespaced one has too.
+pub fn policy_of_all_namespaces(spec: &PlacementPolicySpec) -> Vec<Problem> {
+    let mut problems = Vec::new();
     policy(spec, &mut Check { problems: &mut problems });
     problems
+}
+
+/// Whether a kind of Kubernetes itself has no namespace; what is not built in may have one.
+fn is_cluster_scoped(api_version: &str, kind: &str) -> bool {
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    match group {
+        "" => matches!(kind, "Namespace" | "Node" | "PersistentVolume" | "ComponentStatus"),
+        "rbac.authorization.k8s.io" => matches!(kind, "ClusterRole" | "ClusterRoleBinding"),
+        "storage.k8s.io" => kind != "CSIStorageCapacity",
+        "networking.k8s.io" => matches!(kind, "IngressClass" | "IPAddress" | "ServiceCIDR"),
+        "resource.k8s.io" => matches!(kind, "DeviceClass" | "ResourceSlice"),
+        "certificates.k8s.io" => kind != "PodCertificateRequest",
+        "admissionregistration.k8s.io"
+        | "apiextensions.k8s.io"
+        | "apiregistration.k8s.io"
+        | "flowcontrol.apiserver.k8s.io"
+        | "node.k8s.io"
+        | "scheduling.k8s.io" => true,
+        _ => false,
+    }
 }
 
 /// What is wrong with a cluster policy.
@@ -64,10 +101,41 @@ pub fn cluster_placement_policy(spec: &ClusterPlacementPolicySpec) -> Vec<Proble
         if let Some(usd) = &limits.max_monthly_usd {
             dollars("spec.limits.maxMonthlyUsd", usd, check);
         }
+        if !spec.limits_only {
+            own_limits(spec, limits, check);
+        }
     } else if spec.limits_only {
         check.required("spec.limits", "a policy with limitsOnly must state limits");
     }
     problems
+}
+
+/// What a policy asks for and its own limits rule out: they bind its own templates too.
+fn own_limits(spec: &ClusterPlacementPolicySpec, limits: &Limits, check: &mut Check<'_>) {
+    let hard = || spec.policy.spread.iter().filter(|it| is_hard(it));
+    let min = hard().filter_map(|it| it.min).max().unwrap_or(0);
+    let wanted = |min| format!("spec.spread asks for at least {min} clusters");
+    if limits.max_clusters.is_some_and(|max| max < min) {
+        check.invalid("spec.limits.maxClusters", limits.max_clusters.unwrap_or(0), &wanted(min));
+    }
+    let replicas = spec.policy.replicas.clone().unwrap_or_default();
+    let least = min.max(1).saturating_mul(replicas.min_per_cluster.unwrap_or(0));
+    if let Some(max) = limits.max_replicas.filter(|max| *max < least) {
+        let rule = format!("spec.spread and minPerCluster ask for at least {least} replicas");
+        check.invalid("spec.limits.maxReplicas", max, &rule);
+    }
+    if let Some(residency) = &spec.policy.residency
+        && !limits.jurisdictions.is_empty()
+        && !residency.jurisdictions.is_empty()
+        && !residency.jurisdictions.iter().any(|it| limits.jurisdictions.contains(it))
+    {
+        let value = format!("{:?}", limits.jurisdictions);
+        check.invalid(
+            "spec.limits.jurisdictions",
+            value,
+            "none of them is in spec.residency.jurisdictions",
+        );
+    }
 }
 
 /// What is wrong with an override policy.
@@ -125,7 +193,7 @@ pub fn override_policy(spec: &OverridePolicySpec) -> Vec<Problem> {
 pub fn member_cluster(spec: &MemberClusterSpec) -> Vec<Problem> {
     let mut problems = Vec::new();
     let check = &mut Check { problems: &mut problems };
-    if !["eks", "gke", "aks", "onprem"].contains(&spec.provider.as_str()) {
+    if !PROVIDERS.contains(&spec.provider.as_str()) {
         let message = format!(
             "Unsupported value: {:?}: supported values: \"eks\", \"gke\", \"aks\", \"onprem\"",
             spec.provider
@@ -167,7 +235,29 @@ fn policy(spec: &PlacementPolicySpec, check: &mut Check<'_>) {
         if !toleration.value.is_empty() && toleration.operator == TolerationOperator::Exists {
             check.forbidden(&format!("spec.tolerations[{at}].value"), "Exists takes no value");
         }
+        let field = format!("spec.tolerations[{at}].tolerationSeconds");
+        match toleration.toleration_seconds {
+            Some(seconds) if seconds < 0 => check.invalid(&field, seconds, "must not be negative"),
+            Some(_) if toleration.effect != Some(TaintEffect::NoExecute) => {
+                check.forbidden(&field, "only with effect NoExecute");
+            }
+            Some(_) | None => (),
+        }
     }
+    let last = spec.affinities.len().saturating_sub(1);
+    for (at, affinity) in spec.affinities.iter().enumerate() {
+        if affinity.overflow.is_some() && at == last {
+            let field = format!("spec.affinities[{at}].overflow");
+            check.forbidden(&field, "there is no group after the last one");
+        }
+        let whole = spec.replicas.as_ref().and_then(|it| it.mode) == Some(ReplicaMode::Duplicated);
+        if affinity.overflow.is_some() && whole {
+            let field = format!("spec.affinities[{at}].overflow");
+            check.forbidden(&field, "only replicas that are divided overflow");
+        }
+    }
+    workload_terms("spec.workloadAffinity", &spec.workload_affinity, check);
+    workload_terms("spec.workloadAntiAffinity", &spec.workload_anti_affinity, check);
     if let Some(residency) = &spec.residency
         && residency.jurisdictions.is_empty()
     {
@@ -197,6 +287,27 @@ fn policy(spec: &PlacementPolicySpec, check: &mut Check<'_>) {
             duration("spec.failover.failback.stableFor", stable_for, check);
         }
     }
+}
+
+fn workload_terms(field: &str, terms: &[WorkloadTerm], check: &mut Check<'_>) {
+    for (at, term) in terms.iter().enumerate() {
+        let field = format!("{field}[{at}]");
+        if term.topology_key.is_empty() {
+            check.required(
+                &format!("{field}.topologyKey"),
+                "cluster, zone, region, provider or a label",
+            );
+        }
+        if term.label_selector.is_empty() {
+            check.required(&format!("{field}.labelSelector"), "name the other templates by labels");
+        }
+        label_selector(&format!("{field}.labelSelector"), &term.label_selector, check);
+    }
+}
+
+/// Whether a rule of a spread is more than a wish.
+fn is_hard(rule: &Spread) -> bool {
+    rule.when_unsatisfiable != Some(WhenUnsatisfiable::ScheduleAnyway)
 }
 
 fn selectors(selectors: &[TemplateSelector], check: &mut Check<'_>) {
@@ -256,6 +367,16 @@ fn label_selector(field: &str, selector: &LabelSelector, check: &mut Check<'_>) 
 
 fn spread(rules: &[Spread], replicas: &Replicas, check: &mut Check<'_>) {
     let mut keys = std::collections::BTreeSet::new();
+    // A cluster lies in one domain of each key: fewer clusters than domains cannot be.
+    let clusters = rules.iter().find(|it| it.topology_key == "cluster" && is_hard(it));
+    if let Some(max) = clusters.and_then(|it| it.max) {
+        for (at, rule) in rules.iter().enumerate().filter(|it| it.1.topology_key != "cluster") {
+            if let Some(min) = rule.min.filter(|min| *min > max && is_hard(rule)) {
+                let why = format!("must not be more than the largest number of clusters ({max})");
+                check.invalid(&format!("spec.spread[{at}].min"), min, &why);
+            }
+        }
+    }
     for (at, rule) in rules.iter().enumerate() {
         let field = format!("spec.spread[{at}]");
         if rule.topology_key.is_empty() {
@@ -429,6 +550,81 @@ mod tests {
             {"apiVersion": "archipel.dev/v1alpha1", "kind": "PlacementPolicy"}
         ]});
         assert_eq!(fields(spec), ["spec.selectors[0].apiVersion"]);
+    }
+
+    #[test]
+    fn rule_3_1_fewer_clusters_than_domains_cannot_be() {
+        let spread = |max: u32, wish: bool| {
+            let when = if wish { "ScheduleAnyway" } else { "DoNotSchedule" };
+            serde_json::json!({"spread": [
+                {"topologyKey": "cluster", "max": max},
+                {"topologyKey": "provider", "min": 3, "whenUnsatisfiable": when}
+            ]})
+        };
+        assert_eq!(fields(spread(1, false)), ["spec.spread[1].min"]);
+        assert!(fields(spread(3, false)).is_empty());
+        assert!(fields(spread(1, true)).is_empty());
+    }
+
+    #[test]
+    fn rule_2_1_a_namespaced_policy_selects_no_kind_without_a_namespace() {
+        let select = |api: &str, kind: &str| {
+            fields(serde_json::json!({"selectors": [{"apiVersion": api, "kind": kind}]}))
+        };
+        assert_eq!(select("v1", "Namespace"), ["spec.selectors[0].kind"]);
+        assert_eq!(select("storage.k8s.io/v1", "StorageClass"), ["spec.selectors[0].kind"]);
+        assert!(select("v1", "ConfigMap").is_empty());
+        assert!(select("example.com/v1", "Namespace").is_empty());
+    }
+
+    #[test]
+    fn rule_2_2_a_policy_and_its_own_limits_agree() {
+        let fields = |spec: serde_json::Value| -> Vec<String> {
+            let mut all = serde_json::json!({
+                "selectors": [{"apiVersion": "apps/v1", "kind": "Deployment"}],
+                "spread": [{"topologyKey": "region", "min": 3}],
+                "replicas": {"mode": "Divided", "minPerCluster": 2},
+                "residency": {"jurisdictions": ["EU"]},
+            });
+            all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+            let spec = serde_json::from_value(all).unwrap();
+            cluster_placement_policy(&spec).into_iter().map(|it| it.field).collect()
+        };
+        let limits =
+            serde_json::json!({"maxClusters": 2, "maxReplicas": 5, "jurisdictions": ["US"]});
+        assert_eq!(
+            fields(serde_json::json!({"limits": limits})),
+            ["spec.limits.maxClusters", "spec.limits.maxReplicas", "spec.limits.jurisdictions"]
+        );
+        assert!(fields(serde_json::json!({"limits": limits, "limitsOnly": true})).is_empty());
+        assert!(fields(serde_json::json!({"limits": {"maxClusters": 3}})).is_empty());
+    }
+
+    #[test]
+    fn parts_of_a_policy_that_do_not_go_together_are_refused() {
+        let check = |spec: serde_json::Value, expected: &[&str]| {
+            assert_eq!(fields(spec.clone()), expected, "{spec}");
+        };
+        let toleration = |effect: &str, seconds: i64| {
+            serde_json::json!({"tolerations": [
+                {"key": "a", "operator": "Exists", "effect": effect, "tolerationSeconds": seconds}
+            ]})
+        };
+        check(toleration("NoExecute", 60), &[]);
+        check(toleration("NoSchedule", 60), &["spec.tolerations[0].tolerationSeconds"]);
+        check(toleration("NoExecute", -1), &["spec.tolerations[0].tolerationSeconds"]);
+        let group = serde_json::json!({"clusters": {"names": ["a"]}, "overflow": "Allow"});
+        check(serde_json::json!({"affinities": [group, {}]}), &[]);
+        check(serde_json::json!({"affinities": [group]}), &["spec.affinities[0].overflow"]);
+        check(
+            serde_json::json!({"affinities": [group, {}], "replicas": {"mode": "Duplicated"}}),
+            &["spec.affinities[0].overflow"],
+        );
+        let term = serde_json::json!({"labelSelector": {}, "topologyKey": ""});
+        check(
+            serde_json::json!({"workloadAffinity": [term]}),
+            &["spec.workloadAffinity[0].topologyKey", "spec.workloadAffinity[0].labelSelector"],
+        );
     }
 
     #[test]

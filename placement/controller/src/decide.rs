@@ -192,6 +192,8 @@ fn decide(
     // What may turn out to need an approval must not take room that it then does not use.
     let before = (is_bound(template) && !meant.clusters.is_empty()).then(|| room.clone());
     let decision = engine::place(fleet, room, &template.workload, compiled, &meant);
+    // After a restart nobody knows: then an edit is as likely as any.
+    let edited = index.decided.insert(key.clone(), compiled.id) != Some(compiled.id);
     spec.divided = decision.divided;
     spec.outcome = describe(&decision);
     let decided =
@@ -234,7 +236,7 @@ fn decide(
     let shrinks = decision.replicas() < meant.clusters.iter().filter_map(|it| it.replicas).sum();
     let because = |name: &str| match lost.contains(name) {
         true => Trigger::Failover,
-        false => trigger(&decision, fleet, name, shrinks),
+        false => trigger(&decision, fleet, name, shrinks, edited),
     };
     let copies = placed.map_or_else(Copies::default, |it| Copies::of(&it.status));
     let mut draft =

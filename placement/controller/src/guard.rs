@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use federation_types::{
+    cluster::PROVIDERS,
     names::{ALLOW_DELETE_ANNOTATION, GROUP, Gvk, SYSTEM_NAMESPACE},
-    policy::{FailbackMode, PlacementPolicySpec},
+    policy::PlacementPolicySpec,
     validate::Problem,
 };
 use placement_engine::CompiledPolicy;
@@ -110,18 +111,48 @@ impl Index {
                     .to_owned(),
             );
         }
-        let failback = spec.failover.as_ref().and_then(|it| it.failback.as_ref());
-        if failback.is_some_and(|it| it.mode != Some(FailbackMode::Never)) {
-            warnings.push(
-                "spec.failover.failback: this version does not move copies back by itself; what failed over stays \
-                 until the policy is edited or its cluster is drained"
-                    .to_owned(),
-            );
-        }
+        warnings.extend(self.unknown_names(spec));
         if spec.dependencies == Some(federation_types::policy::Dependencies::Follow) {
             warnings.push(
                 "spec.dependencies: this version does not follow dependencies; select them with a policy".to_owned(),
             );
+        }
+        warnings
+    }
+
+    /// Providers and ClusterSets that a policy names and nobody knows: it may be meant for later, or misspelt.
+    fn unknown_names(&self, spec: &PlacementPolicySpec) -> Vec<String> {
+        let groups = spec
+            .affinities
+            .iter()
+            .enumerate()
+            .map(|(at, it)| (format!("spec.affinities[{at}].clusters"), &it.clusters));
+        let weights = spec
+            .replicas
+            .iter()
+            .flat_map(|it| it.weights.iter().enumerate())
+            .map(|(at, it)| (format!("spec.replicas.weights[{at}].clusters"), &it.clusters));
+        let mut warnings = Vec::new();
+        for (field, clusters) in groups.chain(weights) {
+            for it in clusters.providers.iter().filter(|it| !PROVIDERS.contains(&it.as_str())) {
+                let known = PROVIDERS.join(", ");
+                warnings.push(format!(
+                    "{field}.providers: no cluster is of the provider {it:?}; they are {known}"
+                ));
+            }
+            for it in clusters.sets.iter().filter(|it| !self.sets.contains_key(*it)) {
+                warnings.push(format!("{field}.sets: there is no ClusterSet {it:?} (yet)"));
+            }
+        }
+        for selector in &spec.selectors {
+            let group = selector.api_version.split_once('/').map_or("", |(group, _)| group);
+            let kind = (group.to_owned(), selector.kind.clone());
+            if self.kinds.get(&kind).is_some_and(|it| it.missing) {
+                warnings.push(format!(
+                    "spec.selectors: the hub serves no {} of {}",
+                    selector.kind, selector.api_version
+                ));
+            }
         }
         warnings
     }
@@ -229,18 +260,19 @@ mod tests {
     }
 
     #[test]
-    fn rule_3_5_failback_that_does_not_act_is_said_to_the_author() {
-        let warned = |failback: Value| {
-            let spec = json!({"selectors": [], "affinities": [{"clusters": {"names": ["a"]}}],
-                              "failover": {"failback": failback}});
-            let spec = serde_json::from_value(spec).unwrap();
-            index()
-                .policy_warnings(&spec, true)
-                .iter()
-                .any(|it| it.starts_with("spec.failover.failback"))
-        };
-        assert!(warned(json!({"mode": "Automatic", "stableFor": "30m"})));
-        assert!(!warned(json!({"mode": "Never"})));
+    fn rule_3_1_names_that_nobody_knows_are_said_to_the_author() {
+        let spec = json!({"selectors": [], "affinities": [
+            {"clusters": {"providers": ["eks", "ekz"], "sets": ["prod"]}}
+        ]});
+        let warnings = index().policy_warnings(&serde_json::from_value(spec).unwrap(), true);
+        assert_eq!(
+            warnings,
+            [
+                "spec.affinities[0].clusters.providers: no cluster is of the provider \"ekz\"; they are eks, gke, \
+                 aks, onprem",
+                "spec.affinities[0].clusters.sets: there is no ClusterSet \"prod\" (yet)"
+            ]
+        );
     }
 
     #[test]

@@ -135,6 +135,8 @@ pub struct Index {
     pub copies: i64,
     /// Of these, how many are on their way out.
     pub leaving: i64,
+    /// Room that decisions held was given back: what waits is to be looked at once more.
+    freed: bool,
     /// Placements that wait: for a cluster, for room, for the gate, for their copies.
     unsettled: BTreeSet<ObjectKey>,
     /// What Placements being written give to clusters: room that is spoken for.
@@ -143,6 +145,8 @@ pub struct Index {
     pub(crate) held_back: BTreeSet<ObjectKey>,
     /// Removals that wait for a budget's next window.
     pub(crate) over_budget: BTreeSet<ObjectKey>,
+    /// By which policy, with its limits, each template was last decided: tells an edit of it from a change of a cluster.
+    pub(crate) decided: BTreeMap<ObjectKey, u64>,
     /// How many Placements came out how, by reason.
     pub(crate) outcomes: BTreeMap<String, i64>,
     /// The kinds that Placements name: how many of them, and in which version.
@@ -221,6 +225,7 @@ impl Index {
             }
             None => {
                 if self.templates.remove(&key).is_some() {
+                    self.decided.remove(&key);
                     self.dirty.insert(key);
                 }
             }
@@ -289,6 +294,9 @@ impl Index {
             self.leaving += sign * it.leaving();
             *self.outcomes.entry(it.spec.outcome.reason.clone()).or_default() += sign;
         }
+        if old.as_ref().is_some_and(|old| gives_back(old, new.as_deref())) {
+            self.gave_back();
+        }
         if new.as_ref().is_some_and(|it| it.unsettled()) {
             self.unsettled.insert(key.clone());
         } else {
@@ -346,6 +354,20 @@ impl Index {
         self.dirty.extend(self.unsettled.iter().cloned());
     }
 
+    /// What was decided and does not run is not to run any more, or could not be written: its room is free again.
+    pub(crate) fn gave_back(&mut self) {
+        self.room_version += 1;
+        self.freed = true;
+    }
+
+    /// The templates to be looked at again, and with them whatever waits if room was given back.
+    pub(crate) fn take_dirty(&mut self) -> BTreeSet<ObjectKey> {
+        if std::mem::take(&mut self.freed) {
+            self.touch_waiting();
+        }
+        std::mem::take(&mut self.dirty)
+    }
+
     /// What waits for a budget, once some window has ended.
     pub(crate) fn touch_over_budget(&mut self, now: i64) {
         let ended = |it: &Budget| it.window_ends_in(now) == 0;
@@ -391,6 +413,15 @@ impl Index {
         }
         kinds
     }
+}
+
+/// Whether a Placement asks less of some cluster than the one before it.
+fn gives_back(old: &Placed, new: Option<&Placed>) -> bool {
+    let Some(new) = new else { return true };
+    old.spec.clusters.iter().any(|before| {
+        let after = new.spec.clusters.iter().find(|it| it.name == before.name);
+        after.is_none_or(|it| it.replicas < before.replicas)
+    })
 }
 
 /// Versions of our own hub are numbers that grow; what is not a number counts as oldest.

@@ -77,13 +77,22 @@ pub(crate) fn describe(decision: &Decision) -> Outcome {
 }
 
 /// Why a cluster that held a copy is not in the decision. `shrinks`: there are fewer replicas in all than before.
-pub(crate) fn trigger(decision: &Decision, fleet: &Fleet, name: &str, shrinks: bool) -> Trigger {
+/// `edited`: the policy is another one, or says something else, than at the decision before.
+pub(crate) fn trigger(
+    decision: &Decision,
+    fleet: &Fleet,
+    name: &str,
+    shrinks: bool,
+    edited: bool,
+) -> Trigger {
     match fleet.id(name).and_then(|id| decision.report.rules.get(id.0 as usize)) {
         Some(Rule::Leaving) => Trigger::ClusterLeaving,
         Some(Rule::Taint | Rule::NotAccepted | Rule::ApiNotServed) => Trigger::ClusterChanged,
         // Eligible and yet left out: fewer replicas need fewer clusters. With as many as before something else has
         // taken its place, which has to be up first.
         Some(rule) if rule.eligible() && shrinks => Trigger::ScaledDown,
+        // The policy is the same: what it asks of a cluster, its labels, place or jurisdiction, is not what it was.
+        Some(_) if !edited => Trigger::ClusterChanged,
         Some(_) | None => Trigger::PolicyChanged,
     }
 }

@@ -73,7 +73,7 @@ impl PolicyStatuses {
 }
 
 /// The status of every policy, the `Ready` condition first and without its time.
-fn count(index: &Index) -> BTreeMap<Id, PolicyStatus> {
+pub(crate) fn count(index: &Index) -> BTreeMap<Id, PolicyStatus> {
     let mut statuses: BTreeMap<Id, PolicyStatus> = index
         .policies
         .iter()
@@ -85,6 +85,12 @@ fn count(index: &Index) -> BTreeMap<Id, PolicyStatus> {
         .collect();
     for (key, template) in &index.templates {
         let claim = index.claim(key, template);
+        for policy in claim.limits.iter().filter(|it| it.limits_only) {
+            let id = (policy.namespace.clone(), policy.name.clone());
+            if let Some(status) = statuses.get_mut(&id) {
+                status.matched += 1;
+            }
+        }
         let Some(winner) = &claim.winner else { continue };
         for (policy, _) in &claim.shadowed {
             let id = (policy.namespace.clone(), policy.name.clone());
@@ -123,6 +129,8 @@ fn count(index: &Index) -> BTreeMap<Id, PolicyStatus> {
                 "NotPlaced",
                 format!("{} of {} templates are not placed", status.failing, status.matched),
             )
+        } else if policy.limits_only {
+            ("True", "Ready", format!("limits {} templates", status.matched))
         } else {
             ("True", "Ready", format!("{} of {} templates placed", status.placed, status.matched))
         };

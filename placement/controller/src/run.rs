@@ -159,7 +159,7 @@ impl Decider {
             Err(error) => {
                 // The removals were not carried out, and the room is free again.
                 index.give_back(counted);
-                index.room_version += 1;
+                index.gave_back();
                 let wait = self.queue.failed(&key, Instant::now());
                 let chain = Chain(&error).to_string();
                 tracing::warn!(template = %key, error = chain, retry_in = ?wait, "not written");
@@ -185,7 +185,7 @@ impl Decider {
     /// The higher priority first: where room is short, it is served first. What has no template goes last.
     fn take_in(&mut self) {
         let mut index = self.context.index.lock();
-        let dirty = std::mem::take(&mut index.dirty);
+        let dirty = index.take_dirty();
         if dirty.is_empty() {
             return;
         }

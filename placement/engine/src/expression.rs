@@ -46,7 +46,33 @@ impl Expression {
         }
         drop(unknown);
         drop(references);
-        Ok(Self { text: text.to_owned(), program: Arc::new(program) })
+        let parsed = Self { text: text.to_owned(), program: Arc::new(program) };
+        parsed.refuse_what_is_no_condition()?;
+        Ok(parsed)
+    }
+
+    /// Tried on a cluster of which little is known: what yields something that is neither true nor false there does so
+    /// everywhere. What cannot be evaluated on it may still be a condition.
+    fn refuse_what_is_no_condition(&self) -> Result<(), String> {
+        let nothing = BTreeMap::new();
+        let view = View {
+            name: "",
+            provider: "",
+            region: "",
+            zones: &[],
+            jurisdiction: "",
+            labels: &nothing,
+            version: "",
+            minor: 0,
+            properties: &nothing,
+        };
+        let cluster = cel::to_value(view).expect("text, numbers and maps of them are values");
+        let mut context = Context::with_env(Arc::new(Env::stdlib()));
+        context.add_variable_from_value(VARIABLE, cluster);
+        match self.program.execute(&context) {
+            Ok(Value::Bool(_)) | Err(_) => Ok(()),
+            Ok(other) => Err(format!("yields {}, not true or false", other.type_of())),
+        }
     }
 
     fn evaluate(&self, env: &Arc<Env>, cluster: &Value) -> Result<bool, String> {
@@ -199,7 +225,6 @@ mod tests {
         check("cluster.labels.tier == \"prod\"", &[0, 1]);
         check("\"tier\" in cluster.labels && cluster.labels[\"tier\"] == \"prod\"", &[0, 1]);
         check("cluster.name.startsWith(\"c\")", &[2]);
-        check("cluster.minor", &[]);
     }
 
     #[test]
@@ -207,8 +232,17 @@ mod tests {
         let fleet = fleet();
         let tier = Expression::parse("cluster.labels.tier == \"prod\"").unwrap();
         assert!(tier.outcome(&fleet.clusters[2]).contains("tier"));
-        let number = Expression::parse("cluster.minor").unwrap();
-        assert_eq!(number.outcome(&fleet.clusters[0]), "yields int, not true or false");
+        let text = Expression::parse("cluster.labels.tier").unwrap();
+        assert_eq!(text.outcome(&fleet.clusters[0]), "yields string, not true or false");
+    }
+
+    #[test]
+    fn rule_3_1_what_is_no_condition_is_refused_when_it_is_parsed() {
+        let refused = |text: &str| Expression::parse(text).unwrap_err();
+        assert_eq!(refused("cluster.minor"), "yields int, not true or false");
+        assert_eq!(refused("cluster.name"), "yields string, not true or false");
+        assert_eq!(refused("cluster.minor + 1"), "yields int, not true or false");
+        assert!(Expression::parse("cluster.minor + 1 > 2").is_ok());
     }
 
     #[test]

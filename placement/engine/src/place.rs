@@ -231,7 +231,10 @@ pub fn place(
         Err(outcome) => {
             // What could not be decided changes nothing, but each copy of a template has the template's size.
             let asked = !matches!(outcome, Outcome::Suspended | Outcome::TooFewReplicas { .. });
-            if asked && mode.divides() && let Some(all) = workload.replicas {
+            if asked
+                && mode.divides()
+                && let Some(all) = workload.replicas
+            {
                 let absent: i64 = absent.iter().filter_map(|it| it.replicas).sum();
                 settle::take_away(&mut scratch.held, all - absent, policy.min_per_cluster());
             }

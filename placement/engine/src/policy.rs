@@ -407,7 +407,11 @@ mod tests {
             ..ClusterSelector::default()
         };
         let spec = PlacementPolicySpec {
-            affinities: vec![Affinity { name: "eu".into(), clusters: bad("cluster.minor >=") }],
+            affinities: vec![Affinity {
+                name: "eu".into(),
+                clusters: bad("cluster.minor >="),
+                ..Affinity::default()
+            }],
             replicas: Some(Replicas {
                 weights: vec![Weight { clusters: bad("x"), weight: 1 }],
                 ..Replicas::default()

@@ -270,7 +270,11 @@ fn policy(object: &Value) -> Result<Policy, serde_json::Error> {
 
 /// What is wrong with a policy, as its admission says it.
 pub(crate) fn refused(policy: &Policy) -> Vec<Problem> {
-    let mut problems = validate::placement_policy(&policy.spec);
+    let mut problems = if policy.namespace.is_empty() {
+        validate::policy_of_all_namespaces(&policy.spec)
+    } else {
+        validate::placement_policy(&policy.spec)
+    };
     if policy.limits_only && policy.limits.is_none() {
         problems.push(Problem {
             field: "spec.limits".to_owned(),

@@ -159,7 +159,13 @@ impl Pass<'_> {
         let max = max.min(candidates.len().saturating_add(new).max(spread));
         let swept = self.gather_open(max, candidates);
         if candidates.is_empty() {
-            return Err(Outcome::NoClusterFits);
+            let full = self.rules.contains(&Rule::Room);
+            let missing = total - held;
+            return Err(if full {
+                Outcome::NotEnoughRoom { missing }
+            } else {
+                Outcome::NoClusterFits
+            });
         }
         let room: i64 = candidates.iter().map(|it| it.cap).fold(0, i64::saturating_add);
         let grows = self.mode == Mode::Cheapest && self.any_grows(candidates);

@@ -104,7 +104,8 @@ impl NodeRules {
             && class.taints.iter().all(|(key, value, no_execute)| {
                 let effect =
                     if *no_execute { TaintEffect::NoExecute } else { TaintEffect::NoSchedule };
-                let taint = Taint { key: key.clone(), value: value.clone(), effect };
+                let taint =
+                    Taint { key: key.clone(), value: value.clone(), effect, ..Taint::default() };
                 self.tolerations.iter().any(|it| it.tolerates(&taint))
             })
     }
@@ -347,6 +348,8 @@ fn toleration(value: &Value) -> Toleration {
             "PreferNoSchedule" => Some(TaintEffect::PreferNoSchedule),
             _ => None,
         },
+        // Of a pod: it may run there at first, which is what room is about.
+        toleration_seconds: None,
     }
 }
 

@@ -207,6 +207,7 @@ impl ShapeKey {
             } else {
                 TaintEffect::NoSchedule
             },
+            ..Taint::default()
         });
         NodeShape {
             instance_type: self.instance_type,

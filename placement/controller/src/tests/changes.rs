@@ -317,3 +317,37 @@ fn rule_1_6_an_override_makes_a_revision() {
     .assert_eq(&world.settle());
     assert_ne!(world.placed("web").unwrap().spec.clusters[0].revision, before);
 }
+
+#[test]
+fn rule_1_2_what_a_cluster_is_told_to_be_is_no_edit_of_the_policy() {
+    let mut world = World::new("a eks in=EU, b gke in=EU");
+    world.policy("web", json!({"residency": {"jurisdictions": ["EU"]}}));
+    world.apply("web", 2, "v1");
+    world.settle();
+    world.cluster("b gke in=US");
+    expect![[r#"
+        web: a=2 -b:ClusterChanged | Placed
+        web: a=2 | Placed
+    "#]]
+    .assert_eq(&world.settle());
+    world.policy("web", json!({"residency": {"jurisdictions": ["US"]}}));
+    expect![[r#"
+        web: a=2!PolicyChanged b=2 | Placed
+        web: b=2 -a:PolicyChanged | Placed
+        web: b=2 | Placed
+    "#]]
+    .assert_eq(&world.settle());
+    world.policy(
+        "web",
+        json!({"affinities": [{"clusters": {"labelSelector": {"matchLabels": {"tier": "web"}}}}]}),
+    );
+    world.cluster("b gke in=US tier:web");
+    world.cluster("a eks in=EU tier:web");
+    world.settle();
+    world.cluster("b gke in=US tier:db");
+    expect![[r#"
+        web: a=2 -b:ClusterChanged | Placed
+        web: a=2 | Placed
+    "#]]
+    .assert_eq(&world.settle());
+}

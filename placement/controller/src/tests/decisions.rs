@@ -338,3 +338,58 @@ fn rule_3_4_what_bounds_a_divided_workload_follows_its_shares() {
     world.settle();
     assert_eq!(shares(&world, hpa), [None, None], "each cluster runs all of them");
 }
+
+#[test]
+fn rule_3_2_room_that_is_given_back_decides_at_once_what_waits() {
+    let mut world = World::new("a eks rooms=4");
+    world.policy("web", json!({"replicas": {"mode": "Divided", "division": "Room"}}));
+    world.failing.insert("a".into());
+    world.apply("one", 3, "v1");
+    let mut log = String::new();
+    world.decide(&mut log);
+    world.apply("two", 2, "v1");
+    world.decide(&mut log);
+    assert_eq!(world.show("two"), "| NotEnoughRoom");
+    // Nothing of the first runs yet, so that no member reports anything when it asks for less.
+    world.apply("one", 2, "v1");
+    world.decide(&mut log);
+    assert_eq!(world.show("two"), "a=2 | Placed");
+    world.apply("three", 2, "v1");
+    world.decide(&mut log);
+    assert_eq!(world.show("three"), "| NotEnoughRoom");
+    world.delete("one");
+    world.settle();
+    assert_eq!(world.show("three"), "a=2 | Placed");
+}
+
+#[test]
+fn rule_3_2_a_write_that_fails_gives_its_room_to_what_waits() {
+    let mut world = World::new("a eks rooms=4");
+    world.policy("web", json!({"replicas": {"mode": "Divided", "division": "Room"}}));
+    world.index.in_flight.insert(super::world::key("one"), vec![("a".into(), 3)]);
+    world.apply("one", 3, "v1");
+    world.index.dirty.clear();
+    world.apply("two", 2, "v1");
+    let mut log = String::new();
+    world.decide(&mut log);
+    assert_eq!(world.show("two"), "| NotEnoughRoom");
+    world.index.in_flight.clear();
+    world.index.gave_back();
+    world.decide(&mut log);
+    assert_eq!(world.show("two"), "a=2 | Placed");
+}
+
+#[test]
+fn rule_2_6_a_policy_that_only_limits_counts_what_it_limits() {
+    let mut world = World::new("a eks in=EU");
+    world.policy("web", json!({}));
+    world.policy("-/guard", json!({"limitsOnly": true, "limits": {"jurisdictions": ["EU"]}}));
+    world.apply("web", 2, "v1");
+    world.apply("api", 2, "v1");
+    world.settle();
+    let statuses = crate::policy_status::count(&world.index);
+    let guard = &statuses[&(String::new(), "guard".to_owned())];
+    assert_eq!((guard.matched, guard.conditions[0].message.as_str()), (2, "limits 2 templates"));
+    let web = &statuses[&("shop".to_owned(), "web".to_owned())];
+    assert_eq!((web.matched, web.placed), (2, 2));
+}

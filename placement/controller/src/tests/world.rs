@@ -368,7 +368,7 @@ impl World {
         let mut wrote = false;
         for round in 0.. {
             assert!(round < 20, "passes never end:\n{log}");
-            let dirty = std::mem::take(&mut self.index.dirty);
+            let dirty = self.index.take_dirty();
             if dirty.is_empty() {
                 break;
             }
