@@ -11,6 +11,7 @@ mod guard;
 mod hub;
 mod orphans;
 mod output;
+mod policy;
 mod serve;
 mod status;
 mod version;
@@ -40,6 +41,9 @@ enum Command {
     Status(status::Status),
     /// Say why an object is where it is.
     Why(why::Why),
+    /// Test and lint policies, without a hub.
+    #[command(subcommand)]
+    Policy(policy::Policy),
     /// Stop every write to members: of the fleet, one cluster or one namespace.
     Freeze(freeze::Freeze),
     /// Take a freeze back.
@@ -68,6 +72,7 @@ fn main() -> ExitCode {
             Command::Cluster(it) => it.run().await,
             Command::Status(it) => it.run().await,
             Command::Why(it) => it.run().await,
+            Command::Policy(it) => it.run(),
             Command::Freeze(it) => it.run().await,
             Command::Thaw(it) => it.run().await,
             Command::Orphans(it) => it.run().await,

@@ -108,3 +108,19 @@ pub mod paused {
     pub const HUB_OLDER: &str = "HubOlderThanMember";
     pub const RESUMED: &str = "Resumed";
 }
+
+/// Codes of what `archipel policy lint` finds.
+pub mod lint {
+    pub const INVALID: &str = "Invalid";
+    pub const UNKNOWN_FIELD: &str = "UnknownField";
+    pub const SELECTS_NOTHING: &str = "SelectsNothing";
+    pub const SELECTS_NO_MEMBER: &str = "SelectsNoMember";
+    pub const CONTRADICTION: &str = "Contradiction";
+    pub const UNREACHABLE_GROUP: &str = "UnreachableGroup";
+    pub const SHADOWED: &str = "Shadowed";
+    pub const NO_EFFECT: &str = "NoEffect";
+    pub const TOO_FEW_REPLICAS: &str = "TooFewReplicas";
+    pub const NO_REQUESTS: &str = "NoRequests";
+    pub const EVERY_CLUSTER: &str = "EveryCluster";
+    pub const BOUNDED: &str = "Bounded";
+}

@@ -20,6 +20,7 @@ mod divide;
 pub mod explain;
 pub mod expression;
 pub mod fleet;
+pub mod lint;
 mod mask;
 pub mod place;
 pub mod plan;

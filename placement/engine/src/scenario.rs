@@ -12,13 +12,15 @@ use federation_types::{
 use serde_json::Value;
 
 mod locate;
+mod objects;
 mod report;
 mod text;
 
 pub use locate::line;
+pub use objects::{Answer, Document, documents};
 
 use crate::{
-    claim::Policy,
+    claim::{Override, Policy},
     fleet::{ClusterInput, Fleet, SetInput},
     place::Previous,
     plan::PolicySince,
@@ -94,6 +96,7 @@ pub enum Deciding {
 /// A template with the decision before.
 #[derive(Clone, Debug)]
 pub struct Given {
+    pub template: Value,
     pub workload: Workload,
     pub previous: Previous,
     /// `type` of a Secret, otherwise empty.
@@ -101,11 +104,12 @@ pub struct Given {
 }
 
 impl Given {
-    pub fn new(template: &Value, previous: Previous) -> Self {
+    pub fn new(template: Value, previous: Previous) -> Self {
         Self {
-            workload: Workload::from_template(template),
+            workload: Workload::from_template(&template),
             previous,
             secret_type: template["type"].as_str().unwrap_or_default().to_owned(),
+            template,
         }
     }
 }
@@ -121,6 +125,8 @@ pub struct Scenario {
     pub deciding: Deciding,
     pub since: PolicySince,
     pub workloads: Vec<Given>,
+    /// They change no decision; the revision that a Placement names is made with them.
+    pub overrides: Vec<Arc<Override>>,
 }
 
 impl Scenario {
@@ -203,7 +209,7 @@ impl Scenario {
             let before = placements.remove(&key);
             let previous =
                 if field == "workload" { text.previous.clone().or(before) } else { before };
-            workloads.push(Given::new(template, previous.unwrap_or_default()));
+            workloads.push(Given::new(template.clone(), previous.unwrap_or_default()));
         }
         for name in placements.keys() {
             problem(
@@ -227,6 +233,7 @@ impl Scenario {
             deciding,
             since: if text.policy_changed { PolicySince::Changed } else { PolicySince::Same },
             workloads,
+            overrides: Vec::new(),
         })
     }
 

@@ -87,3 +87,64 @@ workloads:
     );
     assert!(report.contains("claimed by PlacementPolicy shop/packed\n"), "{report}");
 }
+
+#[test]
+fn objects_are_read_as_the_hub_stores_them() {
+    let text = r#"
+kind: PlacementPolicy
+metadata: {name: web-eu, namespace: shop}
+spec:
+  selectors: [{apiVersion: apps/v1, kind: Deployment}]
+  residency: {jurisdictions: [EU]}
+  replicas: {mode: Divided, division: Room}
+---
+kind: MemberCluster
+metadata: {name: eks-eu-west-1-a, labels: {tier: prod}}
+spec: {provider: eks, region: eu-west-1, zones: [eu-west-1a], jurisdiction: EU}
+status:
+  conditions: [{type: Ready, status: "True"}]
+  version: v1.36.3
+  apis: [apps/v1/Deployment]
+  shapes: [{type: m6i.xlarge, zone: eu-west-1a, count: 3, allocatable: {cpu: "4", memory: 16Gi, pods: "58"}, free: [{cpu: "1", memory: 2Gi, pods: "40", nodes: 2}]}]
+---
+kind: MemberCluster
+metadata: {name: gke-us}
+spec: {provider: gke, region: us-east1, jurisdiction: US}
+status:
+  conditions: [{type: Ready, status: "True"}]
+  apis: [apps/v1/Deployment]
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec: {replicas: 2, template: {spec: {containers: [{name: a, resources: {requests: {cpu: 500m, memory: 1Gi}}}]}}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings, namespace: shop}
+"#;
+    let answers = Scenario::of_objects(text, "2026-11-21").unwrap().answers();
+    let placement = answers[0].placement.as_ref().unwrap();
+    assert_eq!(placement["kind"], "Placement");
+    assert_eq!(
+        placement["metadata"],
+        serde_json::json!({"name": "deployment-web", "namespace": "shop"})
+    );
+    assert_eq!(placement["spec"]["clusters"][0]["name"], "eks-eu-west-1-a");
+    assert_eq!(placement["spec"]["clusters"][0]["replicas"], 2);
+    assert_eq!(placement["spec"]["clusters"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        placement["spec"]["policyRef"],
+        serde_json::json!({"kind": "PlacementPolicy", "name": "web-eu"})
+    );
+    assert_eq!(placement["status"]["decisions"][0]["clusterName"], "eks-eu-west-1-a");
+    assert_eq!(answers[1].placement, None);
+    assert_eq!(
+        answers[1].note,
+        "ConfigMap shop/settings is claimed by no placement policy: it stays on the hub"
+    );
+
+    let flaws = Scenario::of_objects("kind: MemberCluster\nmetadata: {name: a}\nspec:\n  provider: eks\n---\nkind: PlacementPolicy\nmetadata: {name: p}\nspec:\n  selectors: [{apiVersion: apps/v1, kind: Deployment}]\n  near:\n  - {service: x, maxLatency: 3}\n", "").unwrap_err();
+    let flaws: Vec<String> = flaws.iter().map(Flaw::to_string).collect();
+    assert_eq!(flaws, ["11: spec.near[0].maxLatency: Unknown field: is `maxLatencyMs` meant?"]);
+}

@@ -1,0 +1,233 @@
+//! What is odd about one policy alone.
+
+use federation_types::{
+    policy::{
+        Affinity, Limits, PlacementPolicySpec, ReplicaMode, Replicas, Spread, WhenUnsatisfiable,
+    },
+    reason::lint as code,
+};
+
+use super::{Report, Severity, places, selector};
+
+pub(super) fn look(
+    spec: &PlacementPolicySpec,
+    limits: Option<&Limits>,
+    limits_only: bool,
+    report: &mut Report<'_>,
+) {
+    for (at, it) in spec.selectors.iter().enumerate() {
+        if let Some(why) = selector::contradiction(&it.label_selector) {
+            let field = format!("spec.selectors[{at}].labelSelector");
+            report.warn(code::SELECTS_NOTHING, field, why, "take one of the two out");
+        }
+    }
+    if limits_only && places(spec) {
+        report.warn(
+            code::NO_EFFECT,
+            "spec",
+            "a policy with limitsOnly decides for no template: its affinities, spread and replicas are not used",
+            "move them into a policy that claims, or take limitsOnly out",
+        );
+    }
+    affinities(&spec.affinities, report);
+    if let Some(clusters) = limits.and_then(|it| it.clusters.as_ref())
+        && let Some((part, why)) = selector::impossible(clusters)
+    {
+        let field = format!("spec.limits.clusters.{part}");
+        let advice = "nothing that matches this policy can be placed anywhere: widen the limit";
+        report.say(Severity::Error, code::SELECTS_NOTHING, field, why, advice);
+    }
+    spread(spec, limits, report);
+    replicas(spec, report);
+    if let (Some(residency), Some(limits)) = (&spec.residency, limits)
+        && !limits.jurisdictions.is_empty()
+        && !residency.jurisdictions.iter().any(|it| limits.jurisdictions.contains(it))
+    {
+        report.say(
+            Severity::Error,
+            code::CONTRADICTION,
+            "spec.residency.jurisdictions",
+            format!(
+                "{} is wanted and {} is allowed: no cluster lies in both",
+                residency.jurisdictions.join(", "),
+                limits.jurisdictions.join(", ")
+            ),
+            "let residency and limits share a jurisdiction",
+        );
+    }
+    if !limits_only
+        && spec.affinities.is_empty()
+        && spec.residency.is_none()
+        && limits.is_none_or(|it| it.clusters.is_none())
+    {
+        report.say(
+            Severity::Info,
+            code::EVERY_CLUSTER,
+            "spec.affinities",
+            "it reaches every cluster, also those that join later",
+            "name clusters in affinities if that is not meant",
+        );
+    }
+}
+
+fn affinities(affinities: &[Affinity], report: &mut Report<'_>) {
+    for (at, it) in affinities.iter().enumerate() {
+        if let Some((part, why)) = selector::impossible(&it.clusters) {
+            let field = format!("spec.affinities[{at}].clusters.{part}");
+            report.say(
+                Severity::Error,
+                code::SELECTS_NOTHING,
+                field,
+                why,
+                "widen it, or take the group out",
+            );
+            continue;
+        }
+        let before = affinities[..at].iter().position(|earlier| {
+            selector::impossible(&earlier.clusters).is_none()
+                && selector::covers(&earlier.clusters, &it.clusters)
+        });
+        if let Some(earlier) = before {
+            report.warn(
+                code::UNREACHABLE_GROUP,
+                format!("spec.affinities[{at}]"),
+                format!("affinities[{earlier}] selects all that it selects and comes first: it is never reached"),
+                "put the narrower group first, or take it out",
+            );
+        }
+    }
+}
+
+/// Of two keys the first is made of the second: so many of the one need as many of the other.
+const WITHIN: &[(&str, &str)] = &[
+    ("provider", "region"),
+    ("provider", "zone"),
+    ("provider", "cluster"),
+    ("region", "zone"),
+    ("region", "cluster"),
+    ("zone", "cluster"),
+];
+
+fn is_hard(it: &Spread) -> bool {
+    it.when_unsatisfiable != Some(WhenUnsatisfiable::ScheduleAnyway)
+}
+
+fn spread(spec: &PlacementPolicySpec, limits: Option<&Limits>, report: &mut Report<'_>) {
+    let hard = || spec.spread.iter().enumerate().filter(|(_, it)| is_hard(it));
+    for (at, it) in hard() {
+        let Some(min) = it.min else { continue };
+        let field = format!("spec.spread[{at}].min");
+        let key = it.topology_key.as_str();
+        let mut contradicts = |bound: u32, what: String| {
+            if min > bound {
+                report.say(
+                    Severity::Error,
+                    code::CONTRADICTION,
+                    field.clone(),
+                    format!("{min} of {key} are wanted, and {what}"),
+                    "lower min, or raise the other bound",
+                );
+            }
+        };
+        for (n, other) in hard() {
+            let label = !["cluster", "zone", "region", "provider"].contains(&key)
+                && other.topology_key == "cluster";
+            let within = label
+                || WITHIN
+                    .iter()
+                    .any(|(outer, inner)| *outer == key && *inner == other.topology_key);
+            if let Some(max) = other.max.filter(|_| within) {
+                contradicts(
+                    max,
+                    format!("spread[{n}] allows {max} of {} at most", other.topology_key),
+                );
+            }
+        }
+        if let Some(max) = limits.and_then(|it| it.max_clusters) {
+            contradicts(max, format!("limits.maxClusters allows {max} clusters"));
+        }
+        let groups = || spec.affinities.iter().map(|it| &it.clusters);
+        let bound = match key {
+            "cluster" => groups().map(|it| selector::at_most(&it.names)).max(),
+            "provider" => groups().map(|it| selector::at_most(&it.providers)).max(),
+            "region" => groups().map(|it| selector::at_most(&it.regions)).max(),
+            "zone" => groups().map(|it| selector::at_most(&it.zones)).max(),
+            _ => None,
+        };
+        // One group without a bound leaves it open.
+        let open = groups().any(|it| match key {
+            "cluster" => selector::at_most(&it.names).is_none(),
+            "provider" => selector::at_most(&it.providers).is_none(),
+            "region" => selector::at_most(&it.regions).is_none(),
+            _ => selector::at_most(&it.zones).is_none(),
+        });
+        if let Some(Some(most)) = bound.filter(|_| !open) {
+            let most = u32::try_from(most).unwrap_or(u32::MAX);
+            contradicts(most, format!("no group of affinities names more than {most}"));
+        }
+    }
+    let one = spec.replicas.as_ref().and_then(|it| it.mode) == Some(ReplicaMode::Duplicated);
+    for (at, it) in spec.spread.iter().enumerate() {
+        if it.max_skew.is_some() && one {
+            report.warn(
+                code::NO_EFFECT,
+                format!("spec.spread[{at}].maxSkew"),
+                "with mode Duplicated every cluster runs all replicas: there is no difference to bound",
+                "take it out, or divide the replicas",
+            );
+        }
+        if it.min.is_none() && it.max.is_none() && it.max_skew.is_none() {
+            report.warn(
+                code::NO_EFFECT,
+                format!("spec.spread[{at}]"),
+                "without min, max and maxSkew it only refuses clusters that have no such property",
+                "say how many are wanted",
+            );
+        }
+    }
+}
+
+fn replicas(spec: &PlacementPolicySpec, report: &mut Report<'_>) {
+    let Some(it) = &spec.replicas else { return };
+    let Replicas { mode, weights, partial, .. } = it;
+    if *mode == Some(ReplicaMode::Duplicated) {
+        if !weights.is_empty() {
+            report.warn(
+                code::NO_EFFECT,
+                "spec.replicas.weights",
+                "weights share replicas out, and with mode Duplicated every cluster runs all of them",
+                "use mode Divided with division Weighted, or take the weights out",
+            );
+        }
+        if partial.is_some() {
+            report.warn(
+                code::NO_EFFECT,
+                "spec.replicas.partial",
+                "with mode Duplicated replicas are placed regardless of room",
+                "take it out, or divide the replicas",
+            );
+        }
+    }
+    for (at, weight) in weights.iter().enumerate() {
+        if let Some((part, why)) = selector::impossible(&weight.clusters) {
+            let field = format!("spec.replicas.weights[{at}].clusters.{part}");
+            report.warn(code::SELECTS_NOTHING, field, why, "widen it, or take the weight out");
+        }
+    }
+    if let (Some(most), false) = (it.max_per_cluster, spec.affinities.is_empty()) {
+        let clusters: Option<Vec<usize>> =
+            spec.affinities.iter().map(|it| selector::at_most(&it.clusters.names)).collect();
+        if let Some(named) = clusters.and_then(|it| it.into_iter().max()) {
+            report.say(
+                Severity::Info,
+                code::BOUNDED,
+                "spec.replicas.maxPerCluster",
+                format!(
+                    "{named} clusters with {most} each hold {} replicas at most",
+                    u64::from(most) * named as u64
+                ),
+                "a template with more replicas waits for room",
+            );
+        }
+    }
+}

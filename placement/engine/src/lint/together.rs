@@ -1,0 +1,222 @@
+//! What is odd about policies beside one another, beside the members they select, and beside the templates they claim.
+
+use federation_types::{
+    policy::{Division, ReplicaMode},
+    reason::lint as code,
+    selector::{ClusterSelector, Specificity, TemplateSelector, glob},
+    shape,
+};
+
+use super::{Finding, Read, Report, Severity, fleet, selector};
+use crate::{
+    claim::{Claim, Facts, Policy, claim},
+    expression::{Expression, Expressions},
+    fleet::Fleet,
+    mask,
+    policy::Selector,
+    scenario::Document,
+    workload::Workload,
+};
+
+pub(super) fn look(documents: &[&Document], policies: &[Read], findings: &mut Vec<Finding>) {
+    for it in policies {
+        let mut report = Report { document: it.document, findings };
+        shadowed(it, policies, &mut report);
+    }
+    if let Some(fleet) = fleet(documents) {
+        for it in policies {
+            let mut report = Report { document: it.document, findings };
+            members(&it.policy, &fleet, &mut report);
+        }
+    }
+    templates(documents, policies, findings);
+}
+
+/// A policy every selector of which another one wins.
+fn shadowed(it: &Read, policies: &[Read], report: &mut Report<'_>) {
+    if it.policy.limits_only {
+        return;
+    }
+    let by = |selector: &TemplateSelector| {
+        policies
+            .iter()
+            .filter(|other| other.document != it.document)
+            .map(|other| &*other.policy)
+            .find(|other| wins_all(other, &it.policy, selector))
+    };
+    let winners: Option<Vec<&Policy>> = it.policy.spec.selectors.iter().map(by).collect();
+    if let Some(winner) = winners.as_deref().and_then(<[_]>::first) {
+        let why = if winner.spec.priority > it.policy.spec.priority {
+            "its priority is higher"
+        } else {
+            "it selects as narrowly and goes first"
+        };
+        report.warn(
+            code::SHADOWED,
+            "spec.selectors",
+            format!("{} claims all that it selects: {why}", winner.title()),
+            "raise spec.priority, narrow a selector, or take the policy out",
+        );
+    }
+}
+
+fn specificity(it: &TemplateSelector) -> Specificity {
+    if !it.name.is_empty() {
+        Specificity::Name
+    } else if it.label_selector.is_empty() {
+        Specificity::Kind
+    } else {
+        Specificity::Labels
+    }
+}
+
+/// Whether `other` claims whatever the selector of `own` selects (RULES 2.1).
+fn wins_all(other: &Policy, own: &Policy, selects: &TemplateSelector) -> bool {
+    if other.limits_only {
+        return false;
+    }
+    let scope = if other.namespace.is_empty() {
+        let everywhere = other.namespaces.is_empty();
+        let there =
+            !own.namespace.is_empty() && other.namespaces.iter().any(|it| glob(it, &own.namespace));
+        let same = own.namespace.is_empty() && other.namespaces == own.namespaces;
+        (everywhere || there || same)
+            && (own.system_namespaces.is_none() || other.system_namespaces.is_some())
+    } else {
+        other.namespace == own.namespace
+    };
+    scope
+        && other.spec.selectors.iter().any(|it| {
+            let group = |it: &TemplateSelector| {
+                it.api_version.split_once('/').map_or(String::new(), |(group, _)| group.to_owned())
+            };
+            let covers = group(it) == group(selects)
+                && it.kind == selects.kind
+                && (it.name.is_empty() || it.name == selects.name)
+                && selector::covers_labels(&it.label_selector, &selects.label_selector);
+            let order = |policy: &Policy, it: &TemplateSelector| {
+                (policy.spec.priority, specificity(it), !policy.namespace.is_empty())
+            };
+            covers
+                && match order(other, it).cmp(&order(own, selects)) {
+                    std::cmp::Ordering::Greater => true,
+                    std::cmp::Ordering::Equal => other.name < own.name,
+                    std::cmp::Ordering::Less => false,
+                }
+        })
+}
+
+/// Selectors that let none of the given members in.
+fn members(policy: &Policy, fleet: &Fleet, report: &mut Report<'_>) {
+    let mut expressions = Expressions::default();
+    let spec = &policy.spec;
+    let groups = spec
+        .affinities
+        .iter()
+        .enumerate()
+        .map(|(at, it)| (format!("spec.affinities[{at}].clusters"), &it.clusters));
+    let weights = spec
+        .replicas
+        .iter()
+        .flat_map(|it| it.weights.iter().enumerate())
+        .map(|(at, it)| (format!("spec.replicas.weights[{at}].clusters"), &it.clusters));
+    let limits = policy
+        .limits
+        .iter()
+        .filter_map(|it| it.clusters.as_ref())
+        .map(|it| ("spec.limits.clusters".to_owned(), it));
+    for (field, it) in groups.chain(weights).chain(limits) {
+        if selector::impossible(it).is_some() {
+            continue;
+        }
+        let Some(compiled) = compiled(it) else { continue };
+        if (0..fleet.len())
+            .all(|at| mask::refuses(fleet, &compiled, at, &mut expressions).is_some())
+        {
+            let message = format!("none of the {} given members is selected", fleet.len());
+            report.warn(
+                code::SELECTS_NO_MEMBER,
+                field,
+                message,
+                "compare it with the members' names, labels and regions",
+            );
+        }
+    }
+    for (at, near) in spec.near.iter().enumerate() {
+        let known = fleet
+            .clusters
+            .iter()
+            .any(|it| it.spec.services.iter().any(|it| it.name == near.service));
+        if !known {
+            let message = format!("no given member says that {} is near", near.service);
+            report.warn(
+                code::SELECTS_NO_MEMBER,
+                format!("spec.near[{at}].service"),
+                message,
+                "name a service of some member's spec.services",
+            );
+        }
+    }
+}
+
+fn compiled(spec: &ClusterSelector) -> Option<Selector> {
+    let expressions: Result<Vec<_>, _> =
+        spec.expressions.iter().map(|it| Expression::parse(it)).collect();
+    Some(Selector { spec: spec.clone(), expressions: expressions.ok()? })
+}
+
+/// Templates whose size the policy that claims them cannot hold.
+fn templates(documents: &[&Document], policies: &[Read], findings: &mut Vec<Finding>) {
+    for document in documents
+        .iter()
+        .filter(|it| !shape::is_ours(&it.value) && shape::of_kind(it.kind()).is_none())
+    {
+        let workload = Workload::from_template(&document.value);
+        let Some(replicas) = workload.replicas else { continue };
+        let facts = Facts { key: &workload.key, labels: &workload.labels, secret_type: "" };
+        let Some(it) = claimant(&facts, policies) else { continue };
+        let spec = &it.policy.spec;
+        let Some(rules) =
+            spec.replicas.as_ref().filter(|it| it.mode != Some(ReplicaMode::Duplicated))
+        else {
+            continue;
+        };
+        let mut report = Report { document: it.document, findings };
+        let clusters = spec.spread.iter().filter_map(|it| it.min).max().unwrap_or(1).max(1);
+        let each = rules.min_per_cluster.unwrap_or(1).max(1);
+        let divided = rules.mode == Some(ReplicaMode::Divided)
+            || rules.division.is_some()
+            || rules.min_per_cluster.is_some();
+        let needed = i64::from(clusters) * i64::from(each);
+        if divided && replicas > 0 && replicas < needed {
+            report.say(
+                Severity::Error,
+                code::TOO_FEW_REPLICAS,
+                if rules.min_per_cluster.is_some() {
+                    "spec.replicas.minPerCluster"
+                } else {
+                    "spec.spread"
+                },
+                format!(
+                    "{} has {replicas} replicas, fewer than {clusters} × {each} = {needed}",
+                    workload.key
+                ),
+                "lower minPerCluster or the spread's min, or give the template more replicas",
+            );
+        }
+        if rules.division == Some(Division::Cheapest) && workload.requests.base[..2] == [0, 0] {
+            report.warn(
+                code::NO_REQUESTS,
+                "spec.replicas.division",
+                format!("{} requests neither cpu nor memory: a replica counts as one of the pods of a node, and costs that share", workload.key),
+                "state requests in the template",
+            );
+        }
+    }
+}
+
+fn claimant<'a>(facts: &Facts<'_>, policies: &'a [Read]) -> Option<&'a Read> {
+    let Claim { winner, .. } = claim(facts, policies.iter().map(|it| &it.policy));
+    let winner = winner?;
+    policies.iter().find(|it| std::sync::Arc::ptr_eq(&it.policy, &winner))
+}

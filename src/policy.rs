@@ -1,0 +1,27 @@
+//! `archipel policy`: tests and lints of policies, offline: no hub is asked.
+
+use clap::Subcommand;
+
+use crate::output::Failure;
+
+mod difference;
+mod files;
+mod lint;
+mod test;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Policy {
+    /// Decide scenarios, and compare with what they expect.
+    Test(test::Test),
+    /// Say what is wrong or odd about policies.
+    Lint(lint::Lint),
+}
+
+impl Policy {
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Test(it) => it.run(),
+            Self::Lint(it) => it.run(),
+        }
+    }
+}

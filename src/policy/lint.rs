@@ -1,0 +1,133 @@
+//! `archipel policy lint`: what is wrong or odd about policies, with the place and what to do.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use federation_types::validate::Problem;
+use placement_engine::{
+    lint::{Finding, Severity, lint},
+    scenario::{Document, documents},
+};
+use serde::Serialize;
+
+use super::files::{self, File};
+use crate::output::{self, Failure, Format};
+
+#[derive(Debug, Args)]
+pub(crate) struct Lint {
+    /// Files of objects, or directories of them (`*.yaml`, `*.yml`, `*.json`). Members and templates among them are
+    /// looked at beside the policies.
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Fail on warnings too.
+    #[arg(long)]
+    strict: bool,
+    #[arg(long, short = 'o', value_enum, default_value_t)]
+    output: Format,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{errors} errors, {warnings} warnings")]
+struct Found {
+    errors: usize,
+    warnings: usize,
+}
+
+/// One finding with its place.
+#[derive(Debug, Serialize)]
+struct Line {
+    file: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    object: String,
+    field: String,
+    severity: Severity,
+    code: &'static str,
+    message: String,
+    advice: String,
+}
+
+impl Lint {
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        let files = files::read(&self.paths, &[".yaml", ".yml", ".json"])?;
+        let (lines, policies) = look(&files);
+        let count = |severity: Severity| lines.iter().filter(|it| it.severity == severity).count();
+        let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+        if !output::machine(self.output, &lines)? {
+            for it in &lines {
+                let line = it.line.map_or(String::new(), |line| format!("{line}:"));
+                let field =
+                    if it.field.is_empty() { String::new() } else { format!(" {}", it.field) };
+                output::line(format_args!(
+                    "{}:{line} {} {} ({}){field}: {}\n    {}",
+                    it.file, it.severity, it.code, it.object, it.message, it.advice
+                ));
+            }
+            output::line(format_args!(
+                "{policies} policies: {errors} errors, {warnings} warnings, {} to know",
+                count(Severity::Info)
+            ));
+        }
+        if errors > 0 || (self.strict && warnings > 0) {
+            return Err(Found { errors, warnings }.into());
+        }
+        Ok(())
+    }
+}
+
+/// Looks at all files together; says how many policies there are.
+fn look(files: &[File]) -> (Vec<Line>, usize) {
+    let mut lines = Vec::new();
+    let mut all: Vec<(&File, Document)> = Vec::new();
+    for file in files {
+        match documents(&file.text) {
+            Ok(found) => all.extend(found.into_iter().map(|it| (file, it))),
+            Err(flaw) => lines.push(Line {
+                file: file.path.display().to_string(),
+                line: flaw.line,
+                object: String::new(),
+                field: String::new(),
+                severity: Severity::Error,
+                code: federation_types::reason::lint::INVALID,
+                message: flaw.message,
+                advice: "correct the YAML".to_owned(),
+            }),
+        }
+    }
+    let policies = all.iter().filter(|(_, it)| it.kind().ends_with("Policy")).count();
+    let documents: Vec<&Document> = all.iter().map(|(_, it)| it).collect();
+    for Finding { document, severity, code, field, message, advice } in lint(&documents) {
+        let (file, document) = &all[document];
+        let flaw = document.flaw(&file.text, Problem { field, message });
+        lines.push(Line {
+            file: file.path.display().to_string(),
+            line: flaw.line,
+            object: document.title(),
+            field: flaw.field,
+            severity,
+            code,
+            message: flaw.message,
+            advice,
+        });
+    }
+    (lines, policies)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_has_its_file_and_line() {
+        let text = "kind: PlacementPolicy\nmetadata: {name: p, namespace: shop}\nspec:\n  selectors: [{apiVersion: apps/v1, kind: Deployment}]\n  affinities:\n  - clusters:\n      names: [a]\n      exclude: [a*]\n";
+        let files = [File { path: "p.yaml".into(), text: text.to_owned() }];
+        let (lines, policies) = look(&files);
+        assert_eq!(policies, 1);
+        let found: Vec<_> = lines
+            .iter()
+            .map(|it| (it.line, it.code, it.object.as_str(), it.field.as_str()))
+            .collect();
+        let field = "spec.affinities[0].clusters.exclude";
+        assert_eq!(found, [(Some(8), "SelectsNothing", "PlacementPolicy shop/p", field)]);
+    }
+}
