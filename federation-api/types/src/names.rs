@@ -42,6 +42,8 @@ pub const DRAINING_TAINT: &str = "archipel.dev/draining";
 pub const ADOPT_ANNOTATION: &str = "archipel.dev/adopt";
 /// Annotation that allows a wide delete (RULES 1.5).
 pub const ALLOW_DELETE_ANNOTATION: &str = "archipel.dev/allow-delete";
+/// Annotation of a template that moves by an approval only: the move that somebody approved, and when (RULES 3.4).
+pub const APPROVED_ANNOTATION: &str = "archipel.dev/approved-move";
 /// Annotation that lets a claimed policy object act on the hub too (RULES 2.5).
 pub const HUB_ANNOTATION: &str = "archipel.dev/hub";
 /// Label of Placements and Revisions: a short hash of the template's key.

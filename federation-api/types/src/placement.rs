@@ -65,6 +65,9 @@ pub struct PlacementSpec {
     /// From the claiming policy: what the syncer needs to know of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync: Option<Sync>,
+    /// The approval that the last move was made by; none is used twice (RULES 3.4).
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub approval: String,
     /// How the decision came out; the syncer shows it as the condition `Placed`.
     #[serde(default)]
     pub outcome: Outcome,

@@ -4,6 +4,8 @@
 pub mod cause {
     pub const PLACED: &str = "Placed";
     pub const SCALED_UP: &str = "ScaledUp";
+    /// The template's content or its overrides.
+    pub const CONTENT_CHANGED: &str = "ContentChanged";
     pub const TEMPLATE_DELETED: &str = "TemplateDeleted";
     pub const POLICY_CHANGED: &str = "PolicyChanged";
     pub const CLUSTER_CHANGED: &str = "ClusterChanged";

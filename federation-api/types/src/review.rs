@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+pub mod plan;
+pub mod simulation;
+
 /// `Explanation`: why a template is where it is, and why not elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -15,7 +15,7 @@ use placement_engine::{
 };
 
 use crate::{
-    bounds,
+    approval, bounds,
     claim::Policy,
     clock,
     gate::{self, Asking, Hold},
@@ -39,6 +39,8 @@ pub(crate) struct Pass {
     pub(crate) counted: i64,
     /// Why removals wait.
     pub(crate) hold: Option<Hold>,
+    /// The approval that the move was made by.
+    pub(crate) approval: Option<String>,
 }
 
 impl Pass {
@@ -193,7 +195,8 @@ fn decide(
     let before = (is_bound(template) && !meant.clusters.is_empty()).then(|| room.clone());
     let decision = engine::place(fleet, room, &template.workload, compiled, &meant);
     // After a restart nobody knows: then an edit is as likely as any.
-    let edited = index.decided.insert(key.clone(), compiled.id) != Some(compiled.id);
+    let known = index.decided.insert(key.clone(), compiled.id);
+    let edited = known != Some(compiled.id);
     spec.divided = decision.divided;
     spec.outcome = describe(&decision);
     let decided =
@@ -201,13 +204,24 @@ fn decide(
     let lost = index.lost(patience(&winner.spec), now);
     let unfenced = winner.spec.failover.as_ref().is_some_and(|it| it.unfenced.is_some());
     let may_leave = |name: &str| unfenced && lost.contains(name);
-    let held = decided && wants_approval(&decision, fleet, template, &meant, &may_leave);
+    let approval = (decided && wants_approval(&decision, fleet, template, &meant, &may_leave))
+        .then(|| approval::token(template, &meant, &decision, fleet));
+    let given = |it: &String| approval::is_given(index.approvals, template, &previous, it);
+    let held = approval.as_ref().is_some_and(|it| !given(it));
+    if approval.is_some() && !held {
+        spec.approval.clone_from(&template.approved);
+    }
     if held {
         // Where to is not said: that changes with what is free, and a Placement that waits is not written for it.
         let message =
             format!("a {} moves by an approved plan only: it stays where it is", key.gvk.kind);
         spec.outcome = outcome("False", reason::NEEDS_APPROVAL, message);
         spec.divided = previous.divided;
+        // An edit that is not carried out yet is still one when it is.
+        match known {
+            Some(known) => drop(index.decided.insert(key.clone(), known)),
+            None => drop(index.decided.remove(key)),
+        }
         if let Some(before) = before {
             *room = before;
         }
@@ -246,7 +260,7 @@ fn decide(
     }
     let (spec, gated) = settle(index, key, draft, spec, now);
     let pass = place(index, key, placed, template, spec, Some(revision));
-    Pass { counted: gated.counted, hold: gated.hold, ..pass }
+    Pass { counted: gated.counted, hold: gated.hold, approval, ..pass }
 }
 
 /// What is released: the template's content with the overrides that match it.

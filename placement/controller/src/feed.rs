@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use federation_types::{
     budget::ChangeBudget,
     cluster::{ClusterSet, MemberCluster},
-    names::{Gvk, ObjectKey},
+    names::{APPROVED_ANNOTATION, Gvk, ObjectKey},
     overrides::{ClusterOverridePolicy, OverridePolicy},
     placement::{ClusterPlacement, Placement, PlacementSpec, PlacementStatus},
     policy::{ClusterPlacementPolicy, PlacementPolicy},
@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Namespace (empty for cluster-scoped kinds) and name.
-type Name = (String, String);
+pub(crate) type Name = (String, String);
 
 /// One change of a watched kind.
 pub(crate) enum Change<K> {
@@ -57,52 +57,10 @@ pub(crate) fn spawn(context: &Arc<Context>, tasks: &mut JoinSet<()>) {
     watch(context, tasks, "cluster overrides", |index, change: Change<ClusterOverridePolicy>| {
         on_override(index, change, |it| it.spec.overrides.clone());
     });
-    watch(context, tasks, "clusters", |index, change: Change<MemberCluster>| match change {
-        Change::Set(it) => index.set_cluster(&it.name_any(), Some(it)),
-        Change::Gone((_, name)) => index.set_cluster(&name, None),
-        Change::Synced => (),
-    });
-    watch(context, tasks, "cluster sets", |index, change: Change<ClusterSet>| {
-        match change {
-            Change::Set(it) => drop(index.sets.insert(it.name_any(), Arc::new(it))),
-            Change::Gone((_, name)) => drop(index.sets.remove(&name)),
-            Change::Synced => return,
-        }
-        index.fleet_version += 1;
-        index.touch_everything();
-    });
-    watch(context, tasks, "price books", |index, change: Change<PriceBook>| {
-        match change {
-            Change::Set(it) => drop(index.books.insert(it.name_any(), Arc::new(it))),
-            Change::Gone((_, name)) => drop(index.books.remove(&name)),
-            Change::Synced => return,
-        }
-        // A price moves no running replica: only what waits or grows is looked at again (RULES 1.2, 3.2).
-        index.fleet_version += 1;
-        index.touch_waiting();
-    });
-    watch(context, tasks, "change budgets", |index, change: Change<ChangeBudget>| match change {
-        Change::Set(it) => {
-            let name = it.name_any();
-            let status = it.status.clone().unwrap_or_default();
-            let start = crate::clock::seconds(&status.window_start);
-            let budget = Budget::restore(it.spec, &status, start);
-            let changed = index.budgets.get(&name).is_none_or(|old| old.spec != budget.spec);
-            match index.budgets.get_mut(&name) {
-                // The gate's own count is newer than what comes back from the store.
-                Some(old) => old.spec = budget.spec,
-                None => drop(index.budgets.insert(name, budget)),
-            }
-            if changed {
-                index.touch_waiting();
-            }
-        }
-        Change::Gone((_, name)) => {
-            index.budgets.remove(&name);
-            index.touch_waiting();
-        }
-        Change::Synced => (),
-    });
+    watch(context, tasks, "clusters", on_cluster);
+    watch(context, tasks, "cluster sets", on_set);
+    watch(context, tasks, "price books", on_book);
+    watch(context, tasks, "change budgets", on_budget);
     watch(context, tasks, "placements", |index, change: Change<Placement>| match change {
         Change::Set(it) => {
             let namespace = it.namespace().unwrap_or_default();
@@ -309,7 +267,7 @@ pub(crate) fn spawn_templates(
     })
 }
 
-fn template(api_version: &str, object: &DynamicObject) -> Template {
+pub(crate) fn template(api_version: &str, object: &DynamicObject) -> Template {
     let metadata = object.metadata.clone();
     let mut value = serde_json::to_value(object).unwrap_or(Value::Null);
     if let Some(fields) = value.as_object_mut() {
@@ -320,6 +278,7 @@ fn template(api_version: &str, object: &DynamicObject) -> Template {
         ("v1", Some("Secret")) => value["type"].as_str().unwrap_or("").to_owned(),
         _ => String::new(),
     };
+    let annotations = metadata.annotations.unwrap_or_default();
     Template {
         api_version: api_version.to_owned(),
         uid: metadata.uid.unwrap_or_default(),
@@ -329,13 +288,68 @@ fn template(api_version: &str, object: &DynamicObject) -> Template {
         secret_type,
         deleting: metadata.deletion_timestamp.is_some(),
         finalizers: metadata.finalizers.unwrap_or_default(),
+        approved: annotations.get(APPROVED_ANNOTATION).cloned().unwrap_or_default(),
         workload: Workload::from_template(&value),
         bounds: Bounds::of(&value),
         content: content.to_string().into_boxed_str(),
     }
 }
 
-fn on_policy<K>(index: &mut Index, change: Change<K>)
+pub(crate) fn on_cluster(index: &mut Index, change: Change<MemberCluster>) {
+    match change {
+        Change::Set(it) => index.set_cluster(&it.name_any(), Some(it)),
+        Change::Gone((_, name)) => index.set_cluster(&name, None),
+        Change::Synced => (),
+    }
+}
+
+pub(crate) fn on_set(index: &mut Index, change: Change<ClusterSet>) {
+    match change {
+        Change::Set(it) => drop(index.sets.insert(it.name_any(), Arc::new(it))),
+        Change::Gone((_, name)) => drop(index.sets.remove(&name)),
+        Change::Synced => return,
+    }
+    index.fleet_version += 1;
+    index.touch_everything();
+}
+
+pub(crate) fn on_book(index: &mut Index, change: Change<PriceBook>) {
+    match change {
+        Change::Set(it) => drop(index.books.insert(it.name_any(), Arc::new(it))),
+        Change::Gone((_, name)) => drop(index.books.remove(&name)),
+        Change::Synced => return,
+    }
+    // A price moves no running replica: only what waits or grows is looked at again (RULES 1.2, 3.2).
+    index.fleet_version += 1;
+    index.touch_waiting();
+}
+
+pub(crate) fn on_budget(index: &mut Index, change: Change<ChangeBudget>) {
+    match change {
+        Change::Set(it) => {
+            let name = it.name_any();
+            let status = it.status.clone().unwrap_or_default();
+            let start = crate::clock::seconds(&status.window_start);
+            let budget = Budget::restore(it.spec, &status, start);
+            let changed = index.budgets.get(&name).is_none_or(|old| old.spec != budget.spec);
+            match index.budgets.get_mut(&name) {
+                // The gate's own count is newer than what comes back from the store.
+                Some(old) => old.spec = budget.spec,
+                None => drop(index.budgets.insert(name, budget)),
+            }
+            if changed {
+                index.touch_waiting();
+            }
+        }
+        Change::Gone((_, name)) => {
+            index.budgets.remove(&name);
+            index.touch_waiting();
+        }
+        Change::Synced => (),
+    }
+}
+
+pub(crate) fn on_policy<K>(index: &mut Index, change: Change<K>)
 where
     for<'a> Policy: From<&'a K>,
 {
@@ -350,7 +364,7 @@ where
     }
 }
 
-fn on_override<K: ResourceExt>(
+pub(crate) fn on_override<K: ResourceExt>(
     index: &mut Index,
     change: Change<K>,
     read: impl Fn(&K) -> federation_types::overrides::OverridePolicySpec,

@@ -18,6 +18,7 @@ use federation_types::{
 use placement_engine::workload::Workload;
 
 use crate::{
+    approval::Approvals,
     bounds::{self, Bounds},
     claim::{Claim, Facts, Override, Policy, claim, overrides},
     gate::Budget,
@@ -35,7 +36,7 @@ pub fn template_key(gvk: &Gvk, namespace: &str, name: &str) -> ObjectKey {
 }
 
 /// A template, as far as decisions need it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Template {
     pub api_version: String,
     pub uid: String,
@@ -45,6 +46,8 @@ pub struct Template {
     pub secret_type: String,
     pub deleting: bool,
     pub finalizers: Vec<String>,
+    /// The move that somebody approved: the value of [`federation_types::names::APPROVED_ANNOTATION`].
+    pub approved: String,
     /// What the user wrote, as JSON text: compact, and hashed as it stands.
     pub content: Box<str>,
     pub workload: Workload,
@@ -53,7 +56,7 @@ pub struct Template {
 }
 
 /// A Placement, as it stands in the hub.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Placed {
     pub name: String,
     pub uid: String,
@@ -107,7 +110,7 @@ pub struct KindState {
 /// A key of the index's kinds: group and kind.
 pub type KindKey = (String, String);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Index {
     /// By namespace (empty for cluster policies) and name.
     pub policies: BTreeMap<(String, String), Arc<Policy>>,
@@ -153,6 +156,8 @@ pub struct Index {
     placed_kinds: BTreeMap<KindKey, (usize, String)>,
     /// The kinds to watch may have changed.
     pub(crate) kinds_changed: bool,
+    /// Which moves of bound kinds are approved (RULES 3.4).
+    pub(crate) approvals: Approvals,
     /// Override policies, or what could not be rendered with them, may have changed.
     pub(crate) renders_changed: bool,
 }
@@ -216,6 +221,7 @@ impl Index {
                         && old.labels == new.labels
                         && old.deleting == new.deleting
                         && old.finalizers == new.finalizers
+                        && old.approved == new.approved
                         && old.generation == new.generation
                 });
                 if !same {
@@ -342,6 +348,13 @@ impl Index {
         } else if known.is_empty() {
             self.revisions.remove(&home);
         }
+    }
+
+    /// The order of passes, the lowest first: where room is short, the higher priority is served first. What has no
+    /// template or no claim goes last.
+    pub(crate) fn rank(&self, key: &ObjectKey) -> i64 {
+        let claim = self.templates.get(key).and_then(|it| self.claim(key, it).winner);
+        claim.map_or(i64::MAX, |it| -i64::from(it.spec.priority))
     }
 
     pub fn touch_everything(&mut self) {

@@ -13,21 +13,28 @@ use std::sync::Arc;
 
 use federation_types::{
     price::PriceBookSpec,
-    review::{ExplanationSpec, ExplanationStatus},
+    review::{
+        ExplanationSpec, ExplanationStatus,
+        plan::{PlanSpec, PlanStatus},
+    },
 };
 use kube::Client;
 use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::Semaphore;
 
+mod approval;
 mod bootstrap;
 mod bounds;
 mod budget_status;
 mod clock;
 mod context;
 mod decide;
+mod dry_run;
 mod events;
 mod explain;
 mod farewell;
 mod feed;
+mod fields;
 pub mod gate;
 pub mod guard;
 pub mod index;
@@ -35,7 +42,9 @@ mod kinds;
 pub mod members;
 mod metrics;
 mod outcome;
+mod overlay;
 mod override_status;
+mod plan;
 mod policy_status;
 mod queue;
 mod run;
@@ -49,6 +58,7 @@ mod write;
 
 pub use metrics::Metrics;
 pub use placement_engine::claim;
+pub use plan::PlanError;
 pub use run::RunError;
 
 /// The controller as the composition root holds it: admission and reviews ask it from the moment it is made, and it
@@ -57,11 +67,17 @@ pub use run::RunError;
 pub struct Controller {
     index: Arc<Mutex<index::Index>>,
     metrics: Arc<Metrics>,
+    /// One plan at a time: each has a copy of the index and a core for itself.
+    planning: Semaphore,
 }
 
 impl Controller {
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { index: Arc::default(), metrics: Arc::default() })
+        Arc::new(Self {
+            index: Arc::default(),
+            metrics: Arc::default(),
+            planning: Semaphore::const_new(1),
+        })
     }
 
     /// What it counts of itself: `server_metrics.register(|it| controller.metrics().register(it))`.
@@ -82,5 +98,12 @@ impl Controller {
     /// Why a template is where it is. The error says what there is nothing to say of.
     pub fn explain(&self, question: &ExplanationSpec) -> Result<ExplanationStatus, String> {
         explain::explain(&self.index.lock(), question)
+    }
+
+    /// What a change would do. `caller` is a client with the identity of who asks: what that one may not write is not
+    /// planned, and what that one may not read is left out.
+    pub async fn plan(&self, caller: &Client, spec: &PlanSpec) -> Result<PlanStatus, PlanError> {
+        let _turn = self.planning.acquire().await.expect("the semaphore is never closed");
+        plan::plan(&self.index, caller, spec).await
     }
 }

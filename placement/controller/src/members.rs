@@ -25,7 +25,7 @@ use crate::{
 const PATIENCE: i64 = 300;
 
 /// What is known of the fleet's health.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Fleet {
     /// Clusters that answered once and do not now: since when, in seconds since the epoch.
     dark: BTreeMap<String, i64>,

@@ -182,7 +182,6 @@ impl Decider {
         }
     }
 
-    /// The higher priority first: where room is short, it is served first. What has no template goes last.
     fn take_in(&mut self) {
         let mut index = self.context.index.lock();
         let dirty = index.take_dirty();
@@ -192,8 +191,7 @@ impl Decider {
         self.statuses.mark();
         self.overrides.mark();
         for key in dirty {
-            let claim = index.templates.get(&key).and_then(|it| index.claim(&key, it).winner);
-            let rank = claim.map_or(i64::MAX, |it| -i64::from(it.spec.priority));
+            let rank = index.rank(&key);
             self.queue.push(key, rank);
         }
     }
@@ -204,7 +202,10 @@ impl Decider {
             let pass = decide::pass(&mut index, &mut self.snapshots, &key, clock::now());
             (pass, index.templates.get(&key).cloned(), index.placements.get(&key).cloned())
         };
-        let Pass { write, events, stale_revisions, counted, hold } = pass;
+        let Pass { write, events, stale_revisions, counted, hold, approval } = pass;
+        if let Some(approval) = approval {
+            tracing::info!(template = %key, approval, "moves by an approval");
+        }
         self.metrics.passed(hold);
         for event in events {
             tracing::info!(template = %key, reason = event.reason, "{}", event.message);

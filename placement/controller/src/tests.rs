@@ -5,5 +5,6 @@ mod changes;
 mod decisions;
 mod failure;
 mod members;
+mod plans;
 mod random;
 pub(crate) mod world;

@@ -2,12 +2,12 @@
 //! is not written again.
 
 use proptest::{prelude::*, test_runner::RngSeed};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::world::World;
 
 #[derive(Clone, Debug)]
-enum Happens {
+pub(super) enum Happens {
     /// A cluster by its number: answers, is dark, is tainted, is drained.
     Cluster(usize, usize),
     Room(usize, i64),
@@ -24,10 +24,10 @@ enum Happens {
     Settle,
 }
 
-const CLUSTERS: [&str; 5] = ["a eks", "b eks", "c gke", "d gke", "e onprem"];
-const NAMES: [&str; 3] = ["web", "api", "StatefulSet/db"];
+pub(super) const CLUSTERS: [&str; 5] = ["a eks", "b eks", "c gke", "d gke", "e onprem"];
+pub(super) const NAMES: [&str; 3] = ["web", "api", "StatefulSet/db"];
 
-fn happens() -> impl Strategy<Value = Happens> {
+pub(super) fn happens() -> impl Strategy<Value = Happens> {
     prop_oneof![
         3 => (0..5_usize, 0..4_usize).prop_map(|(it, state)| Happens::Cluster(it, state)),
         1 => (0..5_usize, 0..30_i64).prop_map(|(it, room)| Happens::Room(it, room)),
@@ -44,7 +44,8 @@ fn happens() -> impl Strategy<Value = Happens> {
     ]
 }
 
-fn policy(world: &mut World, which: usize) {
+/// The spec of a policy by its number; none: no policy.
+pub(super) fn policy_spec(which: usize) -> Option<Value> {
     let selectors = json!([
         {"apiVersion": "apps/v1", "kind": "Deployment"}, {"apiVersion": "apps/v1", "kind": "StatefulSet"}
     ]);
@@ -63,13 +64,20 @@ fn policy(world: &mut World, which: usize) {
         5 => json!({"affinities": [{"clusters": {"names": ["nowhere"]}}]}),
         6 => json!({"replicas": {"mode": "Divided", "division": "Room", "partial": "Allow"}}),
         7 => json!({"suspend": true}),
-        _ => return world.drop_policy("web"),
+        _ => return None,
     };
     spec["selectors"] = selectors;
-    world.policy("web", spec);
+    Some(spec)
 }
 
-fn play(world: &mut World, images: &mut [u8; 3], sizes: &mut [i64; 3], event: &Happens) {
+fn policy(world: &mut World, which: usize) {
+    match policy_spec(which) {
+        Some(spec) => world.policy("web", spec),
+        None => world.drop_policy("web"),
+    }
+}
+
+pub(super) fn play(world: &mut World, images: &mut [u8; 3], sizes: &mut [i64; 3], event: &Happens) {
     let mut log = String::new();
     match event {
         Happens::Cluster(it, state) => {

@@ -274,6 +274,7 @@ impl World {
             secret_type: String::new(),
             deleting: false,
             finalizers: old.map(|it| it.finalizers.clone()).unwrap_or_default(),
+            approved: old.map(|it| it.approved.clone()).unwrap_or_default(),
             bounds: Bounds::of(&content),
             content: text.into_boxed_str(),
             workload,
@@ -281,21 +282,9 @@ impl World {
         self.index.set_template(key.clone(), Some(Arc::new(template)));
     }
 
-    fn with_template(&mut self, key: &ObjectKey, change: impl FnOnce(&mut Template)) {
+    pub(super) fn with_template(&mut self, key: &ObjectKey, change: impl FnOnce(&mut Template)) {
         let Some(old) = self.index.templates.get(key) else { return };
-        let mut template = Template {
-            api_version: old.api_version.clone(),
-            uid: old.uid.clone(),
-            generation: old.generation,
-            resource_version: String::new(),
-            labels: old.labels.clone(),
-            secret_type: String::new(),
-            deleting: old.deleting,
-            finalizers: old.finalizers.clone(),
-            content: old.content.clone(),
-            workload: old.workload.clone(),
-            bounds: old.bounds.clone(),
-        };
+        let mut template = Template { resource_version: String::new(), ..(**old).clone() };
         change(&mut template);
         let gone = template.deleting && template.finalizers.is_empty();
         self.index.set_template(key.clone(), (!gone).then(|| Arc::new(template)));
@@ -566,7 +555,7 @@ fn no_condition() -> Condition {
     }
 }
 
-fn show(spec: &PlacementSpec) -> String {
+pub(super) fn show(spec: &PlacementSpec) -> String {
     let mut words: Vec<String> = Vec::new();
     for it in &spec.clusters {
         let replicas = it.replicas.map_or(String::new(), |it| format!("={it}"));

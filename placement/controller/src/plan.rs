@@ -1,0 +1,473 @@
+//! The answer to `Plan`: what a change would do, worked out by the passes of the running controller on a copy of what it
+//! knows.
+//!
+//! ```text
+//! objects ─▶ as the caller: get, dry-run apply ─▶ index + objects ─▶ DryRun ─▶ before / after ─▶ what the caller may read
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use federation_types::{
+    names::{ObjectKey, short_hash},
+    reason::{cause, placed as reason},
+    review::plan::{
+        Action, ClusterChange, Cost, ObjectAction, ObjectChange, ObjectRef, PlanStatus,
+        TemplateChange,
+    },
+};
+use kube::api::DynamicObject;
+use placement_engine::{Fleet, cost::estimate, workload::Workload};
+use serde_json::Value;
+
+use crate::{
+    approval::Approvals,
+    dry_run::DryRun,
+    fields,
+    gate::Hold,
+    index::Index,
+    members::is_ready,
+    overlay::{self, OverlayError},
+    snapshot,
+};
+
+mod ask;
+mod checks;
+
+pub use ask::PlanError;
+pub(crate) use ask::plan;
+
+/// More templates than this are counted and not listed.
+const LISTED: usize = 5_000;
+
+/// One object that is supposed to change.
+#[derive(Clone, Debug)]
+pub(crate) struct Edit {
+    pub(crate) object: ObjectRef,
+    /// As it stands.
+    pub(crate) before: Option<DynamicObject>,
+    /// As it would stand; none: deleted.
+    pub(crate) after: Option<DynamicObject>,
+}
+
+impl Edit {
+    /// By the fields that change.
+    pub(crate) fn describe(&self) -> ObjectChange {
+        let value = |it: &DynamicObject| serde_json::to_value(it).unwrap_or_default();
+        let (action, fields) = match (&self.before, &self.after) {
+            (Some(before), Some(after)) => {
+                let fields = fields::differences(&value(before), &value(after));
+                let same = fields.is_empty();
+                (if same { ObjectAction::None } else { ObjectAction::Change }, fields)
+            }
+            (None, Some(_)) => (ObjectAction::Create, Vec::new()),
+            (Some(_), None) => (ObjectAction::Delete, Vec::new()),
+            (None, None) => (ObjectAction::None, Vec::new()),
+        };
+        ObjectChange { object: self.object.clone(), action, fields }
+    }
+
+    fn put(&self, index: &mut Index) -> Result<(), OverlayError> {
+        match &self.after {
+            Some(after) => overlay::put(index, after),
+            None => overlay::take(index, &self.object),
+        }
+    }
+}
+
+/// What happens to one template, whoever may read it.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) key: ObjectKey,
+    pub(crate) api_version: String,
+    pub(crate) change: TemplateChange,
+    /// What the decision was made from and came to, for the hash.
+    stamp: Vec<u8>,
+    /// Titles of the policies behind it.
+    policies: BTreeSet<String>,
+}
+
+/// A plan before it is known who asks.
+#[derive(Debug, Default)]
+pub(crate) struct Draft {
+    pub(crate) entries: Vec<Entry>,
+    /// Templates that stay where they are and cost something else, with the sums.
+    repriced: Vec<(ObjectKey, String, Cost)>,
+    notes: BTreeSet<String>,
+    /// By title of a policy, name of a cluster, name of a book: what the hash covers of it.
+    facts: BTreeMap<String, String>,
+    pub(crate) run: Option<DryRun>,
+}
+
+/// Why an object of a plan cannot be planned: the place in the list, and what is wrong.
+pub(crate) type Unplannable = (usize, OverlayError);
+
+/// Plans on a copy of the index. Without edits: what waits for an approval.
+pub(crate) fn work_out(
+    mut index: Index,
+    edits: &[Edit],
+    approvals: Approvals,
+    now: i64,
+) -> Result<Draft, Unplannable> {
+    let before = index.clone();
+    index.dirty.clear();
+    for (at, edit) in edits.iter().enumerate() {
+        edit.put(&mut index).map_err(|error| (at, error))?;
+    }
+    if edits.is_empty() {
+        let waiting = index
+            .placements
+            .iter()
+            .filter(|(_, it)| it.spec.outcome.reason == reason::NEEDS_APPROVAL);
+        let waiting: Vec<ObjectKey> = waiting.map(|(key, _)| key.clone()).collect();
+        index.dirty.extend(waiting);
+    }
+    let mut run = DryRun::new(index, approvals, now);
+    run.settle();
+    Ok(compare(&before, run, now))
+}
+
+/// What the dry run changed.
+pub(crate) fn compare(before: &Index, mut run: DryRun, now: i64) -> Draft {
+    let old = snapshot::build(before, &BTreeSet::new(), now).fleet;
+    let new = snapshot::build(&run.index, &BTreeSet::new(), now).fleet;
+    let mut draft = Draft::default();
+    for key in std::mem::take(&mut run.touched) {
+        if let Some(entry) = entry(before, &run, &key, (&old, &new), &mut draft.notes) {
+            draft.entries.push(entry);
+        }
+    }
+    if before.fleet_version != run.index.fleet_version {
+        reprice(before, &run.index, (&old, &new), &mut draft);
+    }
+    facts(&run.index, &mut draft);
+    draft.run = Some(run);
+    draft
+}
+
+fn entry(
+    before: &Index,
+    run: &DryRun,
+    key: &ObjectKey,
+    fleets: (&Fleet, &Fleet),
+    notes: &mut BTreeSet<String>,
+) -> Option<Entry> {
+    let index = &run.index;
+    let template = index.templates.get(key).or_else(|| before.templates.get(key));
+    let old = before.placements.get(key);
+    let new = index.placements.get(key);
+    let api_version = match (template, old) {
+        (Some(it), _) => it.api_version.clone(),
+        (None, Some(it)) => it.spec.template.api_version.clone(),
+        (None, None) => return None,
+    };
+    let object = ObjectRef {
+        api_version: api_version.clone(),
+        kind: key.gvk.kind.clone(),
+        namespace: key.namespace.clone(),
+        name: key.name.clone(),
+    };
+    let mut change = TemplateChange { template: object, ..TemplateChange::default() };
+    let claim = index.templates.get(key).map(|it| index.claim(key, it)).unwrap_or_default();
+    let mut policies: BTreeSet<String> = claim.limits.iter().map(|it| it.title()).collect();
+    if let Some(winner) = &claim.winner {
+        change.policy = winner.title();
+        policies.insert(winner.title());
+    } else if old.is_none() {
+        notes.insert(format!("{key} is claimed by no placement policy: it stays on the hub"));
+    }
+    change.changes = changes(run, key, before);
+    let workloads =
+        (before.templates.get(key).map(|it| &it.workload), template.map(|it| &it.workload));
+    price(&mut change, old.map(|it| &it.spec), new.map(|it| &it.spec), workloads, fleets, notes);
+    if let Some(new) = new
+        && new.spec.outcome.status != "True"
+    {
+        change.reason.clone_from(&new.spec.outcome.reason);
+        change.unmet.clone_from(&new.spec.outcome.message);
+    }
+    if let Some(approval) = run.approvals.get(key) {
+        change.approval.clone_from(approval);
+    }
+    if change.changes.is_empty() && change.unmet.is_empty() {
+        return None;
+    }
+    let stamp = stamp(&change, old.map(|it| &it.spec), new.map(|it| &it.spec));
+    Some(Entry { key: key.clone(), api_version, change, stamp, policies })
+}
+
+/// From the copies that stand to those that are meant, by cluster.
+fn changes(run: &DryRun, key: &ObjectKey, before: &Index) -> Vec<ClusterChange> {
+    let empty = Vec::new();
+    let clusters = |index: &Index| index.placements.get(key).map(std::sync::Arc::clone);
+    let (old, new) = (clusters(before), clusters(&run.index));
+    let old = old.as_ref().map_or(&empty, |it| &it.spec.clusters);
+    let new = new.as_ref().map_or(&empty, |it| &it.spec.clusters);
+    let sum = |of: &[federation_types::placement::PlacedCluster]| -> i64 {
+        let meant = of.iter().filter(|it| it.leaving.is_empty());
+        meant.filter_map(|it| it.replicas).sum()
+    };
+    let (total_before, total_after) = (sum(old), sum(new));
+    let mut found = Vec::new();
+    for was in old {
+        let is = new.iter().find(|it| it.name == was.name);
+        let change = ClusterChange {
+            cluster: was.name.clone(),
+            replicas_before: was.replicas,
+            ..ClusterChange::default()
+        };
+        match is {
+            None => {
+                let known = run.causes.get(&(key.clone(), was.name.clone()));
+                let cause = known.cloned().unwrap_or_else(|| cause::CLUSTER_LEAVING.to_owned());
+                found.push(ClusterChange { action: Action::Remove, cause, ..change });
+            }
+            // It waits already.
+            Some(is) if !is.leaving.is_empty() && !was.leaving.is_empty() => (),
+            Some(is) if !is.leaving.is_empty() => found.push(ClusterChange {
+                action: Action::Remove,
+                cause: is.leaving.clone(),
+                held: held(run, key, &was.name),
+                ..change
+            }),
+            Some(is) if is.replicas != was.replicas => found.push(ClusterChange {
+                action: Action::Resize,
+                replicas_after: is.replicas,
+                cause: match total_after.cmp(&total_before) {
+                    std::cmp::Ordering::Greater => cause::SCALED_UP.to_owned(),
+                    std::cmp::Ordering::Less => cause::SCALED_DOWN.to_owned(),
+                    std::cmp::Ordering::Equal => String::new(),
+                },
+                ..change
+            }),
+            Some(is) if is.revision != was.revision => found.push(ClusterChange {
+                action: Action::Update,
+                replicas_after: is.replicas,
+                cause: cause::CONTENT_CHANGED.to_owned(),
+                ..change
+            }),
+            Some(_) => (),
+        }
+    }
+    for is in new.iter().filter(|it| !old.iter().any(|was| was.name == it.name)) {
+        // What came and is to go again within one plan never was.
+        if !is.leaving.is_empty() {
+            continue;
+        }
+        found.push(ClusterChange {
+            cluster: is.name.clone(),
+            action: Action::Add,
+            replicas_after: is.replicas,
+            ..ClusterChange::default()
+        });
+    }
+    // What is added or made larger in the place of something that goes has its cause.
+    let moved = found.iter().find(|it| it.action == Action::Remove).map(|it| it.cause.clone());
+    for it in found.iter_mut().filter(|it| it.cause.is_empty()) {
+        it.cause = match (&moved, it.action) {
+            (Some(cause), _) => cause.clone(),
+            (None, Action::Add) if total_after > total_before && total_before > 0 => {
+                cause::SCALED_UP.to_owned()
+            }
+            (None, Action::Add) => cause::PLACED.to_owned(),
+            (None, _) => cause::POLICY_CHANGED.to_owned(),
+        };
+    }
+    found.sort_by(|a, b| a.cluster.cmp(&b.cluster));
+    found
+}
+
+/// What keeps a copy that is to go.
+fn held(run: &DryRun, key: &ObjectKey, cluster: &str) -> String {
+    let answers = run.index.clusters.get(cluster).is_some_and(|it| is_ready(it));
+    match run.holds.get(key) {
+        Some(Hold::Frozen) => reason::FROZEN,
+        Some(Hold::BudgetSpent) => reason::BUDGET,
+        Some(Hold::FleetDark) => reason::FLEET_DARK,
+        None if !answers => federation_types::reason::copy::UNREACHABLE,
+        None => federation_types::reason::condition::PROGRESSING,
+    }
+    .to_owned()
+}
+
+type Spec = federation_types::placement::PlacementSpec;
+
+/// Sets the costs of a template and of each change; figures that have to say something beside them say it in `notes`.
+fn price(
+    change: &mut TemplateChange,
+    old: Option<&Spec>,
+    new: Option<&Spec>,
+    workloads: (Option<&Workload>, Option<&Workload>),
+    fleets: (&Fleet, &Fleet),
+    notes: &mut BTreeSet<String>,
+) {
+    let (before, least_before) = costs(old, false, workloads.0, fleets.0, notes);
+    let (after, least_after) = costs(new, true, workloads.1, fleets.1, notes);
+    for it in &mut change.changes {
+        it.cost = Cost {
+            before_micros: before.get(&it.cluster).copied().unwrap_or(0),
+            after_micros: after.get(&it.cluster).copied().unwrap_or(0),
+            at_least: least_before || least_after,
+        };
+    }
+    change.cost = Cost {
+        before_micros: before.values().sum(),
+        after_micros: after.values().sum(),
+        at_least: least_before || least_after,
+    };
+}
+
+/// µ$ per month by cluster; and whether some price is unknown. `meant`: without the copies that are to go.
+fn costs(
+    spec: Option<&Spec>,
+    meant: bool,
+    workload: Option<&Workload>,
+    fleet: &Fleet,
+    notes: &mut BTreeSet<String>,
+) -> (BTreeMap<String, i64>, bool) {
+    let mut found = BTreeMap::new();
+    let mut at_least = false;
+    let (Some(spec), Some(workload)) = (spec, workload) else { return (found, at_least) };
+    for it in spec.clusters.iter().filter(|it| !meant || it.leaving.is_empty()) {
+        let Some(cluster) = fleet.id(&it.name) else { continue };
+        let placed = placement_engine::Placed { cluster, replicas: it.replicas };
+        let estimate = estimate(fleet, workload, &[placed]);
+        at_least |= estimate.at_least;
+        notes.extend(estimate.notes());
+        found.insert(it.name.clone(), estimate.monthly.0);
+    }
+    (found, at_least)
+}
+
+/// What stays where it is and costs something else: prices or clusters have changed.
+fn reprice(before: &Index, after: &Index, fleets: (&Fleet, &Fleet), draft: &mut Draft) {
+    let listed: BTreeSet<&ObjectKey> = draft.entries.iter().map(|it| &it.key).collect();
+    let mut repriced = Vec::new();
+    for (key, placed) in &before.placements {
+        if listed.contains(key) {
+            continue;
+        }
+        let workload = before.templates.get(key).map(|it| &it.workload);
+        let mut change = TemplateChange::default();
+        let now = after.placements.get(key).map(|it| &it.spec);
+        price(&mut change, Some(&placed.spec), now, (workload, workload), fleets, &mut draft.notes);
+        if change.cost.before_micros != change.cost.after_micros {
+            let api_version = placed.spec.template.api_version.clone();
+            repriced.push((key.clone(), api_version, change.cost));
+        }
+    }
+    draft.repriced = repriced;
+}
+
+/// What a template's part of the plan was made from and came to; not whether a budget's window is spent, nor a time, nor
+/// what a removal is put down to.
+fn stamp(change: &TemplateChange, old: Option<&Spec>, new: Option<&Spec>) -> Vec<u8> {
+    let copies = |spec: Option<&Spec>| -> Vec<(String, Option<i64>, String)> {
+        let all = spec.into_iter().flat_map(|it| &it.clusters);
+        all.map(|it| (it.name.clone(), it.replicas, it.revision.clone())).collect()
+    };
+    let meant = |spec: Option<&Spec>| -> Vec<(String, Option<i64>, String)> {
+        let all = spec.into_iter().flat_map(|it| &it.clusters);
+        let meant = all.filter(|it| it.leaving.is_empty());
+        meant.map(|it| (it.name.clone(), it.replicas, it.revision.clone())).collect()
+    };
+    let unmet = match change.reason.as_str() {
+        reason::FROZEN | reason::BUDGET | reason::FLEET_DARK => "",
+        other => other,
+    };
+    let facts =
+        (&change.template, &change.policy, copies(old), meant(new), unmet, &change.approval);
+    serde_json::to_vec(&facts).expect("names and numbers can be written as JSON")
+}
+
+/// What the hash covers beside the templates: the policies, the clusters and the prices behind them.
+fn facts(index: &Index, draft: &mut Draft) {
+    let titles: BTreeSet<&String> = draft.entries.iter().flat_map(|it| &it.policies).collect();
+    let changes = draft.entries.iter().flat_map(|it| &it.change.changes);
+    let clusters: BTreeSet<&String> = changes.map(|it| &it.cluster).collect();
+    let json = |value: &dyn Fn() -> serde_json::Result<Value>| -> String {
+        value().map(|it| it.to_string()).unwrap_or_default()
+    };
+    let mut facts = BTreeMap::new();
+    for policy in index.policies.values().filter(|it| titles.contains(&it.title())) {
+        let text = json(&|| serde_json::to_value((&policy.spec, &policy.limits)));
+        facts.insert(policy.title(), text);
+    }
+    for name in clusters {
+        let Some(member) = index.clusters.get(name) else { continue };
+        let text = json(&|| {
+            serde_json::to_value((&member.spec, &member.metadata.labels, is_ready(member)))
+        });
+        facts.insert(format!("MemberCluster {name}"), text);
+    }
+    if !draft.entries.is_empty() || !draft.repriced.is_empty() {
+        for (name, book) in &index.books {
+            let text = json(&|| serde_json::to_value(&book.spec));
+            facts.insert(format!("PriceBook {name}"), short_hash(text.as_bytes()));
+        }
+    }
+    draft.facts = facts;
+}
+
+impl Draft {
+    /// The templates that it speaks of, with their API versions.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = (&ObjectKey, &str)> {
+        let listed = self.entries.iter().map(|it| (&it.key, it.api_version.as_str()));
+        listed.chain(self.repriced.iter().map(|it| (&it.0, it.1.as_str())))
+    }
+
+    /// The plan as those see it who may read what `may_read` says.
+    pub(crate) fn finish(
+        mut self,
+        edits: &[Edit],
+        may_read: &dyn Fn(&ObjectKey, &str) -> bool,
+    ) -> PlanStatus {
+        let objects: Vec<ObjectChange> = edits.iter().map(Edit::describe).collect();
+        let all = self.entries.len();
+        self.entries.retain(|it| may_read(&it.key, &it.api_version));
+        let hidden = all - self.entries.len();
+        let mut plan = PlanStatus { objects, ..PlanStatus::default() };
+        plan.inputs = self.inputs(edits);
+        if let Some(run) = &self.run {
+            plan.checks = checks::checks(run, &self.entries);
+        }
+        plan.templates = self.entries.into_iter().map(|it| it.change).collect();
+        plan.summarize();
+        let mut n = 0;
+        for (key, api_version, cost) in self.repriced {
+            if may_read(&key, &api_version) {
+                plan.summary.cost.add(cost);
+                n += 1;
+            }
+        }
+        if n > 0 {
+            plan.notes.push(format!("{n} templates stay where they are and cost something else"));
+        }
+        plan.notes.extend(self.notes);
+        if hidden > 0 {
+            plan.notes.push(format!("{hidden} templates that you may not read are left out"));
+        }
+        if plan.templates.len() > LISTED {
+            let more = plan.templates.len() - LISTED;
+            plan.templates.truncate(LISTED);
+            plan.notes.push(format!("{more} further templates are counted and not listed"));
+        }
+        plan
+    }
+
+    fn inputs(&self, edits: &[Edit]) -> String {
+        let mut bytes = Vec::new();
+        for edit in edits {
+            let change = edit.describe();
+            let text = serde_json::to_vec(&change);
+            bytes.extend(text.expect("names and texts can be written as JSON"));
+        }
+        for entry in &self.entries {
+            bytes.extend(&entry.stamp);
+        }
+        for (name, text) in &self.facts {
+            bytes.extend(name.as_bytes());
+            bytes.extend(text.as_bytes());
+        }
+        short_hash(&bytes)
+    }
+}

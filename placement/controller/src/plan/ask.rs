@@ -1,0 +1,346 @@
+//! Asks the hub, as the caller, what the objects of a plan stand for, and what the caller may read.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use federation_types::{
+    names::{Gvk, ObjectKey},
+    review::plan::{ObjectRef, PlanSpec, PlanStatus},
+    selector::TemplateSelector,
+};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
+use kube::{
+    Api, Client,
+    api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
+    core::GroupVersionKind,
+    discovery::{ApiCapabilities, Scope, pinned_kind},
+};
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use super::{Draft, Edit, work_out};
+use crate::{
+    approval::Approvals,
+    clock,
+    index::{Index, KindKey},
+    overlay,
+};
+
+/// More objects than this are not planned at once.
+const OBJECTS: usize = 1_000;
+/// The field manager of what is applied with a plan.
+pub(crate) const MANAGER: &str = "archipel-apply";
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    #[error("{field}: {message}")]
+    Invalid { field: String, message: String },
+    #[error("{0}")]
+    Forbidden(String),
+    #[error("{0}")]
+    NotFound(String),
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl PlanError {
+    pub(crate) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Invalid { field: field.into(), message: message.into() }
+    }
+}
+
+/// Plans what the caller asks for.
+pub(crate) async fn plan(
+    index: &Mutex<Index>,
+    caller: &Client,
+    spec: &PlanSpec,
+) -> Result<PlanStatus, PlanError> {
+    let total = spec.objects.len() + spec.delete.len();
+    if total > OBJECTS {
+        let message = format!("Too many: {total}: at most {OBJECTS} objects are planned at once");
+        return Err(PlanError::invalid("spec.objects", message));
+    }
+    let mut kinds = Kinds::new(caller);
+    let mut edits = Vec::new();
+    for (at, object) in spec.objects.iter().enumerate() {
+        let field = format!("spec.objects[{at}]");
+        edits.push(supposed(&mut kinds, &field, object, spec).await?);
+    }
+    for (at, object) in spec.delete.iter().enumerate() {
+        edits.push(deleted(&mut kinds, &format!("spec.delete[{at}]"), object).await?);
+    }
+    let unknown = unwatched(&index.lock(), &edits);
+    let listed = list(&mut kinds, unknown).await?;
+    let mut copy = index.lock().clone();
+    for (gvk, object) in &listed {
+        overlay::put_template(&mut copy, gvk, object);
+    }
+    let edits = Arc::new(edits);
+    let supposed = Arc::clone(&edits);
+    // It is worked out for as long as a second: never on a thread that answers requests.
+    let draft = tokio::task::spawn_blocking(move || {
+        work_out(copy, &supposed, Approvals::All, clock::now())
+    })
+    .await
+    .map_err(|error| PlanError::Unavailable(error.to_string()))?
+    .map_err(|(at, error)| {
+        let kind = if at < spec.objects.len() { "objects" } else { "delete" };
+        let at = if at < spec.objects.len() { at } else { at - spec.objects.len() };
+        PlanError::invalid(format!("spec.{kind}[{at}].kind"), error.to_string())
+    })?;
+    let readable = readable(&mut kinds, &draft).await?;
+    Ok(draft.finish(&edits, &|key, _| readable.get(&group_of(key)).copied().unwrap_or(false)))
+}
+
+/// The object as it stands, and as it would stand once applied: defaulted, merged, admitted, and by somebody who may.
+async fn supposed(
+    kinds: &mut Kinds<'_>,
+    field: &str,
+    object: &Value,
+    spec: &PlanSpec,
+) -> Result<Edit, PlanError> {
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    for (pointer, name) in
+        [("/apiVersion", "apiVersion"), ("/kind", "kind"), ("/metadata/name", "metadata.name")]
+    {
+        if text(pointer).is_empty() {
+            return Err(PlanError::invalid(format!("{field}.{name}"), "Required value"));
+        }
+    }
+    let (resource, capabilities) =
+        kinds.find(&format!("{field}.kind"), text("/apiVersion"), text("/kind")).await?;
+    let mut reference = ObjectRef {
+        api_version: text("/apiVersion").to_owned(),
+        kind: text("/kind").to_owned(),
+        name: text("/metadata/name").to_owned(),
+        namespace: String::new(),
+    };
+    if capabilities.scope == Scope::Namespaced {
+        let stated = text("/metadata/namespace");
+        reference.namespace = if stated.is_empty() { "default" } else { stated }.to_owned();
+    }
+    let api = kinds.api(&resource, &reference.namespace);
+    let before = api.get_opt(&reference.name).await.map_err(|it| refused(field, it))?;
+    let mut wanted = object.clone();
+    if let Some(metadata) = wanted["metadata"].as_object_mut() {
+        for name in ["managedFields", "resourceVersion", "uid", "creationTimestamp", "generation"] {
+            metadata.remove(name);
+        }
+        if !reference.namespace.is_empty() {
+            metadata.insert("namespace".to_owned(), reference.namespace.clone().into());
+        }
+    }
+    let mut parameters = PatchParams::apply(MANAGER).dry_run();
+    parameters.force = spec.force;
+    let after = match api.patch(&reference.name, &parameters, &Patch::Apply(&wanted)).await {
+        Ok(after) => after,
+        // Its namespace comes with the same plan.
+        Err(kube::Error::Api(status))
+            if status.is_not_found() && brings(&spec.objects, &reference.namespace) =>
+        {
+            serde_json::from_value(wanted)
+                .map_err(|error| PlanError::invalid(field, error.to_string()))?
+        }
+        Err(error) => return Err(refused(field, error)),
+    };
+    Ok(Edit { object: reference, before, after: Some(after) })
+}
+
+fn brings(objects: &[Value], namespace: &str) -> bool {
+    objects.iter().any(|it| it["kind"] == "Namespace" && it["metadata"]["name"] == namespace)
+}
+
+async fn deleted(
+    kinds: &mut Kinds<'_>,
+    field: &str,
+    object: &ObjectRef,
+) -> Result<Edit, PlanError> {
+    let (resource, _) =
+        kinds.find(&format!("{field}.kind"), &object.api_version, &object.kind).await?;
+    let api = kinds.api(&resource, &object.namespace);
+    let before = api.get_opt(&object.name).await.map_err(|it| refused(field, it))?;
+    if before.is_some() {
+        let parameters = DeleteParams { dry_run: true, ..DeleteParams::default() };
+        api.delete(&object.name, &parameters).await.map_err(|it| refused(field, it))?;
+    }
+    Ok(Edit { object: object.clone(), before, after: None })
+}
+
+/// What the API says to the caller, at the field that it says it of.
+fn refused(field: &str, error: kube::Error) -> PlanError {
+    match error {
+        kube::Error::Api(status) => match status.code {
+            403 => PlanError::Forbidden(format!("{field}: {}", status.message)),
+            404 => PlanError::NotFound(format!("{field}: {}", status.message)),
+            400 | 409 | 422 => PlanError::invalid(field, status.message.clone()),
+            _ => PlanError::Unavailable(format!("{field}: {}", status.message)),
+        },
+        other => PlanError::Unavailable(format!("{field}: {other}")),
+    }
+}
+
+/// Kinds that the supposed policies select and nobody watches so far, with the namespace to look in (empty: all).
+fn unwatched(index: &Index, edits: &[Edit]) -> BTreeMap<KindKey, (String, String)> {
+    let mut found = BTreeMap::new();
+    for edit in edits.iter().filter(|it| it.object.kind.ends_with("PlacementPolicy")) {
+        let Some(after) = &edit.after else { continue };
+        let selectors: Vec<TemplateSelector> =
+            serde_json::from_value(after.data["spec"]["selectors"].clone()).unwrap_or_default();
+        for selector in selectors {
+            let gvk = Gvk::new(&selector.api_version, &selector.kind);
+            let kind = (gvk.group, gvk.kind);
+            if index.kinds.get(&kind).is_some_and(|it| it.synced) {
+                continue;
+            }
+            let wanted = (selector.api_version.clone(), edit.object.namespace.clone());
+            let known = found.entry(kind).or_insert_with(|| wanted.clone());
+            if known.1 != wanted.1 {
+                known.1.clear();
+            }
+        }
+    }
+    found
+}
+
+/// Their objects, as far as the caller may list them.
+async fn list(
+    kinds: &mut Kinds<'_>,
+    wanted: BTreeMap<KindKey, (String, String)>,
+) -> Result<Vec<(Gvk, DynamicObject)>, PlanError> {
+    let mut found = Vec::new();
+    for ((_, kind), (api_version, namespace)) in wanted {
+        // A kind that the hub does not serve has no templates; the policy's own check says so.
+        let Ok((resource, capabilities)) = kinds.find("", &api_version, &kind).await else {
+            continue;
+        };
+        let namespace = match capabilities.scope {
+            Scope::Namespaced => namespace,
+            Scope::Cluster => String::new(),
+        };
+        let api = kinds.api(&resource, &namespace);
+        match api.list(&ListParams::default()).await {
+            Ok(list) => {
+                let gvk = Gvk::new(&api_version, &kind);
+                found.extend(list.items.into_iter().map(|mut it| {
+                    it.types = Some(kube::core::TypeMeta {
+                        api_version: api_version.clone(),
+                        kind: kind.clone(),
+                    });
+                    (gvk.clone(), it)
+                }));
+            }
+            Err(kube::Error::Api(status)) if status.is_forbidden() => (),
+            Err(error) => return Err(refused("spec.objects", error)),
+        }
+    }
+    Ok(found)
+}
+
+/// Templates of one kind in one namespace are read by the same right.
+type Group = (KindKey, String);
+
+pub(crate) fn group_of(key: &ObjectKey) -> Group {
+    ((key.gvk.group.clone(), key.gvk.kind.clone()), key.namespace.clone())
+}
+
+/// Which templates of a plan the caller may read.
+pub(crate) async fn readable(
+    kinds: &mut Kinds<'_>,
+    draft: &Draft,
+) -> Result<BTreeMap<Group, bool>, PlanError> {
+    let mut found: BTreeMap<Group, bool> = BTreeMap::new();
+    let mut everywhere: BTreeMap<KindKey, bool> = BTreeMap::new();
+    for (key, api_version) in draft.keys() {
+        let group = group_of(key);
+        if found.contains_key(&group) {
+            continue;
+        }
+        let Ok((resource, _)) = kinds.find("", api_version, &key.gvk.kind).await else {
+            found.insert(group, false);
+            continue;
+        };
+        let all = match everywhere.get(&group.0) {
+            Some(all) => *all,
+            None => {
+                let all = may_get(kinds.caller, &resource, "").await?;
+                everywhere.insert(group.0.clone(), all);
+                all
+            }
+        };
+        let may =
+            all || (!group.1.is_empty() && may_get(kinds.caller, &resource, &group.1).await?);
+        found.insert(group, may);
+    }
+    Ok(found)
+}
+
+async fn may_get(
+    caller: &Client,
+    resource: &ApiResource,
+    namespace: &str,
+) -> Result<bool, PlanError> {
+    let attributes = ResourceAttributes {
+        group: Some(resource.group.clone()),
+        resource: Some(resource.plural.clone()),
+        namespace: (!namespace.is_empty()).then(|| namespace.to_owned()),
+        verb: Some("get".to_owned()),
+        ..ResourceAttributes::default()
+    };
+    let review = SelfSubjectAccessReview {
+        spec: SelfSubjectAccessReviewSpec {
+            resource_attributes: Some(attributes),
+            ..SelfSubjectAccessReviewSpec::default()
+        },
+        ..SelfSubjectAccessReview::default()
+    };
+    let api = Api::<SelfSubjectAccessReview>::all(caller.clone());
+    let answer = api
+        .create(&PostParams::default(), &review)
+        .await
+        .map_err(|error| PlanError::Unavailable(error.to_string()))?;
+    Ok(answer.status.is_some_and(|it| it.allowed))
+}
+
+/// The kinds that the hub serves, as the caller finds them; each is looked up once.
+pub(crate) struct Kinds<'a> {
+    caller: &'a Client,
+    known: BTreeMap<(String, String), (ApiResource, ApiCapabilities)>,
+}
+
+impl<'a> Kinds<'a> {
+    pub(crate) fn new(caller: &'a Client) -> Self {
+        Self { caller, known: BTreeMap::new() }
+    }
+
+    async fn find(
+        &mut self,
+        field: &str,
+        api_version: &str,
+        kind: &str,
+    ) -> Result<(ApiResource, ApiCapabilities), PlanError> {
+        let id = (api_version.to_owned(), kind.to_owned());
+        if let Some(known) = self.known.get(&id) {
+            return Ok(known.clone());
+        }
+        let gvk = Gvk::new(api_version, kind);
+        let gvk = GroupVersionKind { group: gvk.group, version: gvk.version, kind: gvk.kind };
+        let found = pinned_kind(self.caller, &gvk).await.map_err(|_| {
+            PlanError::invalid(
+                field,
+                format!("Invalid value: the hub serves no {api_version} {kind}"),
+            )
+        })?;
+        self.known.insert(id, found.clone());
+        Ok(found)
+    }
+
+    fn api(&self, resource: &ApiResource, namespace: &str) -> Api<DynamicObject> {
+        if namespace.is_empty() {
+            Api::all_with(self.caller.clone(), resource)
+        } else {
+            Api::namespaced_with(self.caller.clone(), namespace, resource)
+        }
+    }
+}

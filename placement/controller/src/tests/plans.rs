@@ -1,0 +1,418 @@
+//! What a plan says is what the gate then does.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use expect_test::expect;
+use federation_types::{
+    names::API_VERSION,
+    review::plan::{Action, ObjectRef, PlanStatus},
+};
+use kube::api::DynamicObject;
+use proptest::{prelude::*, test_runner::RngSeed};
+use serde_json::{Value, json};
+
+use super::{
+    random::{CLUSTERS, Happens, NAMES, happens, play, policy_spec},
+    world::{World, budget, key},
+};
+use crate::{
+    approval::Approvals,
+    overlay,
+    plan::{Edit, work_out},
+    snapshot::Snapshots,
+};
+
+fn object(value: Value) -> DynamicObject {
+    serde_json::from_value(value).unwrap()
+}
+
+fn edit(after: Value) -> Edit {
+    let after = object(after);
+    let types = after.types.clone().unwrap();
+    let reference = ObjectRef {
+        api_version: types.api_version,
+        kind: types.kind,
+        namespace: after.metadata.namespace.clone().unwrap_or_default(),
+        name: after.metadata.name.clone().unwrap(),
+    };
+    Edit { object: reference, before: None, after: Some(after) }
+}
+
+fn policy_edit(generation: i64, mut spec: Value) -> Edit {
+    if spec.get("selectors").is_none() {
+        spec["selectors"] = json!([{"apiVersion": "apps/v1", "kind": "Deployment"}]);
+    }
+    edit(json!({
+        "apiVersion": API_VERSION, "kind": "PlacementPolicy",
+        "metadata": {"name": "web", "namespace": "shop", "uid": "web", "generation": generation},
+        "spec": spec,
+    }))
+}
+
+fn on(clusters: &[&str]) -> Value {
+    json!({"affinities": [{"clusters": {"names": clusters}}], "spread": [{"topologyKey": "cluster", "min": 1}],
+           "replicas": {"mode": "Divided", "division": "Weighted"}})
+}
+
+/// A template as it stands, with other replicas or another image.
+fn template_edit(world: &World, name: &str, replicas: i64, image: &str) -> Option<Edit> {
+    let template = world.index.templates.get(&key(name))?;
+    let mut content: Value = serde_json::from_str(&template.content).unwrap();
+    content["spec"]["replicas"] = replicas.into();
+    content["spec"]["template"]["spec"]["containers"][0]["image"] = image.into();
+    content["metadata"]["uid"] = template.uid.clone().into();
+    content["metadata"]["generation"] = (template.generation + 1).into();
+    content["metadata"]["finalizers"] = template.finalizers.clone().into();
+    (!template.deleting).then(|| edit(content))
+}
+
+fn member_edit(world: &World, name: &str, taint: Option<&str>) -> Option<Edit> {
+    let mut member = (**world.index.clusters.get(name)?).clone();
+    member.spec.taints.clear();
+    let mut value = serde_json::to_value(&member).unwrap();
+    if let Some(effect) = taint {
+        value["spec"]["taints"] = json!([{"key": "x", "effect": effect}]);
+    }
+    Some(edit(value))
+}
+
+fn plan(world: &World, edits: &[Edit]) -> PlanStatus {
+    let index = world.index.clone();
+    work_out(index, edits, Approvals::All, world.now).unwrap().finish(edits, &|_, _| true)
+}
+
+/// Does what applying the plan does: the objects and the approvals.
+fn apply(world: &mut World, edits: &[Edit], plan: &PlanStatus) {
+    for edit in edits {
+        match &edit.after {
+            Some(after) => overlay::put(&mut world.index, after).unwrap(),
+            None => overlay::take(&mut world.index, &edit.object).unwrap(),
+        }
+    }
+    for it in plan.templates.iter().filter(|it| !it.approval.is_empty()) {
+        let name = format!("{}/{}", it.template.kind, it.template.name);
+        let approved = format!("{}/{}", it.approval, world.now);
+        world.with_template(&key(&name), |it| it.approved = approved);
+    }
+}
+
+fn lines(plan: &PlanStatus) -> String {
+    let mut out = String::new();
+    for template in &plan.templates {
+        writeln!(out, "{}", template.template).unwrap();
+        for it in &template.changes {
+            let n = |it: Option<i64>| it.map_or_else(|| "-".to_owned(), |it| it.to_string());
+            let (before, after) = (n(it.replicas_before), n(it.replicas_after));
+            writeln!(
+                out,
+                "  {:?} {} {before} → {after} {} {}",
+                it.action, it.cluster, it.cause, it.held
+            )
+            .unwrap();
+        }
+        if !template.unmet.is_empty() {
+            writeln!(out, "  ! {}: {}", template.reason, template.unmet).unwrap();
+        }
+    }
+    for it in plan.checks.iter().filter(|it| !it.message.is_empty()) {
+        writeln!(out, "{}: {:?}: {}", it.name, it.result, it.message).unwrap();
+    }
+    out
+}
+
+#[test]
+fn a_policy_edit_is_planned_to_its_end_and_nothing_is_changed() {
+    let mut world = World::new("a eks, b gke, c onprem");
+    world.divide(&["a", "b"], 2);
+    world.apply("web", 4, "v1");
+    world.settle();
+    let plan = plan(&world, &[policy_edit(9, on(&["b", "c"]))]);
+    expect![[r#"
+        Deployment shop/web
+          Remove a 2 → - PolicyChanged 
+          Add c - → 2 PolicyChanged 
+    "#]]
+    .assert_eq(&lines(&plan));
+    assert_eq!(world.show("web"), "a=2 b=2 | Placed");
+    assert_eq!((plan.summary.add, plan.summary.remove, plan.summary.clusters), (1, 1, 2));
+    assert_eq!(world.settle(), "");
+}
+
+#[test]
+fn a_new_image_updates_every_copy_and_other_replicas_resize_them() {
+    let mut world = World::new("a eks, b gke");
+    world.divide(&["a", "b"], 2);
+    world.apply("web", 4, "v1");
+    world.settle();
+    let image = template_edit(&world, "web", 4, "v2").unwrap();
+    expect![[r#"
+        Deployment shop/web
+          Update a 2 → 2 ContentChanged 
+          Update b 2 → 2 ContentChanged 
+    "#]]
+    .assert_eq(&lines(&plan(&world, &[image])));
+    let more = template_edit(&world, "web", 6, "v1").unwrap();
+    expect![[r#"
+        Deployment shop/web
+          Resize a 2 → 3 ScaledUp 
+          Resize b 2 → 3 ScaledUp 
+    "#]]
+    .assert_eq(&lines(&plan(&world, &[more])));
+}
+
+#[test]
+fn rule_1_3_a_plan_says_what_the_change_budget_will_hold() {
+    let mut world = World::new("a eks, b gke, c onprem");
+    world.index.budgets.insert("default".into(), budget(1, 0));
+    world.divide(&["a", "b"], 2);
+    world.apply("web", 4, "v1");
+    world.settle();
+    expect![[r#"
+        Deployment shop/web
+          Remove a 2 → - PolicyChanged 
+          Remove b 2 → - PolicyChanged ChangeBudgetSpent
+          Add c - → 4 PolicyChanged 
+        disruption: Waits: 1 of 2 removals wait: 1 ChangeBudgetSpent (ChangeBudget default lets 1 go per 10m)
+    "#]]
+    .assert_eq(&lines(&plan(&world, &[policy_edit(9, on(&["c"]))])));
+}
+
+#[test]
+fn a_policy_that_fits_nowhere_is_said_before_it_is_applied() {
+    let mut world = World::new("a eks, b gke");
+    world.divide(&["a", "b"], 2);
+    world.apply("web", 4, "v1");
+    world.settle();
+    let plan = plan(&world, &[policy_edit(9, on(&["nowhere"]))]);
+    expect![[r#"
+        Deployment shop/web
+          ! NoClusterFits: no cluster passes the rules of the policy (2 Affinity)
+        policy: Failed: Deployment shop/web: does not get what it asks for
+    "#]]
+    .assert_eq(&lines(&plan));
+    assert!(plan.templates[0].changes.is_empty());
+}
+
+#[test]
+fn what_the_caller_may_not_read_is_left_out() {
+    let mut world = World::new("a eks, b gke");
+    world.divide(&["a"], 1);
+    world.apply("web", 4, "v1");
+    world.apply("bank", 4, "v1");
+    world.settle();
+    let edits = [policy_edit(9, on(&["b"]))];
+    let draft = work_out(world.index.clone(), &edits, Approvals::All, world.now).unwrap();
+    let plan = draft.finish(&edits, &|key, _| key.name != "bank");
+    assert_eq!(plan.templates.len(), 1);
+    assert_eq!(plan.templates[0].template.name, "web");
+    assert!(plan.notes.contains(&"1 templates that you may not read are left out".to_owned()));
+}
+
+#[test]
+fn the_hash_of_inputs_changes_with_what_matters_and_with_nothing_else() {
+    let mut world = World::new("a eks, b gke, c onprem");
+    world.divide(&["a"], 1);
+    world.apply("web", 4, "v1");
+    world.settle();
+    let edits = [policy_edit(9, on(&["b"]))];
+    let first = plan(&world, &edits).inputs;
+    world.cluster("c onprem rooms=7");
+    world.pass_time(60);
+    world.settle();
+    assert_eq!(plan(&world, &edits).inputs, first, "room that is not used does not matter");
+    world.apply("web", 4, "v2");
+    world.settle();
+    let second = plan(&world, &edits).inputs;
+    assert_ne!(second, first, "another image");
+    world.cluster("b gke zone:x");
+    world.settle();
+    assert_ne!(plan(&world, &edits).inputs, second, "another label of the cluster it goes to");
+}
+
+#[test]
+fn rule_3_4_a_stateful_set_moves_by_an_approved_plan_once() {
+    let mut world = World::new("a eks, b gke");
+    let db = |cluster: &str| {
+        json!({"selectors": [{"apiVersion": "apps/v1", "kind": "StatefulSet"}],
+               "affinities": [{"clusters": {"names": [cluster]}}]})
+    };
+    world.policy("web", db("a"));
+    world.apply("StatefulSet/db", 3, "v1");
+    world.settle();
+    world.policy("web", db("b"));
+    world.settle();
+    assert_eq!(world.show("StatefulSet/db"), "a=3 | NeedsApproval");
+
+    let pending = plan(&world, &[]);
+    expect![[r#"
+        StatefulSet shop/db
+          Remove a 3 → - PolicyChanged 
+          Add b - → 3 PolicyChanged 
+        approval: Waits: StatefulSet shop/db: moves only by applying this plan
+    "#]]
+    .assert_eq(&lines(&pending));
+    assert_eq!(world.show("StatefulSet/db"), "a=3 | NeedsApproval", "a plan changes nothing");
+
+    apply(&mut world, &[], &pending);
+    world.settle();
+    assert_eq!(world.show("StatefulSet/db"), "b=3 | Placed");
+
+    // There and back: the approval was used up.
+    world.policy("web", db("a"));
+    world.settle();
+    assert_eq!(world.show("StatefulSet/db"), "b=3 | NeedsApproval");
+    let back = plan(&world, &[]);
+    world.now += 1;
+    apply(&mut world, &[], &back);
+    world.settle();
+    assert_eq!(world.show("StatefulSet/db"), "a=3 | Placed");
+    world.policy("web", db("b"));
+    world.settle();
+    assert_eq!(world.show("StatefulSet/db"), "a=3 | NeedsApproval");
+    // The same move, approved anew.
+    let again = plan(&world, &[]);
+    assert_eq!(again.templates[0].approval, pending.templates[0].approval);
+    world.now += 1;
+    apply(&mut world, &[], &again);
+    world.settle();
+    assert_eq!(world.show("StatefulSet/db"), "b=3 | Placed");
+}
+
+#[test]
+fn rule_3_4_an_approval_of_another_move_approves_nothing() {
+    let mut world = World::new("a eks, b gke, c onprem");
+    let db = |cluster: &str| {
+        json!({"selectors": [{"apiVersion": "apps/v1", "kind": "StatefulSet"}],
+               "affinities": [{"clusters": {"names": [cluster]}}]})
+    };
+    world.policy("web", db("a"));
+    world.apply("StatefulSet/db", 3, "v1");
+    world.settle();
+    world.policy("web", db("b"));
+    world.settle();
+    let pending = plan(&world, &[]);
+    world.policy("web", db("c"));
+    apply(&mut world, &[], &pending);
+    world.settle();
+    assert_eq!(world.show("StatefulSet/db"), "a=3 | NeedsApproval");
+}
+
+/// What is to be planned, by numbers.
+#[derive(Clone, Debug)]
+enum Supposed {
+    Policy(usize),
+    Scale(usize, i64, u8),
+    Taint(usize, usize),
+    Delete(usize),
+}
+
+fn supposed() -> impl Strategy<Value = Supposed> {
+    prop_oneof![
+        3 => (0..9_usize).prop_map(Supposed::Policy),
+        2 => (0..3_usize, 0..12_i64, 0..3_u8).prop_map(|(it, n, image)| Supposed::Scale(it, n, image)),
+        2 => (0..5_usize, 0..3_usize).prop_map(|(it, how)| Supposed::Taint(it, how)),
+        1 => (0..3_usize).prop_map(Supposed::Delete),
+    ]
+}
+
+fn suppose(world: &World, it: &Supposed) -> Option<Edit> {
+    match it {
+        Supposed::Policy(which) => Some(match policy_spec(*which) {
+            Some(spec) => policy_edit(1_000_000, spec),
+            None => Edit {
+                object: ObjectRef {
+                    api_version: API_VERSION.into(),
+                    kind: "PlacementPolicy".into(),
+                    namespace: "shop".into(),
+                    name: "web".into(),
+                },
+                before: None,
+                after: None,
+            },
+        }),
+        Supposed::Scale(at, n, image) => template_edit(world, NAMES[*at], *n, &format!("v{image}")),
+        Supposed::Taint(at, how) => {
+            let name = CLUSTERS[*at].split_once(' ').unwrap().0;
+            member_edit(world, name, [None, Some("NoSchedule"), Some("NoExecute")][*how])
+        }
+        Supposed::Delete(at) => {
+            let template = world.index.templates.get(&key(NAMES[*at]))?;
+            let object = ObjectRef {
+                api_version: template.api_version.clone(),
+                kind: template.workload.key.gvk.kind.clone(),
+                namespace: "shop".into(),
+                name: template.workload.key.name.clone(),
+            };
+            Some(Edit { object, before: None, after: None })
+        }
+    }
+}
+
+/// Copies by template and cluster: replicas, and whether the copy is to go.
+type Copies = BTreeMap<(String, String), (Option<i64>, bool)>;
+
+fn copies(world: &World) -> Copies {
+    let mut found = BTreeMap::new();
+    for (key, placed) in &world.index.placements {
+        for it in &placed.spec.clusters {
+            found
+                .insert((key.name.clone(), it.name.clone()), (it.replicas, !it.leaving.is_empty()));
+        }
+    }
+    found
+}
+
+/// The copies as the plan says that they will be.
+fn foretold(mut copies: Copies, plan: &PlanStatus) -> Copies {
+    for template in &plan.templates {
+        for it in &template.changes {
+            let at = (template.template.name.clone(), it.cluster.clone());
+            match it.action {
+                Action::Remove if it.held.is_empty() => drop(copies.remove(&at)),
+                Action::Remove => copies.get_mut(&at).unwrap().1 = true,
+                Action::Add | Action::Resize | Action::Update => {
+                    copies.insert(at, (it.replicas_after, false));
+                }
+            }
+        }
+    }
+    copies
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 256,
+        rng_seed: RngSeed::Fixed(20_261_121),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn rule_1_1_what_the_plan_says_is_what_the_gate_then_does(
+        events in proptest::collection::vec(happens(), 1..20),
+        asked in supposed(),
+    ) {
+        let mut world = World::new(&CLUSTERS.join(","));
+        world.policy("web", policy_spec(1).unwrap());
+        let (mut images, mut sizes) = ([0; 3], [3; 3]);
+        for (at, name) in NAMES.iter().enumerate() {
+            world.apply(name, sizes[at], "v0");
+        }
+        for event in events.iter().filter(|it| !matches!(it, Happens::Failing(..))) {
+            play(&mut world, &mut images, &mut sizes, event);
+        }
+        world.settle();
+        // Decisions of before no longer stand in the way: the members have reported them since.
+        world.snapshots = Snapshots::default();
+        world.index.touch_waiting();
+        world.settle();
+        world.snapshots = Snapshots::default();
+        let Some(edit) = suppose(&world, &asked) else { return Ok(()) };
+        let edits = [edit];
+        let plan = plan(&world, &edits);
+        let expected = foretold(copies(&world), &plan);
+        apply(&mut world, &edits, &plan);
+        world.settle();
+        prop_assert_eq!(copies(&world), expected, "{:?}\n{}", asked, lines(&plan));
+    }
+}
