@@ -12,6 +12,7 @@
 
 pub mod apply;
 pub mod catalogue;
+pub mod cel;
 pub mod columns;
 pub mod crd;
 pub mod error;

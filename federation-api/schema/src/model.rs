@@ -160,6 +160,6 @@ pub struct Rules {
     pub any_of: Vec<Value>,
     pub one_of: Vec<Value>,
     pub not: Option<Value>,
-    /// `x-kubernetes-validations`, as written.
-    pub validations: Vec<Value>,
+    /// `x-kubernetes-validations`
+    pub validations: Vec<crate::cel::Rule>,
 }

@@ -1,5 +1,6 @@
 //! Checks an object against its type: unknown fields, wrong JSON types, a custom kind's rules, metadata.
 
+mod cel;
 mod format;
 mod listtype;
 mod metadata;
@@ -7,6 +8,7 @@ mod rules;
 mod shape;
 mod unknown;
 
+pub use cel::{has_rules, rules_broken};
 pub(crate) use format::NOT_ENFORCED;
 pub use metadata::object_meta;
 pub use rules::validate;

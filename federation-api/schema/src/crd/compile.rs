@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{meta, rules, structural};
 use crate::{
+    cel::{Rule, RuleContext, on_large_stack},
     error::{FieldError, child, key},
     model::{
         Field, ListTopology, NodeId, PatchStrategy, Schema, Shape, StringKind, StructShape, TypeRef,
@@ -29,18 +30,49 @@ pub fn compile(schema: &Value, at: &str) -> Result<Compiled, Vec<FieldError>> {
     if !errors.is_empty() {
         return Err(errors);
     }
-    let mut build = Build { schema: Schema::default(), metadata: NodeId(0), warnings: Vec::new() };
-    build.metadata = meta::add(&mut build.schema);
-    let id = build.object(schema, at, true);
-    let rules = rules::read(schema).map(Box::new);
-    build.schema.nodes[id.0 as usize].rules = rules;
-    Ok(Compiled { ty: TypeRef { schema: Arc::new(build.schema), id }, warnings: build.warnings })
+    let build = || {
+        let mut build = Build::default();
+        build.metadata = meta::add(&mut build.schema);
+        let id = build.object(schema, at, true, true);
+        build.rules(id, schema, at, true, true);
+        if !build.errors.is_empty() {
+            return Err(build.errors);
+        }
+        let ty = TypeRef { schema: Arc::new(build.schema), id };
+        Ok(Compiled { ty, warnings: build.warnings })
+    };
+    if has_validations(schema) { on_large_stack(build) } else { build() }
 }
+
+/// Whether rules in CEL stand anywhere in a schema.
+fn has_validations(schema: &Value) -> bool {
+    match schema {
+        Value::Object(fields) => {
+            fields.contains_key(VALIDATIONS) || fields.values().any(has_validations)
+        }
+        Value::Array(items) => items.iter().any(has_validations),
+        _ => false,
+    }
+}
+
+const VALIDATIONS: &str = "x-kubernetes-validations";
 
 struct Build {
     schema: Schema,
     metadata: NodeId,
     warnings: Vec<String>,
+    errors: Vec<FieldError>,
+}
+
+impl Default for Build {
+    fn default() -> Self {
+        Self {
+            schema: Schema::default(),
+            metadata: NodeId(0),
+            warnings: Vec::new(),
+            errors: Vec::new(),
+        }
+    }
 }
 
 pub(super) fn flag(schema: &Value, name: &str) -> bool {
@@ -52,41 +84,48 @@ pub(super) fn text<'a>(schema: &'a Value, name: &str) -> &'a str {
 }
 
 impl Build {
-    fn node(&mut self, schema: &Value, at: &str) -> NodeId {
+    fn node(&mut self, schema: &Value, at: &str, correlatable: bool) -> NodeId {
         let id = match text(schema, "type") {
             _ if flag(schema, "x-kubernetes-int-or-string") => self.push(Shape::IntOrString),
-            "object" => self.object(schema, at, false),
-            "array" => self.list(schema, at),
+            "object" => self.object(schema, at, false, correlatable),
+            "array" => self.list(schema, at, correlatable),
             "boolean" => self.push(Shape::Boolean),
             "integer" => self.push(Shape::Integer { wide: text(schema, "format") != "int32" }),
             "number" => self.push(Shape::Number),
             "string" => self.push(Shape::String(StringKind::Plain)),
             _ => self.push(Shape::Any),
         };
-        let rules = rules::read(schema);
+        self.rules(id, schema, at, false, correlatable);
+        id
+    }
+
+    /// Reads what a schema demands of values beyond their type.
+    fn rules(&mut self, id: NodeId, schema: &Value, at: &str, root: bool, correlatable: bool) {
+        let mut rules = rules::read(schema);
         if let Some(format) = rules.as_ref().and_then(|r| r.format.as_deref())
             && NOT_ENFORCED.contains(&format)
         {
             self.warnings.push(format!("{at}.format: {format} is not enforced"));
         }
-        if rules.as_ref().is_some_and(|r| !r.validations.is_empty()) {
-            self.not_evaluated(at);
+        if let Some(list) = schema.get(VALIDATIONS).and_then(Value::as_array) {
+            let at = child(at, VALIDATIONS);
+            let context =
+                RuleContext { schema: &self.schema, node: id, root, correlatable, at: &at };
+            let read = Rule::read_all(list, context, &mut self.errors, &mut self.warnings);
+            if !read.is_empty() {
+                rules.get_or_insert_default().validations = read;
+            }
         }
         self.schema.nodes[id.0 as usize].rules = rules.map(Box::new);
-        id
-    }
-
-    fn not_evaluated(&mut self, at: &str) {
-        self.warnings
-            .push(format!("{at}.x-kubernetes-validations: rules in CEL are not evaluated"));
     }
 
     fn push(&mut self, shape: Shape) -> NodeId {
         meta::push(&mut self.schema, "", shape)
     }
 
-    fn list(&mut self, schema: &Value, at: &str) -> NodeId {
-        let item = self.node(&schema["items"], &child(at, "items"));
+    fn list(&mut self, schema: &Value, at: &str, correlatable: bool) -> NodeId {
+        let correlatable = correlatable && text(schema, "x-kubernetes-list-type") == "map";
+        let item = self.node(&schema["items"], &child(at, "items"), correlatable);
         let topology = match text(schema, "x-kubernetes-list-type") {
             "set" => ListTopology::Set,
             "map" => {
@@ -99,15 +138,12 @@ impl Build {
         self.push(Shape::List { item, topology, patch: PatchStrategy::default() })
     }
 
-    fn object(&mut self, schema: &Value, at: &str, root: bool) -> NodeId {
-        if root && schema.get("x-kubernetes-validations").is_some() {
-            self.not_evaluated(at);
-        }
+    fn object(&mut self, schema: &Value, at: &str, root: bool, correlatable: bool) -> NodeId {
         let open = flag(schema, "x-kubernetes-preserve-unknown-fields");
         let atomic = text(schema, "x-kubernetes-map-type") == "atomic";
         match schema.get("additionalProperties") {
             Some(value @ Value::Object(_)) => {
-                let value = self.node(value, &child(at, "additionalProperties"));
+                let value = self.node(value, &child(at, "additionalProperties"), correlatable);
                 return self.push(Shape::Map { value, atomic });
             }
             Some(Value::Bool(true)) => {
@@ -128,7 +164,8 @@ impl Build {
         let none = serde_json::Map::new();
         let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&none);
         for (name, property) in properties {
-            let node = self.node(property, &key(&child(at, "properties"), name));
+            let at = key(&child(at, "properties"), name);
+            let node = self.node(property, &at, correlatable);
             shape.fields.insert(
                 name.as_str().into(),
                 Field {

@@ -78,7 +78,8 @@ pub(crate) fn read(schema: &Value) -> Option<Rules> {
         any_of,
         one_of: list("oneOf"),
         not: schema.get("not").cloned(),
-        validations: list("x-kubernetes-validations"),
+        // They are compiled with the type.
+        validations: Vec::new(),
     };
     let empty = !rules.nullable
         && rules.default.is_none()
@@ -91,9 +92,7 @@ pub(crate) fn read(schema: &Value) -> Option<Rules> {
             .all(Option::is_none)
         && [rules.min_properties, rules.max_properties].iter().all(Option::is_none)
         && !rules.unique_items
-        && [&rules.all_of, &rules.any_of, &rules.one_of, &rules.validations]
-            .iter()
-            .all(|l| l.is_empty())
+        && [&rules.all_of, &rules.any_of, &rules.one_of].iter().all(|l| l.is_empty())
         && rules.not.is_none();
     (!empty).then_some(rules)
 }

@@ -37,6 +37,8 @@ pub struct CustomVersion {
     /// Whether the definition is going, so that nothing new is made.
     pub terminating: bool,
     has_defaults: bool,
+    /// Whether rules in CEL stand in the schema.
+    has_rules: bool,
 }
 
 impl CustomVersion {
@@ -54,7 +56,13 @@ impl CustomVersion {
             Some(old) if !errors.is_empty() => validate::validate(old, &self.ty),
             _ => Vec::new(),
         };
-        errors.into_iter().filter(|error| !before.contains(error)).map(Cause::from).collect()
+        let causes: Vec<Cause> =
+            errors.into_iter().filter(|error| !before.contains(error)).map(Cause::from).collect();
+        if !causes.is_empty() || !self.has_rules {
+            return causes;
+        }
+        // They may rely on the rest of the schema.
+        validate::rules_broken(new, old, &self.ty).into_iter().map(Cause::from).collect()
     }
 }
 
@@ -243,6 +251,7 @@ fn kind(object: &Value, at: usize, ty: TypeRef, since: Revision) -> Option<Kind>
         schema: version["schema"]["openAPIV3Schema"].to_string().into(),
         terminating: object::is_deleting(object),
         has_defaults,
+        has_rules: validate::has_rules(&ty),
     };
     Some(Kind {
         api_version: api_version(&group, &version_name).into(),

@@ -217,3 +217,39 @@ async fn stored_definitions_are_served_after_a_restart() {
         tokio::task::yield_now().await;
     }
 }
+
+#[tokio::test]
+async fn rules_in_cel_are_checked_with_their_definition_and_asked_about_each_object() {
+    let api = Api::new().await;
+    let mut definition = widgets();
+    let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
+    let rules = json!([
+        {"rule": "self.size <= 10", "messageExpression": "'size is ' + string(self.size)"},
+        {"rule": "self.colour == oldSelf.colour", "message": "colour is immutable", "fieldPath": ".colour"},
+    ]);
+    let mut bad = definition.clone();
+    bad.pointer_mut(spec).unwrap()["x-kubernetes-validations"] =
+        json!([{"rule": "self.weight > 1"}]);
+    let status = api.post(DEFINITIONS, &bad).await.refused(422, "Invalid");
+    assert_eq!(
+        status["details"]["causes"][0]["field"],
+        "spec.versions[0].schema.openAPIV3Schema.properties[spec].x-kubernetes-validations[0].rule"
+    );
+    definition.pointer_mut(spec).unwrap()["x-kubernetes-validations"] = rules;
+    let made = api.post(DEFINITIONS, &definition).await;
+    assert_eq!(made.warnings(), Vec::<String>::new());
+    made.ok();
+    let mut large = widget("a");
+    large["spec"]["size"] = 11.into();
+    let status = api.post(WIDGETS, &large).await.refused(422, "Invalid");
+    let cause = &status["details"]["causes"][0];
+    assert_eq!(cause["field"], "spec");
+    assert_eq!(cause["message"], "Invalid value: \"object\": size is 11");
+    api.post(WIDGETS, &widget("a")).await.ok();
+    let blue = json!({"spec": {"colour": "blue"}});
+    let uri = format!("{WIDGETS}/a");
+    let status = api.patch(&uri, "merge-patch+json", &blue).await.refused(422, "Invalid");
+    assert_eq!(status["details"]["causes"][0]["field"], "spec.colour");
+    let bigger = json!({"spec": {"size": 3}});
+    api.patch(&uri, "merge-patch+json", &bigger).await.ok();
+}
