@@ -1,6 +1,6 @@
 //! JSON as values of expressions.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use kube_cel::cel::{
     Value as CelValue,
@@ -48,9 +48,8 @@ pub fn escape(field: &str) -> String {
 }
 
 fn map(entries: impl Iterator<Item = (String, CelValue)>) -> CelValue {
-    let map: HashMap<Key, CelValue> =
-        entries.map(|(key, value)| (Key::String(Arc::new(key)), value)).collect();
-    CelValue::Map(Map { map: Arc::new(map) })
+    let entries = entries.map(|(key, value)| (Key::String(Arc::new(key)), value));
+    CelValue::Map(Map { map: Arc::new(entries.collect()) })
 }
 
 /// A value as an optional one.
