@@ -25,6 +25,8 @@ use placement_engine::expression::Expression;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::output::count;
+
 /// The group of Roles and their bindings.
 const RBAC: &str = "rbac.authorization.k8s.io";
 
@@ -153,9 +155,10 @@ impl Guard {
         match self.controller.index().wide_delete(request.resource, old) {
             None => Verdict::Allow(Vec::new()),
             Some(reach) => Verdict::Forbid(format!(
-                "deleting it would reach {} objects on {} clusters; annotate it with {ALLOW_DELETE_ANNOTATION}: \
-                 \"true\" if that is meant",
-                reach.objects, reach.clusters
+                "deleting it would reach {} on {}; annotate it with {ALLOW_DELETE_ANNOTATION}: \"true\" if that is \
+                 meant",
+                count(reach.objects, "object"),
+                count(reach.clusters, "cluster")
             )),
         }
     }

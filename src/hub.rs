@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use k8s_openapi::api::core::v1::Namespace;
 use kube::{
-    Client, Config,
+    Api, Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
 
@@ -57,6 +58,16 @@ impl Hub {
                 HubError::Nowhere { source: kube::Error::InferConfig(error) }.into()
             }),
         }
+    }
+}
+
+/// Refuses a namespace that the hub does not have; who may not look is believed.
+pub(crate) async fn namespace_exists(client: &Client, name: &str) -> Result<(), Failure> {
+    match Api::<Namespace>::all(client.clone()).get_opt(name).await {
+        Ok(None) => Err(format!("there is no namespace `{name}`").into()),
+        Err(kube::Error::Api(status)) if status.code == 403 => Ok(()),
+        Ok(Some(_)) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -79,6 +79,13 @@ fn write(text: std::fmt::Arguments<'_>) {
     }
 }
 
+/// `1 node`, `3 nodes`.
+pub(crate) fn count(number: impl ToString, noun: &str) -> String {
+    let number = number.to_string();
+    let plural = if number == "1" { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
 /// Progress, beside what is printed.
 pub(crate) fn progress(text: impl std::fmt::Display) {
     eprintln!("{text}");
@@ -111,6 +118,12 @@ fn sentence(error: &(dyn std::error::Error + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_no_plural() {
+        let said: Vec<String> = [0, 1, 2].into_iter().map(|it| count(it, "node")).collect();
+        assert_eq!(said, ["0 nodes", "1 node", "2 nodes"]);
+    }
 
     #[test]
     fn columns_are_as_wide_as_they_need_to_be() {

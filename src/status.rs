@@ -2,17 +2,20 @@
 
 use clap::Args;
 use federation_types::{
+    budget::Freeze,
     cluster::MemberCluster,
     condition,
     placement::{ClusterPlacement, CopyState, Placement, PlacementSpec, PlacementStatus},
     reason::condition::{PLACED, READY},
 };
 use kube::{Api, Client, ResourceExt, api::ListParams};
+use placement_controller::gate::Fleet;
 use serde::Serialize;
 
 use crate::{
     cluster::resume,
-    hub::Hub,
+    freeze,
+    hub::{self, Hub},
     output::{self, Failure, Format, Table},
 };
 
@@ -21,6 +24,7 @@ pub(crate) struct Status {
     /// Only this namespace.
     #[arg(long, short = 'n', value_name = "NAMESPACE")]
     namespace: Option<String>,
+    /// How it is printed.
     #[arg(long, short = 'o', value_enum, default_value_t)]
     output: Format,
     #[command(flatten)]
@@ -50,6 +54,11 @@ struct Report {
     /// Those that are only observed (RULES 4.3).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     clusters_paused: Vec<String>,
+    /// The hub presumes that it is itself cut off (RULES 1.4).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    cut_off: bool,
+    #[serde(skip_serializing_if = "freeze::is_none")]
+    frozen: Freeze,
     templates: Vec<Line>,
 }
 
@@ -60,7 +69,8 @@ impl Status {
         if output::machine(self.output, &report)? {
             return Ok(());
         }
-        let Report { clusters, clusters_ready, clusters_paused, templates } = &report;
+        let Report { clusters, clusters_ready, clusters_paused, cut_off, frozen, templates } =
+            &report;
         if *clusters > 0 {
             output::line(format_args!("clusters: {clusters_ready} of {clusters} ready"));
         }
@@ -70,12 +80,21 @@ impl Status {
                 clusters_paused.join(", ")
             ));
         }
+        if *cut_off {
+            output::line(
+                "most of the fleet does not answer: the hub presumes that it is itself cut off, and changes nothing",
+            );
+        }
+        if !freeze::is_none(frozen) {
+            output::line(format_args!("frozen: {} (`archipel thaw`)", freeze::words(frozen)));
+        }
         let settled = templates.iter().filter(|it| it.state == "Ready").count();
         output::line(format_args!("templates: {settled} of {} ready\n", templates.len()));
         if templates.is_empty() {
-            output::line(
-                "nothing is placed yet: apply a PlacementPolicy and an object that it selects",
-            );
+            let place = self.namespace.map_or(String::new(), |it| format!(" in namespace {it}"));
+            output::line(format_args!(
+                "nothing is placed{place} yet: apply a PlacementPolicy and an object that it selects"
+            ));
             return Ok(());
         }
         let wide = self.output == Format::Wide;
@@ -111,12 +130,23 @@ impl Status {
 
 async fn report(client: &Client, namespace: Option<&str>) -> Result<Report, Failure> {
     let all = ListParams::default();
+    if let Some(namespace) = namespace {
+        hub::namespace_exists(client, namespace).await?;
+    }
     // Who may see one namespace only is shown that, and no fleet.
+    let hidden = |error: kube::Error| match error {
+        kube::Error::Api(status) if status.code == 403 && namespace.is_some() => Ok(()),
+        error => Err(error),
+    };
     let members = match Api::<MemberCluster>::all(client.clone()).list(&all).await {
         Ok(members) => members.items,
-        Err(kube::Error::Api(status)) if status.code == 403 && namespace.is_some() => Vec::new(),
-        Err(error) => return Err(error.into()),
+        Err(error) => hidden(error).map(|()| Vec::new())?,
     };
+    let frozen = match freeze::frozen(client).await {
+        Ok(frozen) => frozen,
+        Err(error) => hidden(error).map(|()| Freeze::default())?,
+    };
+    let cut_off = placement_controller::members::presume(members.iter()) == Fleet::CutOff;
     let is_ready = |it: &&MemberCluster| {
         it.status.as_ref().is_some_and(|it| condition::is_true(&it.conditions, READY))
     };
@@ -146,7 +176,8 @@ async fn report(client: &Client, namespace: Option<&str>) -> Result<Report, Fail
         }));
     }
     templates.sort_by(|a, b| (&a.namespace, &a.template).cmp(&(&b.namespace, &b.template)));
-    Ok(Report { clusters: members.len(), clusters_ready, clusters_paused, templates })
+    let clusters = members.len();
+    Ok(Report { clusters, clusters_ready, clusters_paused, cut_off, frozen, templates })
 }
 
 fn line(namespace: String, spec: &PlacementSpec, status: &PlacementStatus) -> Line {

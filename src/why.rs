@@ -23,11 +23,13 @@ pub(crate) struct Why {
     /// `deployment/web`, `deploy/web` or `deployments.apps/web`.
     #[arg(value_name = "KIND/NAME")]
     object: String,
+    /// The object's namespace.
     #[arg(long, short = 'n', value_name = "NAMESPACE", default_value = "default")]
     namespace: String,
     /// Only why it is not on this cluster, and what would change that.
     #[arg(long, value_name = "CLUSTER")]
     not: Option<String>,
+    /// How it is printed.
     #[arg(long, short = 'o', value_enum, default_value_t)]
     output: Format,
     #[command(flatten)]
@@ -181,7 +183,9 @@ fn print_not(status: &ExplanationStatus, cluster: &str) {
         return;
     };
     let verdict = match (it.replicas, it.eligible) {
-        (Some(n), _) if it.rule == "Chosen" => format!("it is on {cluster}, with {n} replicas"),
+        (Some(n), _) if it.rule == "Chosen" => {
+            format!("it is on {cluster}, with {}", output::count(n, "replica"))
+        }
         (None, _) if it.rule == "Chosen" => format!("it is on {cluster}"),
         (_, true) => format!("{cluster} is eligible and was not chosen: {}", it.rule),
         (_, false) => format!("{cluster} was refused: {}", it.rule),

@@ -52,18 +52,22 @@ pub(crate) struct Join {
     /// A context of it; the current one if left out.
     #[arg(long, value_name = "CONTEXT")]
     context: Option<String>,
+    /// Whose cluster it is.
     #[arg(long, value_enum)]
     provider: Provider,
     /// The provider's own name of the region.
     #[arg(long, value_name = "REGION")]
     region: String,
+    /// A zone that its nodes are in; may be repeated.
     #[arg(long = "zone", value_name = "ZONE")]
     zones: Vec<String>,
-    /// The jurisdiction that data in this cluster is under.
-    #[arg(long, value_name = "JURISDICTION", default_value = "")]
+    /// The jurisdiction that data in this cluster is under; left out, it satisfies no residency.
+    #[arg(long, value_name = "JURISDICTION", default_value = "", hide_default_value = true)]
     jurisdiction: String,
+    /// A label, for policies to select by; may be repeated.
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
+    /// A taint, with NoSchedule, PreferNoSchedule or NoExecute; may be repeated.
     #[arg(long = "taint", value_name = "KEY=VALUE:EFFECT", value_parser = taint)]
     taints: Vec<Taint>,
     /// Its node pools grow and shrink by themselves.
@@ -129,7 +133,8 @@ impl Join {
         let member = wait_until_ready(&hub, name, say).await?;
         let status = member.status.unwrap_or_default();
         let (version, nodes) = (status.version, status.nodes);
-        output::line(format_args!("{} is ready: {version}, {nodes} nodes", self.name));
+        let nodes = output::count(nodes, "node");
+        output::line(format_args!("{} is ready: {version}, {nodes}", self.name));
         Ok(())
     }
 }

@@ -1,17 +1,21 @@
 //! `archipel cluster list`
 
 use clap::Args;
-use federation_types::{cluster::MemberCluster, condition, reason::condition::READY};
+use federation_types::{
+    budget::Freeze, cluster::MemberCluster, condition, reason::condition::READY,
+};
 use kube::{Api, ResourceExt, api::ListParams};
 
 use super::resume;
 use crate::{
+    freeze,
     hub::Hub,
     output::{self, Failure, Format, Table},
 };
 
 #[derive(Debug, Args)]
 pub(crate) struct List {
+    /// How it is printed.
     #[arg(long, short = 'o', value_enum, default_value_t)]
     output: Format,
     #[command(flatten)]
@@ -20,7 +24,8 @@ pub(crate) struct List {
 
 impl List {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let members = Api::<MemberCluster>::all(self.hub.client().await?);
+        let client = self.hub.client().await?;
+        let members = Api::<MemberCluster>::all(client.clone());
         let mut members = members.list(&ListParams::default()).await?.items;
         for member in &mut members {
             member.metadata.managed_fields = None;
@@ -32,13 +37,15 @@ impl List {
             output::line("no members yet: `archipel cluster join` adds one");
             return Ok(());
         }
-        table(&members, self.output == Format::Wide).print();
+        let wide = self.output == Format::Wide;
+        let frozen = if wide { freeze::frozen(&client).await? } else { Freeze::default() };
+        table(&members, &frozen, wide).print();
         Ok(())
     }
 }
 
 /// The members as a table.
-pub(super) fn table(members: &[MemberCluster], wide: bool) -> Table {
+fn table(members: &[MemberCluster], frozen: &Freeze, wide: bool) -> Table {
     let mut headers = vec!["NAME", "PROVIDER", "REGION", "READY", "VERSION", "NODES", "COPIES"];
     if wide {
         headers.extend(["JURISDICTION", "TAINTS", "LAST SEEN", "SYNC", "MESSAGE"]);
@@ -71,7 +78,9 @@ pub(super) fn table(members: &[MemberCluster], wide: bool) -> Table {
             cells.push(taints.collect::<Vec<_>>().join(","));
             cells.push(status.last_seen);
             let paused = resume::paused(member);
-            cells.push(if paused.is_some() { "paused" } else { "on" }.to_owned());
+            let stopped = frozen.all || frozen.clusters.contains(&member.name_any());
+            let sync = if stopped { "frozen" } else { "on" };
+            cells.push(if paused.is_some() { "paused" } else { sync }.to_owned());
             // Why it is not ready says more than that it is.
             let trouble = ready.filter(|it| it.status != "True").or(paused).or(ready);
             cells.push(trouble.map(|it| it.message.clone()).unwrap_or_default());
@@ -99,14 +108,14 @@ mod tests {
         let conditions =
             vec![condition(READY, "answers"), condition("SyncPaused", "generation 9 there")];
         member.status = Some(MemberClusterStatus { conditions, ..Default::default() });
-        let text = table(&[member], true).to_string();
+        let text = table(&[member], &Freeze::default(), true).to_string();
         assert!(text.contains("paused   generation 9 there"), "{text}");
     }
 
     #[test]
     fn a_member_that_was_never_reached_is_not_shown_as_ready() {
         let spec = MemberClusterSpec { provider: "eks".to_owned(), ..Default::default() };
-        let text = table(&[MemberCluster::new("a", spec)], false).to_string();
+        let text = table(&[MemberCluster::new("a", spec)], &Freeze::default(), false).to_string();
         assert!(text.contains("Unknown"), "{text}");
     }
 }

@@ -253,6 +253,16 @@ pub(crate) fn seen(holds: bool, what: &Value) -> Result<(), String> {
     if holds { Ok(()) } else { Err(what.to_string()) }
 }
 
+/// Whether the condition `Placed` has this status and reason; the error is what stands there instead.
+pub(crate) fn placed_is(placement: &Value, status: &str, reason: &str) -> Result<(), String> {
+    let conditions = placement["status"]["conditions"].as_array();
+    let holds = conditions
+        .into_iter()
+        .flatten()
+        .any(|it| it["type"] == "Placed" && it["status"] == status && it["reason"] == reason);
+    seen(holds, &serde_json::json!([placement["status"]["conditions"], placement["spec"]]))
+}
+
 /// Names of the clusters in `Placement.spec.clusters`, in order; `!` marks those that are leaving.
 pub(crate) fn clusters(placement: &Value) -> String {
     let clusters = placement["spec"]["clusters"].as_array().into_iter().flatten();

@@ -9,4 +9,6 @@ mod fleet;
 mod join;
 mod kill;
 mod members;
+mod memory;
+mod relay;
 mod stories;

@@ -10,8 +10,11 @@ use crate::fleet::Fleet;
 
 mod bad_input;
 mod causes;
+mod choice;
+mod claims;
 mod clients;
 mod helm;
+mod kinds;
 mod kubectl;
 mod placement;
 mod syncing;
@@ -28,7 +31,7 @@ async fn stories_on_three_real_members() {
     macro_rules! play {
         ($($story:path),* $(,)?) => {$(
             let name = stringify!($story);
-            if name.contains(&only) {
+            if only.split(',').any(|word| name.contains(word)) {
                 println!("story {name}");
                 let began = std::time::SystemTime::now();
                 let outcome = AssertUnwindSafe($story(&mut fleet)).catch_unwind().await;
@@ -53,6 +56,14 @@ async fn stories_on_three_real_members() {
         placement::residency_and_limits,
         placement::scaling_adds_and_removes_and_moves_nothing_else,
         placement::a_cluster_wide_policy_carries_exactly_what_it_selects,
+        choice::spread_over_zones_regions_and_labels,
+        choice::room_is_counted_by_node_and_growth_waits_for_it,
+        choice::budgets_of_money_hold_growth_back,
+        choice::a_limit_on_tolerations_and_a_cluster_without_jurisdiction,
+        claims::the_claim_goes_by_priority_specificity_scope_and_name,
+        claims::sets_serve_their_namespaces_and_rights_need_federate,
+        claims::objects_without_a_namespace_are_claimed_by_cluster_policies_only,
+        kinds::each_kind_has_its_own_default,
         causes::a_deleted_template_takes_its_copies_along,
         causes::a_policy_edit_brings_new_copies_before_old_ones_go,
         causes::an_override_edit_reaches_what_runs,

@@ -1,7 +1,8 @@
 //! The answer to `why`: the same pass as the decision's, told in words.
 
 use federation_types::{
-    names::Gvk,
+    names::{Gvk, ObjectKey},
+    reason::placed as reason,
     review::{ExplanationSpec, ExplanationStatus},
 };
 
@@ -9,7 +10,8 @@ use crate::{
     claim::{Facts, never},
     clock,
     decide::still_meant,
-    index::{Index, template_key},
+    gate,
+    index::{Index, Placed, template_key},
     members::patience,
     snapshot::{self, Snapshots},
 };
@@ -83,13 +85,38 @@ pub(crate) fn explain(
     );
     status.policy = winner.title();
     status.shadowed = shadowed;
-    if let Some(placed) = placed
-        && placed.spec.outcome.status != "True"
-        && !placed.spec.outcome.message.is_empty()
-    {
-        status
-            .notes
-            .push(format!("{}: {}", placed.spec.outcome.reason, placed.spec.outcome.message));
-    }
+    status.notes.extend(held(index, &key, placed.map(|it| &**it)));
     Ok(status)
+}
+
+/// What keeps a decision from being carried out, or from being made.
+fn held(index: &Index, key: &ObjectKey, placed: Option<&Placed>) -> Vec<String> {
+    let mut notes = Vec::new();
+    if index.presumed() == gate::Fleet::CutOff {
+        notes.push(
+            "most of the fleet does not answer: the hub presumes that it is itself cut off, and changes nothing"
+                .to_owned(),
+        );
+    }
+    let mut frozen: Vec<&str> = Vec::new();
+    for (name, budget) in &index.budgets {
+        let freeze = &budget.spec.freeze;
+        // A freeze of the fleet or the namespace holds everywhere; one of a cluster, what it is to hold.
+        if freeze.holds("", &key.namespace) {
+            notes.push(format!("frozen by ChangeBudget {name}: nothing is written to any cluster"));
+        } else if let Some(placed) = placed {
+            let clusters = placed.spec.clusters.iter().map(|it| it.name.as_str());
+            frozen.extend(clusters.filter(|it| freeze.holds(it, &key.namespace)));
+        }
+    }
+    if !frozen.is_empty() {
+        notes.push(format!("frozen clusters, to which nothing is written: {}", frozen.join(", ")));
+    }
+    if let Some(outcome) = placed.map(|it| &it.spec.outcome)
+        && (outcome.status != "True" || outcome.reason != reason::PLACED)
+        && !outcome.message.is_empty()
+    {
+        notes.push(format!("{}: {}", outcome.reason, outcome.message));
+    }
+    notes
 }

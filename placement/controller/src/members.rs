@@ -83,13 +83,8 @@ impl Index {
             Some(since) => drop(self.fleet.dark.insert(name.to_owned(), since)),
             None => drop(self.fleet.dark.remove(name)),
         }
-        let members: Vec<Member<'_>> = self
-            .clusters
-            .values()
-            .filter(|it| answered_once(it))
-            .map(|it| Member { provider: &it.spec.provider, answers: is_ready(it) })
-            .collect();
-        let before = std::mem::replace(&mut self.fleet.presumed, gate::presume(&members));
+        let presumed = presume(self.clusters.values().map(|it| &**it));
+        let before = std::mem::replace(&mut self.fleet.presumed, presumed);
         if before == gate::Fleet::CutOff && self.fleet.presumed != gate::Fleet::CutOff {
             let held = std::mem::take(&mut self.held_back);
             self.dirty.extend(held);
@@ -162,6 +157,15 @@ impl Index {
 /// Whether the member answers, by its own condition.
 pub fn is_ready(cluster: &MemberCluster) -> bool {
     cluster.status.as_ref().is_some_and(|it| condition::is_true(&it.conditions, READY))
+}
+
+/// What a hub presumes of these clusters as a whole (RULES 1.4).
+pub fn presume<'a>(clusters: impl Iterator<Item = &'a MemberCluster>) -> gate::Fleet {
+    let members: Vec<Member<'_>> = clusters
+        .filter(|it| answered_once(it))
+        .map(|it| Member { provider: &it.spec.provider, answers: is_ready(it) })
+        .collect();
+    gate::presume(&members)
 }
 
 /// A cluster that never answered holds nothing that could be lost.

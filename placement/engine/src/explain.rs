@@ -297,14 +297,7 @@ impl Teller<'_> {
                 let wanted = self.policy.spec.residency.as_ref().map(|it| &it.jurisdictions);
                 jurisdiction(wanted.map_or(&[], Vec::as_slice), &cluster.spec.jurisdiction)
             }
-            Refusal::Taint(at) => {
-                let taint = taint(&cluster.spec.taints[at]);
-                Text::new(
-                    "only taints that the policy tolerates",
-                    taint.clone(),
-                    format!("a toleration of {taint}"),
-                )
-            }
+            Refusal::Taint(at) => self.taint(&cluster.spec.taints[at]),
             Refusal::Near(at) => {
                 let near = &self.policy.spec.near[at];
                 let max = near.max_latency_ms.unwrap_or(0);
@@ -322,6 +315,34 @@ impl Teller<'_> {
             Refusal::NoWeight => {
                 Text::new("a weight", "no weight of the policy matches", "a weight that matches")
             }
+        }
+    }
+
+    /// Of a taint that the policy itself tolerates, the limit that does not allow it.
+    fn taint(&self, refused: &Taint) -> Text {
+        let found = taint(refused);
+        let own = self.policy.spec.tolerations.iter().any(|it| it.tolerates(refused));
+        let limit = self.policy.limits.iter().filter(|_| own).find_map(|limit| {
+            let keys = limit.tolerations.as_ref().filter(|keys| !keys.contains(&refused.key))?;
+            Some((limit, keys))
+        });
+        match limit {
+            Some((limit, keys)) => Text {
+                policy: limit.policy.clone(),
+                ..Text::new(
+                    match keys.as_slice() {
+                        [] => "no taint at all".to_owned(),
+                        keys => format!("no taint but those of the limit: {}", keys.join(", ")),
+                    },
+                    found,
+                    format!("{} among the tolerations of the limit", refused.key),
+                )
+            },
+            None => Text::new(
+                "only taints that the policy tolerates",
+                found.clone(),
+                format!("a toleration of {found}"),
+            ),
         }
     }
 
@@ -344,7 +365,13 @@ impl Teller<'_> {
                     cluster.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
                 (labels_text(&spec.label_selector), labels.join(","), "labelSelector")
             }
-            Part::Sets => (one_of(&spec.sets), "in none of them".to_owned(), "sets"),
+            Part::Sets => {
+                let found = match &self.policy.namespace {
+                    Some(it) => format!("in none of them that serves {it}"),
+                    None => "in none of them".to_owned(),
+                };
+                (one_of(&spec.sets), found, "sets")
+            }
             Part::Expression(at) => {
                 let expression = &selector.expressions[at];
                 (expression.text.clone(), expression.outcome(cluster), "expressions")

@@ -197,7 +197,9 @@ impl Check<'_> {
         let usable = self.usable.is_none_or(|it| it.contains(at));
         found[1] = flag(!usable, Refusal::Namespace);
         let group = &policy.groups[self.group].selector;
-        found[2] = refuses(fleet, group, at, expressions).map(Refusal::Affinity);
+        found[2] = refuses(fleet, group, at, expressions)
+            .or_else(|| (!self.sets_serve(group, at)).then_some(Part::Sets))
+            .map(Refusal::Affinity);
         found[3] = policy.limits.iter().enumerate().find_map(|(n, limit)| {
             let clusters = limit.clusters.as_ref();
             let part = clusters.and_then(|it| refuses(fleet, it, at, expressions));
@@ -239,6 +241,15 @@ impl Check<'_> {
             ),
         ];
         found.into_iter().chain(late).flatten()
+    }
+
+    /// A set that a namespaced policy names counts only if it serves that namespace (RULES 2.3).
+    fn sets_serve(&self, group: &Selector, at: usize) -> bool {
+        let names = &group.spec.sets;
+        self.policy.namespace.as_ref().filter(|_| !names.is_empty()).is_none_or(|namespace| {
+            let mut sets = names.iter().filter_map(|it| self.fleet.sets.get(it));
+            sets.any(|it| it.serves(namespace) && it.members.contains(at))
+        })
     }
 }
 

@@ -74,6 +74,8 @@ pub(crate) struct Limit {
     pub(crate) policy: String,
     pub(crate) clusters: Option<Selector>,
     pub(crate) jurisdictions: Vec<String>,
+    /// Keys of the taints that may be tolerated; `None`: all.
+    pub(crate) tolerations: Option<Vec<String>>,
 }
 
 /// One rule of a spread other than over clusters.
@@ -178,6 +180,7 @@ impl CompiledPolicy {
                 policy: (*policy).to_owned(),
                 clusters,
                 jurisdictions: limit.jurisdictions.clone(),
+                tolerations: limit.tolerations.clone(),
             });
         }
         let money = objective(spec, &mut problems);

@@ -5,7 +5,9 @@ use std::time::Duration;
 use federation_tests::wait;
 use serde_json::{Value, json};
 
-use crate::fleet::{Fleet, SOON, clusters, copy_is, deployment, get, list, policy, replicas, seen};
+use crate::fleet::{
+    Fleet, SOON, clusters, copy_is, deployment, get, list, placed_is, policy, replicas, seen,
+};
 
 pub(super) async fn a_deleted_template_takes_its_copies_along(fleet: &mut Fleet) {
     let kubectl = fleet.kubectl();
@@ -110,9 +112,7 @@ pub(super) async fn a_policy_that_is_deleted_leaves_its_copies(fleet: &mut Fleet
     kubectl.ok(["delete", "placementpolicy", "web", "-n", "abandoned"]).await;
     let args = ["placement", "deployment-web", "-n", "abandoned"];
     let left = fleet
-        .shows("Placed=Unknown, PolicyGone", &args, |it| {
-            condition(it, "Placed", "Unknown", "PolicyGone")
-        })
+        .shows("Placed=Unknown, PolicyGone", &args, |it| placed_is(it, "Unknown", "PolicyGone"))
         .await;
     assert_eq!(clusters(&left), "eks-1 gke-1", "{}", left["spec"]);
     // Claimed again, by a policy that agrees: nothing moves.
@@ -125,24 +125,12 @@ pub(super) async fn a_policy_that_is_deleted_leaves_its_copies(fleet: &mut Fleet
     assert_eq!(before, uid(&fleet.arrives("eks-1", &["deploy", "web", "-n", "abandoned"]).await));
     // The labels move out of the selector: the same.
     kubectl.ok(["delete", "placementpolicy", "web", "-n", "abandoned"]).await;
-    fleet
-        .shows("PolicyGone again", &args, |it| condition(it, "Placed", "Unknown", "PolicyGone"))
-        .await;
+    fleet.shows("PolicyGone again", &args, |it| placed_is(it, "Unknown", "PolicyGone")).await;
     kubectl.ok(["delete", "deploy/web", "-n", "abandoned", "--timeout=60s"]).await;
     for member in ["eks-1", "gke-1"] {
         fleet.leaves(member, &["deploy", "web", "-n", "abandoned"]).await;
     }
     fleet.end("abandoned").await;
-}
-
-/// Whether a condition has this status and reason; the error is all of them.
-fn condition(object: &Value, kind: &str, status: &str, reason: &str) -> Result<(), String> {
-    let conditions = object["status"]["conditions"].as_array();
-    let holds = conditions
-        .into_iter()
-        .flatten()
-        .any(|it| it["type"] == kind && it["status"] == status && it["reason"] == reason);
-    seen(holds, &json!([object["status"]["conditions"], object["spec"]]))
 }
 
 pub(super) async fn no_cluster_fits_and_running_copies_stay(fleet: &mut Fleet) {
@@ -157,9 +145,7 @@ pub(super) async fn no_cluster_fits_and_running_copies_stay(fleet: &mut Fleet) {
     kubectl.apply(&policy("unfit", "web", "  affinities: [{clusters: {names: [nowhere]}}]")).await;
     let args = ["placement", "deployment-web", "-n", "unfit"];
     let stays = fleet
-        .shows("Placed=False, NoClusterFits", &args, |it| {
-            condition(it, "Placed", "False", "NoClusterFits")
-        })
+        .shows("Placed=False, NoClusterFits", &args, |it| placed_is(it, "False", "NoClusterFits"))
         .await;
     assert_eq!(clusters(&stays), "eks-1 gke-1", "{}", stays["spec"]);
     for member in ["eks-1", "gke-1"] {
@@ -169,9 +155,7 @@ pub(super) async fn no_cluster_fits_and_running_copies_stay(fleet: &mut Fleet) {
     kubectl.apply(&deployment("unfit", "new", 1)).await;
     let args = ["placement", "deployment-new", "-n", "unfit"];
     let none = fleet
-        .shows("NoClusterFits for what is new", &args, |it| {
-            condition(it, "Placed", "False", "NoClusterFits")
-        })
+        .shows("NoClusterFits for what is new", &args, |it| placed_is(it, "False", "NoClusterFits"))
         .await;
     assert_eq!(clusters(&none), "");
     let status = fleet.hub.archipel_ok(&["status", "-n", "unfit"]).await;
@@ -356,10 +340,10 @@ pub(super) async fn wide_deletes_are_asked_for(fleet: &mut Fleet) {
     fleet.placed("wide", "deployment-web", "eks-1 gke-1").await;
     let refused = kubectl.run(["delete", "namespace", "wide", "--wait=false"]).await;
     assert_ne!(refused.code, Some(0));
-    assert!(refused.stderr.contains("1 objects on 2 clusters"), "{refused:?}");
+    assert!(refused.stderr.contains("1 object on 2 clusters"), "{refused:?}");
     assert!(refused.stderr.contains("archipel.dev/allow-delete"), "{refused:?}");
     let refused = kubectl.run(["delete", "membercluster", "eks-1", "--wait=false"]).await;
-    assert!(!refused.success() && refused.stderr.contains("on 1 clusters"), "{refused:?}");
+    assert!(!refused.success() && refused.stderr.contains("on 1 cluster;"), "{refused:?}");
     let left = fleet.hub.archipel(&["cluster", "leave", "eks-1"]).await;
     assert!(!left.success() && left.stderr.contains("--drain"), "{left:?}");
     for args in [["namespace", "wide"], ["membercluster", "eks-1"]] {
@@ -384,7 +368,15 @@ pub(super) async fn a_freeze_stops_every_write(fleet: &mut Fleet) {
         .await;
     kubectl.apply(&deployment("frozen", "web", 1)).await;
     fleet.placed("frozen", "deployment-web", "eks-1=1 gke-1=1").await;
-    fleet.hub.archipel_ok(&["freeze", "-n", "frozen"]).await;
+    // A freeze of what is not there would hold nothing.
+    for (args, named) in
+        [(["freeze", "-n", "nowhere"], "`nowhere`"), (["freeze", "--cluster", "moon"], "`moon`")]
+    {
+        let refused = fleet.hub.archipel(&args).await;
+        assert!(refused.code == Some(1) && refused.stderr.contains(named), "{refused:?}");
+    }
+    let frozen = fleet.hub.archipel_ok(&["freeze", "-n", "frozen"]).await;
+    assert_eq!(frozen, "frozen: namespace frozen\n");
     // It survives a restart.
     fleet.hub.restart().await.unwrap();
     kubectl.ok(["scale", "deploy/web", "-n", "frozen", "--replicas=3"]).await;
@@ -423,7 +415,14 @@ pub(super) async fn a_freeze_stops_every_write(fleet: &mut Fleet) {
             "{member}"
         );
     }
-    fleet.hub.archipel_ok(&["thaw", "-n", "frozen"]).await;
+    let status = fleet.hub.archipel_ok(&["status"]).await;
+    assert!(status.contains("frozen: namespace frozen"), "{status}");
+    let why = fleet.hub.archipel_ok(&["why", "deploy/web", "-n", "frozen"]).await;
+    assert!(why.contains("frozen by ChangeBudget default"), "{why}");
+    let thawed = fleet.hub.archipel_ok(&["thaw", "-n", "frozen"]).await;
+    assert_eq!(thawed, "nothing is frozen\n");
+    let again = fleet.hub.archipel_ok(&["thaw", "-n", "frozen"]).await;
+    assert!(again.contains("namespace frozen was not frozen"), "{again}");
     for member in ["eks-1", "gke-1"] {
         fleet.leaves(member, &["deploy", "web", "-n", "frozen"]).await;
     }
@@ -435,6 +434,9 @@ pub(super) async fn a_freeze_stops_every_write(fleet: &mut Fleet) {
     fleet.arrives("prem-1", &["deploy", "other", "-n", "warm"]).await;
     let other = ["placement", "deployment-other", "-n", "warm"];
     fleet.shows("gke-1 held", &other, |it| copy_is(it, "gke-1", "Held")).await;
+    let listed = fleet.hub.archipel_ok(&["cluster", "list", "-o", "wide"]).await;
+    let gke = listed.lines().find(|it| it.starts_with("gke-1")).unwrap_or_default();
+    assert!(gke.contains("frozen"), "{listed}");
     assert!(get(&fleet.on("gke-1"), &["deploy", "other", "-n", "warm"]).await.is_none());
     fleet.hub.archipel_ok(&["thaw", "--cluster", "gke-1"]).await;
     fleet.placed("warm", "deployment-other", "eks-1 gke-1 prem-1").await;

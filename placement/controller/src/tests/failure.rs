@@ -183,3 +183,30 @@ fn a_fleet_that_is_quiet_makes_no_passes() {
         assert!(world.index.dirty.is_empty());
     }
 }
+
+#[test]
+fn why_tells_of_a_freeze_and_of_a_fleet_that_does_not_answer() {
+    let mut world = World::new("a eks, b gke");
+    world.policy("web", json!({}));
+    world.apply("web", 2, "v1");
+    world.settle();
+    assert_eq!(world.notes("web"), ["some prices are unknown", "placed regardless of room"]);
+    let freeze = |clusters: &[&str], namespaces: &[&str]| federation_types::budget::Freeze {
+        all: false,
+        clusters: clusters.iter().map(|it| (*it).to_owned()).collect(),
+        namespaces: namespaces.iter().map(|it| (*it).to_owned()).collect(),
+    };
+    let set = |world: &mut World, freeze| {
+        world.index.budgets.get_mut("default").unwrap().spec.freeze = freeze;
+    };
+    set(&mut world, freeze(&[], &["shop"]));
+    let notes = world.notes("web").join("; ");
+    assert!(notes.contains("frozen by ChangeBudget"), "{notes}");
+    set(&mut world, freeze(&["b"], &["bank"]));
+    let notes = world.notes("web").join("; ");
+    assert!(notes.contains("frozen clusters, to which nothing is written: b"), "{notes}");
+    world.cluster("a eks dark");
+    world.cluster("b gke dark");
+    let notes = world.notes("web").join("; ");
+    assert!(notes.contains("itself cut off"), "{notes}");
+}

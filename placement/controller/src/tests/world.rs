@@ -312,6 +312,19 @@ impl World {
         self.placed(text).map_or_else(|| "-".to_owned(), |it| show(&it.spec))
     }
 
+    /// The notes of `why`.
+    pub(super) fn notes(&self, text: &str) -> Vec<String> {
+        let key = key(text);
+        let question = federation_types::review::ExplanationSpec {
+            api_version: key.gvk.api_version(),
+            kind: key.gvk.kind.clone(),
+            name: key.name.clone(),
+            namespace: key.namespace.clone(),
+            cluster: String::new(),
+        };
+        crate::explain::explain(&self.index, &question).unwrap().notes
+    }
+
     pub(super) fn freeze(&mut self, all: bool) {
         let budget = self.index.budgets.get_mut("default").unwrap();
         budget.spec.freeze = Freeze { all, ..Freeze::default() };
