@@ -80,9 +80,9 @@ fn write(text: std::fmt::Arguments<'_>) {
 }
 
 /// `1 node`, `3 nodes`.
-pub(crate) fn count(number: impl ToString, noun: &str) -> String {
-    let number = number.to_string();
-    let plural = if number == "1" { "" } else { "s" };
+pub(crate) fn count(number: impl TryInto<i64>, noun: &str) -> String {
+    let number = number.try_into().unwrap_or(i64::MAX);
+    let plural = if number == 1 { "" } else { "s" };
     format!("{number} {noun}{plural}")
 }
 

@@ -259,6 +259,10 @@ fn open(dir: &Path, key_file: Option<PathBuf>) -> Result<RedbStore, Failure> {
                         "the data directory is in use by another process: waiting"
                     );
                 }
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "opening blocks its thread as a whole, and nothing runs beside it yet"
+                )]
                 std::thread::sleep(LOCK_STEP);
                 waited += LOCK_STEP;
             }

@@ -71,8 +71,12 @@ fn plan(site: &Site, round: usize) -> Plan {
         "gke" => Some("gcp/bigquery"),
         _ => None,
     };
-    let taint =
-        Taint { key: "spot".to_owned(), value: "true".to_owned(), effect: TaintEffect::NoSchedule, ..Taint::default() };
+    let taint = Taint {
+        key: "spot".to_owned(),
+        value: "true".to_owned(),
+        effect: TaintEffect::NoSchedule,
+        ..Taint::default()
+    };
     let (machine, cpu, memory) = site.machine;
     let share = |at: usize| {
         let zones = site.zones.len();
