@@ -9,11 +9,13 @@ use federation_server::{
     hooks::{Admission, AdmissionRequest, FieldError, Operation, Verdict},
 };
 use federation_types::{
-    budget::ChangeBudgetSpec,
+    budget::{ChangeBudgetSpec, CostBudgetSpec},
     cluster::MemberClusterSpec,
     names::{ALLOW_DELETE_ANNOTATION, API_VERSION, GROUP},
     overrides::OverridePolicySpec,
     policy::{ClusterPlacementPolicySpec, PlacementPolicySpec},
+    price::PriceBookSpec,
+    score::ClusterScoreSpec,
     validate::{self, Problem},
 };
 use placement_controller::{
@@ -112,6 +114,11 @@ impl Guard {
             }
             "ChangeBudget" => {
                 checked(&spec, |spec: &ChangeBudgetSpec| validate::change_budget(spec))
+            }
+            "CostBudget" => checked(&spec, |spec: &CostBudgetSpec| validate::cost_budget(spec)),
+            "PriceBook" => checked(&spec, |spec: &PriceBookSpec| validate::price_book(spec)),
+            "ClusterScore" => {
+                checked(&spec, |spec: &ClusterScoreSpec| validate::cluster_score(spec))
             }
             _ => Vec::new(),
         };

@@ -163,6 +163,9 @@ pub struct NodeShape {
     /// Nodes grouped by what is free on each: `nodes` says how many are in the group, the rest are quantities.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub free: Vec<FreeNodes>,
+    /// What the DaemonSets of the cluster take on each node, as quantities: a new node has that much less.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub overhead: BTreeMap<String, String>,
     /// Labels that every node of the shape has, for node selectors.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,

@@ -4,13 +4,14 @@ use kube_core::CustomResourceExt;
 use serde_json::Value;
 
 use crate::{
-    budget::ChangeBudget,
+    budget::{ChangeBudget, CostBudget},
     cluster::{ClusterSet, MemberCluster},
     overrides::{ClusterOverridePolicy, OverridePolicy},
     placement::{ClusterPlacement, Placement},
     policy::{ClusterPlacementPolicy, PlacementPolicy},
     price::PriceBook,
     revision::{ClusterRevision, Revision},
+    score::ClusterScore,
 };
 
 /// Every kind of the group `archipel.dev`.
@@ -28,6 +29,8 @@ pub fn all() -> Vec<Value> {
         ClusterRevision::crd(),
         ChangeBudget::crd(),
         PriceBook::crd(),
+        CostBudget::crd(),
+        ClusterScore::crd(),
     ];
     crds.iter()
         .map(|crd| {

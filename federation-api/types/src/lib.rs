@@ -31,6 +31,8 @@ pub mod quantity;
 pub mod reason;
 pub mod review;
 pub mod revision;
+pub mod score;
 pub mod selector;
 pub mod shape;
+pub mod spend;
 pub mod validate;

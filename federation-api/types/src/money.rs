@@ -43,6 +43,17 @@ impl Money {
         Self(self.0.saturating_mul(HOURS_PER_MONTH))
     }
 
+    /// An amount per month as a rate per hour, rounded up.
+    pub fn per_hour(self) -> Self {
+        let rest = i64::from(self.0.rem_euclid(HOURS_PER_MONTH) > 0);
+        Self(self.0.div_euclid(HOURS_PER_MONTH) + rest)
+    }
+
+    /// Dollars as a decimal number, rounded to cents: `12.35`.
+    pub fn decimal(self) -> String {
+        self.to_string().replace('$', "")
+    }
+
     /// `n` times the amount, without overflow.
     pub fn times(self, n: i64) -> Self {
         Self(self.0.saturating_mul(n))
@@ -104,7 +115,15 @@ mod tests {
     }
 
     #[test]
+    fn a_month_has_730_hours() {
+        assert_eq!(Money(730_000_000).per_hour(), Money(1_000_000));
+        assert_eq!(Money(731).per_hour(), Money(2));
+        assert_eq!(Money(2).per_month(), Money(1_460));
+    }
+
+    #[test]
     fn it_prints_dollars_and_cents() {
+        assert_eq!(Money(12_345_678).decimal(), "12.35");
         assert_eq!(Money(12_345_678).to_string(), "$12.35");
         assert_eq!(Money(-5_000).to_string(), "-$0.01");
         assert_eq!(Money(-1).to_string(), "$0.00");

@@ -161,6 +161,9 @@ pub struct PlacedCluster {
     /// Of an object that bounds a divided workload: that workload's replicas here, by which its numbers are divided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share: Option<i64>,
+    /// The copy is pinned to spot nodes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub spot: bool,
 }
 
 /// A cluster whose copy is to go.

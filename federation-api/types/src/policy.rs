@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     condition::Condition,
     selector::{ClusterSelector, LabelSelector, TemplateSelector},
+    spend::{ScoreWeight, Spot, Traffic},
 };
 
 /// What a policy says, in both scopes.
@@ -62,6 +63,14 @@ pub struct PlacementPolicySpec {
     /// Only apart from templates of the namespace that these select. What runs does not move for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub workload_anti_affinity: Vec<WorkloadTerm>,
+    /// Traffic that the workload sends. Without any, figures leave egress out, and Cheapest stays with one provider.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub traffic: Vec<Traffic>,
+    /// Charges of the price books that the workload brings to each cluster it is in: `load-balancer`, `nat`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub brings: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spot: Option<Spot>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -282,6 +291,9 @@ pub struct Objectives {
     /// What moving one replica costs, in dollars, spread over 720 hours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usd_per_move: Option<String>,
+    /// Points that ClusterScores give, and what one is worth.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scores: Vec<ScoreWeight>,
 }
 
 impl Default for Objectives {
@@ -292,6 +304,7 @@ impl Default for Objectives {
             stickiness: 100,
             usd_per_ms_per_replica_hour: None,
             usd_per_move: None,
+            scores: Vec::new(),
         }
     }
 }
@@ -305,9 +318,13 @@ fn hundred() -> u32 {
 #[serde(rename_all = "camelCase")]
 pub struct Near {
     pub service: String,
-    /// A cluster without the service, or further from it, is refused.
+    /// A cluster without the service, or further from it, is refused, unless `required` is false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_latency_ms: Option<u32>,
+    /// `true` refuses clusters that do not name the service, `false` makes of `maxLatencyMs` a wish: only what is beyond
+    /// it costs. Left out: true with `maxLatencyMs`, false without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub required: Option<bool>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -331,6 +348,14 @@ pub struct Failover {
     /// Lets StatefulSets, Jobs and Recreate Deployments fail over without proof that the old copy is dead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unfenced: Option<Unfenced>,
+    /// Lets what is replaced cost more than the budgets allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over_budget: Option<OverBudget>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OverBudget {
+    Allow,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

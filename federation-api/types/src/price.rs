@@ -31,6 +31,17 @@ pub struct PriceBookSpec {
     pub sample: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prices: Vec<NodePrice>,
+    /// What is paid beside nodes: per cluster that a workload is in, or per node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub charges: Vec<Charge>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub storage: Vec<StoragePrice>,
+    /// What leaving traffic costs, paid where it leaves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub egress: Vec<EgressPrice>,
+    /// Nodes that are paid for in advance: using one that stands idle costs nothing more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commitments: Vec<Commitment>,
 }
 
 /// What a node costs per hour. Decimal dollars in text; what is left out is unknown, never free.
@@ -48,6 +59,12 @@ pub struct NodePrice {
     pub on_demand_usd_hour: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spot_usd_hour: Option<String>,
+    /// How often spot nodes of the type are taken away: between so many …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spot_interrupt_percent_min: Option<u32>,
+    /// … and so many per cent of them in a month.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spot_interrupt_percent_max: Option<u32>,
     /// Of the node: lets a price be split over what runs on it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub cpu: String,
@@ -58,4 +75,92 @@ pub struct NodePrice {
     /// RFC 3339 date; empty: undated (usable, flagged, loses ties).
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub as_of: String,
+}
+
+/// A charge by name. Of several that fit a cluster the closest place counts: region, provider, anywhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Charge {
+    /// `load-balancer`, `nat`, the name of a licence.
+    pub name: String,
+    #[serde(default)]
+    pub per: ChargeUnit,
+    /// Empty: every provider.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub provider: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub region: String,
+    pub usd_hour: String,
+}
+
+/// What a charge is paid for.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum ChargeUnit {
+    /// Each cluster that a workload is in which brings it.
+    #[default]
+    Cluster,
+    /// Each node, whatever runs there: licences and agents by node.
+    Node,
+}
+
+/// What a volume costs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StoragePrice {
+    /// Empty: every provider.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub provider: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub region: String,
+    /// The name of a storage class; empty: every class that has no price of its own.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub class: String,
+    pub usd_gib_month: String,
+}
+
+/// What traffic costs that leaves a cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EgressPrice {
+    /// Where it leaves; empty: every provider.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub provider: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub region: String,
+    pub to: EgressClass,
+    pub usd_gib: String,
+}
+
+/// How far traffic goes. What stays in one zone costs nothing.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum EgressClass {
+    /// To another zone of the region.
+    Zone,
+    /// To another region of the provider.
+    Region,
+    /// To another provider; without a price it costs what the internet does.
+    Provider,
+    #[default]
+    Internet,
+}
+
+/// Nodes paid for in advance: reserved instances, committed use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Commitment {
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    pub provider: String,
+    /// Empty: every region of the provider.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub region: String,
+    pub instance_type: String,
+    pub nodes: u32,
+    /// RFC 3339 date of the last day; left out: without end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
 }

@@ -23,6 +23,8 @@ pub mod condition {
     pub const SYNCED: &str = "Synced";
     pub const ACCEPTED: &str = "Accepted";
     pub const SYNC_PAUSED: &str = "SyncPaused";
+    /// Of a CostBudget: what its scope costs is not more than it allows.
+    pub const WITHIN_BUDGET: &str = "WithinBudget";
     /// Of a Deployment's own status.
     pub const AVAILABLE: &str = "Available";
     pub const PROGRESSING: &str = "Progressing";
@@ -38,6 +40,8 @@ pub mod placed {
     pub const FROZEN: &str = "Frozen";
     pub const BUDGET: &str = "ChangeBudgetSpent";
     pub const OVER_COST: &str = "OverCostBudget";
+    /// Less than all is to run on spot nodes, which takes two copies at least (RULES 5.6).
+    pub const SPOT_NEEDS_TWO: &str = "SpotNeedsTwoCopies";
     pub const FLEET_DARK: &str = "FleetDark";
     /// A StatefulSet or a Job would move, which takes an approved Plan (RULES 3.4).
     pub const NEEDS_APPROVAL: &str = "NeedsApproval";
@@ -125,4 +129,10 @@ pub mod lint {
     pub const NO_REQUESTS: &str = "NoRequests";
     pub const EVERY_CLUSTER: &str = "EveryCluster";
     pub const BOUNDED: &str = "Bounded";
+}
+
+/// Reasons of a CostBudget's `WithinBudget`.
+pub mod cost {
+    pub const WITHIN: &str = "WithinBudget";
+    pub const OVER: &str = "OverBudget";
 }

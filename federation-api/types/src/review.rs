@@ -42,6 +42,12 @@ pub struct ExplanationStatus {
     /// The allocated estimate per month, `$12.34`; `at least` before it where prices are unknown.
     #[serde(default)]
     pub monthly_cost: String,
+    /// What the decision adds to the bill per month: the new nodes, volumes, charges and traffic of what it adds.
+    #[serde(default)]
+    pub marginal_monthly_cost: String,
+    /// The part of the allocated estimate that runs on nodes which are paid for in advance.
+    #[serde(default)]
+    pub committed_monthly_cost: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

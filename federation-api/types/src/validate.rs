@@ -14,6 +14,10 @@ use crate::{
     selector::{ClusterSelector, LabelOperator, LabelSelector, TemplateSelector},
 };
 
+mod spend;
+
+pub use spend::{cluster_score, cost_budget, days, moment, price_book};
+
 /// A field that is not as it must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -269,6 +273,7 @@ fn policy(spec: &PlacementPolicySpec, check: &mut Check<'_>) {
     if let Some(budget) = &spec.budget {
         dollars("spec.budget.maxMonthlyUsd", &budget.max_monthly_usd, check);
     }
+    spend::policy(spec, check);
     if let Some(objectives) = &spec.objectives {
         for (field, usd) in [
             ("usdPerMsPerReplicaHour", &objectives.usd_per_ms_per_replica_hour),

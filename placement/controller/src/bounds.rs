@@ -107,6 +107,20 @@ pub(crate) fn bounding(index: &Index, key: &ObjectKey) -> Vec<ObjectKey> {
     found
 }
 
+/// The most replicas that an autoscaler of the hub may make of a workload.
+pub(crate) fn most_replicas(index: &Index, key: &ObjectKey) -> Option<i64> {
+    let template = index.templates.get(key)?;
+    let gvk = kind(BOUNDING[0].0, BOUNDING[0].1);
+    let scaling = of_kind(index, &gvk, &key.namespace)
+        .filter(|(_, it)| it.bounds.as_ref().is_some_and(|it| it.is_about(key, template)));
+    scaling
+        .filter_map(|(_, it)| {
+            let content: Value = serde_json::from_str(&it.content).ok()?;
+            content.pointer("/spec/maxReplicas")?.as_i64()
+        })
+        .max()
+}
+
 /// Writes beside each cluster how many replicas of what the template bounds run there; nothing where none of it is
 /// divided.
 pub(crate) fn share(index: &Index, key: &ObjectKey, template: &Template, spec: &mut PlacementSpec) {

@@ -23,6 +23,7 @@ use crate::{
     members::{is_ready, patience},
     outcome::{Event, describe, events, outcome, trigger},
     snapshot::{Snapshot, Snapshots},
+    spending,
     transition::{self, Copies, Draft, Target, Trigger},
     upkeep::{knows_revision, on_delete, revision_names, stale_revisions, standing, upkeep},
     write::Write,
@@ -64,6 +65,7 @@ pub(crate) fn pass(
     now: i64,
 ) -> Pass {
     index.over_budget.remove(key);
+    spending::refresh(index, snapshots, key, now);
     let template = index.templates.get(key).cloned();
     let placed = index.placements.get(key).cloned();
     let pass = match (template, placed) {
@@ -188,12 +190,14 @@ fn decide(
         return Pass::write(tidied.then(|| just(previous)));
     }
     let revision = revision(index, key, template, &spec.template);
+    let own = spending::surrounded(index, key, template, Some(&winner));
+    let workload = own.as_ref().unwrap_or(&template.workload);
     let snapshot = snapshots.get(index, patience(&winner.spec), now);
     let Snapshot { fleet, room } = &mut *snapshot;
     let meant = still_meant(&previous);
     // What may turn out to need an approval must not take room that it then does not use.
     let before = (is_bound(template) && !meant.clusters.is_empty()).then(|| room.clone());
-    let decision = engine::place(fleet, room, &template.workload, compiled, &meant);
+    let decision = engine::place(fleet, room, workload, compiled, &meant);
     // After a restart nobody knows: then an edit is as likely as any.
     let known = index.decided.insert(key.clone(), compiled.id);
     let edited = known != Some(compiled.id);
@@ -226,6 +230,10 @@ fn decide(
             *room = before;
         }
     }
+    if !held {
+        let policy = (compiled, &*winner);
+        spending::decided(index, fleet, key, (template, workload), policy, &decision);
+    }
     if !decided || held {
         // Running copies stay where they are; what they run follows the template.
         let alone = !spec.divided && meant.clusters.len() == 1;
@@ -255,6 +263,9 @@ fn decide(
     let copies = placed.map_or_else(Copies::default, |it| Copies::of(&it.status));
     let mut draft =
         transition::draft(&previous, copies, &target, &because, &standing(index, &previous));
+    for cluster in draft.clusters.iter_mut().filter(|it| it.leaving.is_empty()) {
+        cluster.spot = decision.spot.iter().any(|it| fleet.name(*it) == cluster.name);
+    }
     if never_purges(&winner) {
         draft.asking.retain(|(_, it)| it != cause::FAILOVER);
     }
@@ -449,7 +460,7 @@ pub(crate) fn still_meant(previous: &PlacementSpec) -> Previous {
         .clusters
         .iter()
         .filter(|it| it.leaving.is_empty())
-        .map(|it| PreviousCluster { name: it.name.clone(), replicas: it.replicas })
+        .map(|it| PreviousCluster { name: it.name.clone(), replicas: it.replicas, spot: it.spot })
         .collect();
     Previous { clusters, affinity: previous.affinity.clone(), divided: previous.divided }
 }

@@ -14,6 +14,7 @@ use crate::{
     index::{Index, Placed, template_key},
     members::patience,
     snapshot::{self, Snapshots},
+    spending,
 };
 
 pub(crate) fn explain(
@@ -75,10 +76,12 @@ pub(crate) fn explain(
         Some(id.ok_or_else(|| format!("there is no cluster `{}`", question.cluster))?)
     };
     let previous = placed.map(|it| still_meant(&it.spec)).unwrap_or_default();
+    let own = spending::surrounded(index, &key, template, Some(winner));
+    let workload = own.as_ref().unwrap_or(&template.workload);
     let mut status = placement_engine::explain(
         &snapshot.fleet,
         &snapshot.room,
-        &template.workload,
+        workload,
         compiled,
         &previous,
         only,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use federation_types::{
-    budget::ChangeBudget,
+    budget::{ChangeBudget, CostBudget},
     cluster::{ClusterSet, MemberCluster},
     names::{APPROVED_ANNOTATION, Gvk, ObjectKey},
     overrides::{ClusterOverridePolicy, OverridePolicy},
@@ -11,6 +11,7 @@ use federation_types::{
     policy::{ClusterPlacementPolicy, PlacementPolicy},
     price::PriceBook,
     revision::{ClusterRevision, Revision},
+    score::ClusterScore,
 };
 use futures::{StreamExt, pin_mut};
 use kube::{
@@ -61,6 +62,16 @@ pub(crate) fn spawn(context: &Arc<Context>, tasks: &mut JoinSet<()>) {
     watch(context, tasks, "cluster sets", on_set);
     watch(context, tasks, "price books", on_book);
     watch(context, tasks, "change budgets", on_budget);
+    watch(context, tasks, "cost budgets", |index, change: Change<CostBudget>| match change {
+        Change::Set(it) => index.set_cost_budget(&it.name_any(), Some(it)),
+        Change::Gone((_, name)) => index.set_cost_budget(&name, None),
+        Change::Synced => (),
+    });
+    watch(context, tasks, "scores", |index, change: Change<ClusterScore>| match change {
+        Change::Set(it) => index.set_score(&it.name_any(), Some(it)),
+        Change::Gone((_, name)) => index.set_score(&name, None),
+        Change::Synced => (),
+    });
     watch(context, tasks, "placements", |index, change: Change<Placement>| match change {
         Change::Set(it) => {
             let namespace = it.namespace().unwrap_or_default();

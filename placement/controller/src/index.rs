@@ -13,6 +13,7 @@ use federation_types::{
     names::{Gvk, ObjectKey},
     placement::{PlacementSpec, PlacementStatus},
     price::PriceBook,
+    score::ClusterScore,
     selector::TemplateSelector,
 };
 use placement_engine::workload::Workload;
@@ -24,6 +25,7 @@ use crate::{
     gate::Budget,
     members::Fleet,
     override_status,
+    spending::Spending,
 };
 
 /// Names a template without its version: one kind is watched in one version, whichever a policy wrote.
@@ -121,6 +123,12 @@ pub struct Index {
     pub sets: BTreeMap<String, Arc<ClusterSet>>,
     pub books: BTreeMap<String, Arc<PriceBook>>,
     pub budgets: BTreeMap<String, Budget>,
+    /// Cost budgets, and what their scopes cost.
+    pub(crate) spending: Spending,
+    /// Scores of clusters by the names of their objects.
+    pub(crate) scores: BTreeMap<String, Arc<ClusterScore>>,
+    /// When scores were last looked at for whether they have ended.
+    pub(crate) scores_seen: i64,
     pub kinds: BTreeMap<KindKey, KindState>,
     pub templates: BTreeMap<ObjectKey, Arc<Template>>,
     pub placements: BTreeMap<ObjectKey, Arc<Placed>>,

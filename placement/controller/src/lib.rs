@@ -28,6 +28,7 @@ mod bounds;
 mod budget_status;
 mod clock;
 mod context;
+mod cost_status;
 mod decide;
 mod dry_run;
 mod events;
@@ -48,7 +49,9 @@ mod plan;
 mod policy_status;
 mod queue;
 mod run;
+mod scores;
 mod snapshot;
+mod spending;
 mod status;
 #[cfg(test)]
 mod tests;

@@ -62,7 +62,8 @@ pub(crate) fn describe(decision: &Decision) -> Outcome {
         | engine::Outcome::Skew { .. }
         | engine::Outcome::TooFewReplicas { .. }
         | engine::Outcome::OverBudget { .. }
-        | engine::Outcome::OverReplicas { .. } => "False",
+        | engine::Outcome::OverReplicas { .. }
+        | engine::Outcome::SpotNeedsTwo { .. } => "False",
     };
     let mut message = decision.outcome.to_string();
     if !decision.outcome.is_placed() && !decision.report.rules.is_empty() {

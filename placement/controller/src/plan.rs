@@ -16,7 +16,7 @@ use federation_types::{
     },
 };
 use kube::api::DynamicObject;
-use placement_engine::{Fleet, cost::estimate, workload::Workload};
+use placement_engine::{Fleet, PreviousCluster};
 use serde_json::Value;
 
 use crate::{
@@ -27,7 +27,8 @@ use crate::{
     index::Index,
     members::is_ready,
     overlay::{self, OverlayError},
-    snapshot,
+    snapshot::{self, Snapshots},
+    spending::Priced,
 };
 
 mod ask;
@@ -131,13 +132,15 @@ pub(crate) fn compare(before: &Index, mut run: DryRun, now: i64) -> Draft {
     let old = snapshot::build(before, &BTreeSet::new(), now).fleet;
     let new = snapshot::build(&run.index, &BTreeSet::new(), now).fleet;
     let mut draft = Draft::default();
+    let mut compiled = [Snapshots::default(), Snapshots::default()];
     for key in std::mem::take(&mut run.touched) {
-        if let Some(entry) = entry(before, &run, &key, (&old, &new), &mut draft.notes) {
+        let notes = &mut draft.notes;
+        if let Some(entry) = entry(before, &run, &key, (&old, &new), &mut compiled, notes) {
             draft.entries.push(entry);
         }
     }
     if before.fleet_version != run.index.fleet_version {
-        reprice(before, &run.index, (&old, &new), &mut draft);
+        reprice(before, &run.index, (&old, &new), &mut compiled, &mut draft);
     }
     facts(&run.index, &mut draft);
     draft.run = Some(run);
@@ -149,6 +152,7 @@ fn entry(
     run: &DryRun,
     key: &ObjectKey,
     fleets: (&Fleet, &Fleet),
+    [compiled, recompiled]: &mut [Snapshots; 2],
     notes: &mut BTreeSet<String>,
 ) -> Option<Entry> {
     let index = &run.index;
@@ -176,9 +180,10 @@ fn entry(
         notes.insert(format!("{key} is claimed by no placement policy: it stays on the hub"));
     }
     change.changes = changes(run, key, before);
-    let workloads =
-        (before.templates.get(key).map(|it| &it.workload), template.map(|it| &it.workload));
-    price(&mut change, old.map(|it| &it.spec), new.map(|it| &it.spec), workloads, fleets, notes);
+    let was = Priced::of(before, compiled, key);
+    let is = Priced::of(index, recompiled, key).or_else(|| was.clone());
+    let priced = (was.as_ref(), is.as_ref());
+    price(&mut change, old.map(|it| &it.spec), new.map(|it| &it.spec), priced, fleets, notes);
     if let Some(new) = new
         && new.spec.outcome.status != "True"
     {
@@ -296,12 +301,12 @@ fn price(
     change: &mut TemplateChange,
     old: Option<&Spec>,
     new: Option<&Spec>,
-    workloads: (Option<&Workload>, Option<&Workload>),
+    priced: (Option<&Priced<'_>>, Option<&Priced<'_>>),
     fleets: (&Fleet, &Fleet),
     notes: &mut BTreeSet<String>,
 ) {
-    let (before, least_before) = costs(old, false, workloads.0, fleets.0, notes);
-    let (after, least_after) = costs(new, true, workloads.1, fleets.1, notes);
+    let (before, least_before) = costs(old, false, priced.0, fleets.0, notes);
+    let (after, least_after) = costs(new, true, priced.1, fleets.1, notes);
     for it in &mut change.changes {
         it.cost = Cost {
             before_micros: before.get(&it.cluster).copied().unwrap_or(0),
@@ -320,17 +325,19 @@ fn price(
 fn costs(
     spec: Option<&Spec>,
     meant: bool,
-    workload: Option<&Workload>,
+    priced: Option<&Priced<'_>>,
     fleet: &Fleet,
     notes: &mut BTreeSet<String>,
 ) -> (BTreeMap<String, i64>, bool) {
     let mut found = BTreeMap::new();
     let mut at_least = false;
-    let (Some(spec), Some(workload)) = (spec, workload) else { return (found, at_least) };
+    let (Some(spec), Some(priced)) = (spec, priced) else { return (found, at_least) };
     for it in spec.clusters.iter().filter(|it| !meant || it.leaving.is_empty()) {
-        let Some(cluster) = fleet.id(&it.name) else { continue };
-        let placed = placement_engine::Placed { cluster, replicas: it.replicas };
-        let estimate = estimate(fleet, workload, &[placed]);
+        if fleet.id(&it.name).is_none() {
+            continue;
+        }
+        let here = PreviousCluster { name: it.name.clone(), replicas: it.replicas, spot: it.spot };
+        let estimate = priced.estimate(fleet, &[here]);
         at_least |= estimate.at_least;
         notes.extend(estimate.notes());
         found.insert(it.name.clone(), estimate.monthly.0);
@@ -339,17 +346,24 @@ fn costs(
 }
 
 /// What stays where it is and costs something else: prices or clusters have changed.
-fn reprice(before: &Index, after: &Index, fleets: (&Fleet, &Fleet), draft: &mut Draft) {
+fn reprice(
+    before: &Index,
+    after: &Index,
+    fleets: (&Fleet, &Fleet),
+    [compiled, recompiled]: &mut [Snapshots; 2],
+    draft: &mut Draft,
+) {
     let listed: BTreeSet<&ObjectKey> = draft.entries.iter().map(|it| &it.key).collect();
     let mut repriced = Vec::new();
     for (key, placed) in &before.placements {
         if listed.contains(key) {
             continue;
         }
-        let workload = before.templates.get(key).map(|it| &it.workload);
+        let (was, is) = (Priced::of(before, compiled, key), Priced::of(after, recompiled, key));
         let mut change = TemplateChange::default();
         let now = after.placements.get(key).map(|it| &it.spec);
-        price(&mut change, Some(&placed.spec), now, (workload, workload), fleets, &mut draft.notes);
+        let priced = (was.as_ref(), is.as_ref());
+        price(&mut change, Some(&placed.spec), now, priced, fleets, &mut draft.notes);
         if change.cost.before_micros != change.cost.after_micros {
             let api_version = placed.spec.template.api_version.clone();
             repriced.push((key.clone(), api_version, change.cost));

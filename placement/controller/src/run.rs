@@ -16,6 +16,7 @@ use tokio::{
 use crate::{
     bootstrap, budget_status, clock,
     context::Context,
+    cost_status,
     decide::{self, Pass},
     events::Events,
     farewell, feed,
@@ -127,6 +128,7 @@ impl Decider {
             let now = clock::now();
             index.touch_lost(now);
             index.touch_over_budget(now);
+            index.expire_scores(now);
             if self.snapshots.is_stale(&index) {
                 index.touch_waiting();
             }
@@ -137,6 +139,7 @@ impl Decider {
         self.statuses.write(&self.context).await;
         self.overrides.write(&self.context).await;
         budget_status::write(&self.context).await;
+        cost_status::write(&self.context).await;
         farewell::release(&self.context).await;
     }
 

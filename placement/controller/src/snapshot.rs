@@ -102,6 +102,7 @@ pub(crate) fn build(index: &Index, lost: &BTreeSet<String>, now: i64) -> Snapsho
             let mut input = ClusterInput::from_member(member);
             input.lost = lost.contains(&input.name);
             input.leaving |= leaves_as_orphans(member);
+            index.score(&mut input, now);
             input
         })
         .collect();

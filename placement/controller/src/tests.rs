@@ -5,6 +5,7 @@ mod changes;
 mod decisions;
 mod failure;
 mod members;
+mod money;
 mod plans;
 mod random;
 pub(crate) mod world;

@@ -131,6 +131,7 @@ pub fn draft(
             name: name.clone(),
             replicas: *replicas,
             revision: target.revision.clone(),
+            spot: previous.clusters.iter().any(|it| it.spot && it.name == *name),
             ..PlacedCluster::default()
         });
     }

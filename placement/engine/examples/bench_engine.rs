@@ -170,6 +170,7 @@ fn again(policies: &[CompiledPolicy]) -> (Duration, Duration) {
             let of = |it: &placement_engine::Placed| placement_engine::PreviousCluster {
                 name: fleet.name(it.cluster).to_owned(),
                 replicas: it.replicas,
+                spot: false,
             };
             Previous {
                 clusters: decision.clusters.iter().map(of).collect(),
@@ -193,8 +194,9 @@ fn again(policies: &[CompiledPolicy]) -> (Duration, Duration) {
         .iter()
         .zip(&decisions)
         .zip(&previous)
-        .map(|((workload, decision), previous)| {
-            plan::diff(&fleet, workload, previous, decision, PolicySince::Same)
+        .zip(policies.iter().cycle())
+        .map(|(((workload, decision), previous), policy)| {
+            plan::diff(&fleet, workload, policy, previous, decision, PolicySince::Same)
         })
         .collect();
     let plan = Plan::of(plans, &[fleet.digest()]);

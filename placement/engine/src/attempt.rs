@@ -1,8 +1,12 @@
 //! One affinity group tried for one workload: which clusters may take it, and all-of-it-on-each placing.
 
+use federation_types::money::Money;
+
 use crate::{
     bits::ones,
+    cheapest::Percent,
     cost,
+    extras::Extras,
     fleet::{ClusterId, Fleet},
     mask::Masks,
     place::{Outcome, Placed},
@@ -10,6 +14,7 @@ use crate::{
     report::Rule,
     room::{Need, Room},
     select::{Candidate, Rank, Scratch, Unfit, Wanted, select},
+    spot,
     workload::Workload,
 };
 
@@ -145,10 +150,26 @@ impl Pass<'_> {
         match cost::slot(self.fleet, ClusterId(cluster), self.need) {
             Some(slot) => {
                 let cost = slot.micros.saturating_mul(money.cost) / 100;
-                (score.saturating_add(cost), i64::from(slot.undated))
+                let extras = self.extras(cluster, held);
+                let first = extras.first / self.workload.pods().max(1);
+                let score = score.saturating_add(cost).saturating_add(first);
+                (score.saturating_add(extras.per_replica), i64::from(slot.undated))
             }
             None => (i64::MAX / 2, 0),
         }
+    }
+
+    /// What a replica brings along there beside its slot.
+    pub(crate) fn extras(&self, cluster: u32, held: bool) -> Extras {
+        let id = ClusterId(cluster);
+        Extras::of(
+            self.fleet,
+            id,
+            self.workload,
+            self.policy,
+            Percent(self.policy.money.cost),
+            held,
+        )
     }
 
     pub(crate) fn latency_score(&self, cluster: u32) -> i64 {
@@ -250,18 +271,39 @@ impl Pass<'_> {
             && it.shapes.iter().any(|it| self.need.fit_empty(self.fleet, it.class) > 0)
     }
 
-    /// Growth and new placements wait where they would cost more than is allowed (RULES 5.5).
+    /// Growth and new placements wait where they would cost more than is allowed; what replaces a lost copy does not
+    /// where the policy says so (RULES 5.5).
     pub(crate) fn within_budget(&self, clusters: Vec<Placed>) -> Result<Attempt, Outcome> {
-        if let Some((max, policy)) = &self.policy.max_monthly {
-            let grows = clusters.iter().any(|it| {
-                let held = self.scratch.held.binary_search_by_key(&it.cluster.0, |it| it.0);
-                held.map_or(true, |at| it.replicas.unwrap_or(0) > self.scratch.held[at].1)
-            });
-            let estimate = cost::estimate(self.fleet, self.workload, &clusters);
-            if grows && estimate.monthly > *max {
-                return Err(Outcome::OverBudget { estimate, max: *max, policy: policy.clone() });
-            }
+        if let Some(refused) = spot::refuses(self.policy, self.workload, &clusters) {
+            return Err(refused);
         }
-        Ok(Attempt { clusters, missing: 0 })
+        let done = |clusters| Ok(Attempt { clusters, missing: 0 });
+        let allowances = &self.workload.around.allowances;
+        if self.policy.max_monthly.is_none() && allowances.is_empty() {
+            return done(clusters);
+        }
+        let grows = clusters.iter().any(|it| {
+            let held = self.scratch.held.binary_search_by_key(&it.cluster.0, |it| it.0);
+            held.map_or(true, |at| it.replicas.unwrap_or(0) > self.scratch.held[at].1)
+        });
+        let allowed = self.policy.spec.failover.as_ref().is_some_and(|it| it.over_budget.is_some());
+        let replaces = self.scratch.held.iter().any(|it| self.fleet.lost.contains(it.0 as usize));
+        if !grows || (allowed && replaces) {
+            return done(clusters);
+        }
+        let spot: Vec<ClusterId> = if self.policy.all_on_spot() {
+            clusters.iter().map(|it| it.cluster).collect()
+        } else {
+            Vec::new()
+        };
+        let estimate = cost::estimate(self.fleet, self.workload, self.policy, &clusters, &spot);
+        let own = self.policy.max_monthly.clone();
+        let left = allowances
+            .iter()
+            .map(|it| (Money(it.monthly_micros.max(0)), format!("CostBudget {} still", it.budget)));
+        match own.into_iter().chain(left).find(|(max, _)| estimate.monthly > *max) {
+            Some((max, policy)) => Err(Outcome::OverBudget { estimate, max, policy }),
+            None => done(clusters),
+        }
     }
 }

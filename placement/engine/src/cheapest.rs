@@ -3,6 +3,7 @@
 
 use crate::{
     cost::ceiling,
+    extras::Extras,
     fleet::{ClusterId, Fleet},
     price::Trust,
     room::{Need, Room},
@@ -14,7 +15,7 @@ pub(crate) const EXACT: usize = 512;
 const EXACT_CLUSTERS: usize = 256;
 
 /// µ$/h of a replica at an unknown price: more than any that is known, so that it never wins.
-const UNKNOWN: i64 = 1_000_000_000_000;
+pub(crate) const UNKNOWN: i64 = 1_000_000_000_000;
 const NEVER: i128 = i128::MAX / 4;
 
 /// Costs compare by what they add, then by what the slots would cost by list price, then by how many of the prices are
@@ -29,6 +30,11 @@ pub(crate) fn micros(cost: i128) -> i64 {
     i64::try_from(cost >> 64).unwrap_or(i64::MAX)
 }
 
+/// The same, unless some of it is at an unknown price.
+pub(crate) fn known_micros(cost: i128) -> Option<i64> {
+    Some(micros(cost)).filter(|it| *it < UNKNOWN)
+}
+
 /// What `n` more replicas cost in one cluster, `n` from 0 as far as they fit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Curve {
@@ -37,7 +43,8 @@ pub(crate) struct Curve {
     pub(crate) unknown: bool,
 }
 
-/// The curve of one cluster, up to `most` more replicas, with `per_replica` µ$/h added to each.
+/// The curve of one cluster, up to `most` more replicas: free slots, then nodes that are paid for in advance, then new
+/// ones, each a step; with what each replica brings along, and the first.
 pub(crate) fn curve(
     fleet: &Fleet,
     room: &Room,
@@ -45,18 +52,18 @@ pub(crate) fn curve(
     need: &Need,
     most: usize,
     objective: Percent,
-    per_replica: i64,
+    extras: Extras,
 ) -> Curve {
     let it = fleet.cluster(cluster);
     let autoscaled = it.spec.autoscaled;
     let free = room.by_class(cluster, need);
     // Free slots, cheapest first: nothing in a fixed pool, the price of the slot in one that would shrink.
     let mut slots: Vec<(i128, i64)> = Vec::new();
-    let mut nodes: Vec<(i128, usize)> = Vec::new();
-    let mut unknown = false;
+    let mut nodes: Vec<Nodes> = Vec::new();
+    let mut unknown = extras.unknown;
     for (class, count) in &free {
         let shape = it.shapes.iter().find(|it| it.class == *class);
-        let price = shape.and_then(|it| it.price.as_ref());
+        let price = shape.and_then(|it| it.price_for(need.pinned));
         let fit = need.fit_empty(fleet, *class).max(1);
         let cost = match price {
             Some(price) => {
@@ -79,18 +86,24 @@ pub(crate) fn curve(
                 continue;
             }
             let fit = fit.min(most.max(1));
-            let cost = match &shape.price {
+            let size = i64::try_from(fit).expect("not more than the replicas wanted");
+            let each = match shape.price_for(need.pinned) {
                 Some(price) => {
                     let hour = price.ranked().0;
                     cost(objective.of(hour), hour, Some(price.trust))
                 }
                 None => {
                     unknown = true;
-                    let size = i64::try_from(fit).expect("not more than the replicas wanted");
                     cost(UNKNOWN.saturating_mul(size), 0, None)
                 }
             };
-            nodes.push((cost, fit));
+            nodes.push(Nodes { cost: each, fit, most: None });
+            if shape.idle > 0 {
+                // Paid for already, but for the licences of one more node.
+                let licences = shape.licences.0;
+                let cost = cost(objective.of(licences), licences, None);
+                nodes.push(Nodes { cost, fit, most: Some(shape.idle) });
+            }
         }
     }
     let in_slots = prefix(&slots, most);
@@ -105,8 +118,9 @@ pub(crate) fn curve(
             .map(|used| in_slots[used].saturating_add(in_nodes[n - used]))
             .min();
         let Some(best) = best.filter(|it| *it < NEVER) else { break };
-        let extra = per_replica.saturating_mul(i64::try_from(n).expect("few replicas"));
-        costs.push(best.saturating_add(cost(extra, 0, None)));
+        let extra = extras.per_replica.saturating_mul(i64::try_from(n).expect("few replicas"));
+        let first = if n > 0 { extras.first } else { 0 };
+        costs.push(best.saturating_add(cost(extra.saturating_add(first), 0, None)));
     }
     Curve { costs, unknown }
 }
@@ -135,16 +149,36 @@ fn prefix(slots: &[(i128, i64)], most: usize) -> Vec<i128> {
     costs
 }
 
+/// New nodes of one kind.
+#[derive(Clone, Copy, Debug)]
+struct Nodes {
+    cost: i128,
+    /// Replicas on one of them.
+    fit: usize,
+    /// There are no more of them than so many.
+    most: Option<i64>,
+}
+
 /// Costs of whole new nodes for 0, 1, 2 … replicas.
-fn cover(nodes: &[(i128, usize)], most: usize) -> Vec<i128> {
+fn cover(nodes: &[Nodes], most: usize) -> Vec<i128> {
     let mut costs = vec![0_i128];
-    if nodes.is_empty() {
+    let endless: Vec<&Nodes> = nodes.iter().filter(|it| it.most.is_none()).collect();
+    if endless.is_empty() {
         return costs;
     }
     for n in 1..=most {
-        let best =
-            nodes.iter().map(|(cost, fit)| costs[n.saturating_sub(*fit)].saturating_add(*cost));
+        let best = endless.iter().map(|it| costs[n.saturating_sub(it.fit)].saturating_add(it.cost));
         costs.push(best.min().expect("there are nodes"));
+    }
+    // One by one: each may stand for nodes that cost more.
+    for it in nodes {
+        let useful = i64::try_from(most.div_ceil(it.fit)).unwrap_or(i64::MAX);
+        for _ in 0..it.most.unwrap_or(0).min(useful) {
+            for n in (1..=most).rev() {
+                let with = costs[n.saturating_sub(it.fit)].saturating_add(it.cost);
+                costs[n] = costs[n].min(with);
+            }
+        }
     }
     costs
 }
@@ -158,6 +192,20 @@ pub(crate) struct Choice {
     /// If it gets any, then at least these.
     pub(crate) least: usize,
     pub(crate) domain: u32,
+}
+
+impl Choice {
+    /// The same without room.
+    pub(crate) fn closed(&self) -> Self {
+        let curve = Curve { costs: vec![0], unknown: self.curve.unknown };
+        Self { curve, used: self.used, least: self.least, domain: self.domain }
+    }
+}
+
+/// What shares cost together.
+pub(crate) fn cost_of(options: &[Choice], shares: &Shares) -> i128 {
+    let each = options.iter().zip(&shares.shares);
+    each.map(|(it, share)| it.curve.costs.get(*share).copied().unwrap_or(0)).sum()
 }
 
 /// Bounds on how many clusters and domains are used.
@@ -366,12 +414,9 @@ fn greedy(options: &[Choice], total: usize, bounds: Bounds) -> Option<Shares> {
     if left > 0 {
         return None;
     }
-    let cost: i128 = options
-        .iter()
-        .zip(&shares)
-        .map(|(it, share)| it.curve.costs.get(*share).copied().unwrap_or(0))
-        .sum();
-    Some(Shares { shares, gap: micros((cost - lower).max(0)) })
+    let mut found = Shares { shares, gap: 0 };
+    found.gap = micros((cost_of(options, &found) - lower).max(0));
+    Some(found)
 }
 
 /// The convex lower bound of a curve, as pieces of rising slope.

@@ -11,6 +11,7 @@ use crate::{
     cheapest::{self, Percent},
     cost,
     expression::Expressions,
+    extras::{self, Extras},
     fleet::{BASE, ClusterId, Fleet},
     mask::{Check, Part, Refusal},
     place::{Decision, Previous, place},
@@ -34,10 +35,10 @@ pub fn explain(
     let before = room;
     let mut room = room.clone();
     let decision = place(fleet, &mut room, workload, policy, previous);
-    let estimate = decision.estimate(fleet, workload);
+    let estimate = decision.estimate(fleet, workload, policy);
     let group = decision.affinity.unwrap_or(0);
     let mut need = Need::default();
-    need.read(fleet, workload);
+    need.read(fleet, workload, policy.all_on_spot());
     let usable = policy.namespace.as_ref().map(|it| fleet.usable_by(it));
     let check = Check { fleet, policy, group, usable: usable.as_ref() };
     let mut teller = Teller {
@@ -64,6 +65,14 @@ pub fn explain(
         let gap = Money(decision.gap).per_month();
         notes.push(format!("within {gap} a month of the least cost"));
     }
+    for (name, _) in &policy.points {
+        let expired = |it: &&crate::fleet::Cluster| it.expired_scores.contains(name);
+        notes.extend(
+            fleet.clusters.iter().filter(expired).map(|it| {
+                format!("the score {name} of {} has expired and counts as none", it.name)
+            }),
+        );
+    }
     for it in &decision.absent {
         notes.push(format!("held by {}, which the inventory no longer has", it.name));
     }
@@ -75,6 +84,9 @@ pub fn explain(
         clusters,
         notes,
         monthly_cost: estimate.to_string(),
+        marginal_monthly_cost: cost::marginal(fleet, before, workload, policy, previous, &decision)
+            .map_or_else(|| "unknown".to_owned(), |it| it.to_string()),
+        committed_monthly_cost: estimate.committed.to_string(),
     }
 }
 
@@ -300,17 +312,21 @@ impl Teller<'_> {
             Refusal::Taint(at) => self.taint(&cluster.spec.taints[at]),
             Refusal::Near(at) => {
                 let near = &self.policy.spec.near[at];
-                let max = near.max_latency_ms.unwrap_or(0);
                 let services = cluster.spec.services.iter().filter(|it| it.name == near.service);
                 let found = match services.map(|it| it.latency_ms).min() {
                     Some(ms) => format!("{ms} ms"),
                     None => "it is not near".to_owned(),
                 };
-                Text::new(
-                    format!("{} within {max} ms", near.service),
-                    found,
-                    "a nearer service, or a larger maxLatencyMs",
-                )
+                match near.max_latency_ms {
+                    Some(max) => Text::new(
+                        format!("{} within {max} ms", near.service),
+                        found,
+                        "a nearer service, or a larger maxLatencyMs",
+                    ),
+                    None => {
+                        Text::new(format!("{} near", near.service), found, "the service near it")
+                    }
+                }
             }
             Refusal::NoWeight => {
                 Text::new("a weight", "no weight of the policy matches", "a weight that matches")
@@ -392,6 +408,15 @@ impl Teller<'_> {
         {
             part("cost", slot.micros.saturating_mul(money.cost) / 100);
         }
+        let bill = extras::bill(self.fleet, id, self.workload, self.policy);
+        for (name, micros) in [("extras", bill.per_replica), ("first", bill.first)] {
+            if micros > 0 && (name == "extras" || !self.holds(id)) {
+                part(name, micros.saturating_mul(money.cost) / 100);
+            }
+        }
+        if !self.policy.points.is_empty() {
+            part("scores", -extras::points(self.fleet.cluster(id), self.policy));
+        }
         if !self.policy.spec.near.is_empty() {
             let near = &self.policy.spec.near;
             let ms = crate::mask::latency(self.fleet.cluster(id), near);
@@ -408,7 +433,12 @@ impl Teller<'_> {
         if !self.workload.has_pods() {
             return Money::ZERO.to_string();
         }
-        let curve = cheapest::curve(self.fleet, self.room, id, self.need, 1, Percent(100), 0);
+        let all = Percent(100);
+        let extras = Extras::of(self.fleet, id, self.workload, self.policy, all, self.holds(id));
+        let worth = extras::points(self.fleet.cluster(id), self.policy);
+        // Points are no bill.
+        let extras = Extras { per_replica: extras.per_replica + worth, ..extras };
+        let curve = cheapest::curve(self.fleet, self.room, id, self.need, 1, all, extras);
         match curve.costs.get(1) {
             None => "no room".to_owned(),
             Some(_) if curve.unknown => "unknown".to_owned(),

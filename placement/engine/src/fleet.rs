@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use federation_types::{
     cluster::{ClusterSetSpec, FreeNodes, MemberCluster, MemberClusterSpec, NodeShape, Taint},
-    condition, quantity,
+    condition,
+    money::Money,
+    price::Commitment,
+    quantity,
     reason::condition as conditions,
     selector::glob,
 };
@@ -15,6 +18,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     bits::Bits,
     price::{Price, PriceIndex},
+    rates::Rates,
     room::{Group, Slots},
 };
 
@@ -53,6 +57,10 @@ pub struct ClusterInput {
     pub leaving: bool,
     /// The cluster counts as dead (RULES 3.5): what may fail over is replaced.
     pub lost: bool,
+    /// Points that others give, by name.
+    pub scores: BTreeMap<String, i64>,
+    /// Names of scores that were given and have expired.
+    pub expired_scores: Vec<String>,
 }
 
 impl ClusterInput {
@@ -70,6 +78,8 @@ impl ClusterInput {
             shapes: status.shapes,
             properties: BTreeMap::new(),
             lost: false,
+            scores: BTreeMap::new(),
+            expired_scores: Vec::new(),
         }
     }
 }
@@ -99,6 +109,10 @@ pub struct ShapeClass {
     pub allocatable: [i64; 4],
     /// In the order of [`Fleet::extended`].
     pub extended: Vec<i64>,
+    /// What a new node has for workloads: allocatable without what DaemonSets take (RULES 5.2).
+    pub(crate) new: [i64; 4],
+    /// The provider may take such nodes away.
+    pub spot: bool,
 }
 
 /// Nodes of one class in one cluster.
@@ -107,8 +121,23 @@ pub struct ClusterShape {
     /// Index into [`Fleet::classes`].
     pub class: u32,
     pub count: i64,
-    /// `None` is unknown, which is never free.
+    /// With licences; `None` is unknown, which is never free.
     pub price: Option<Price>,
+    /// Of spot nodes: what they cost as such.
+    pub spot: Option<Price>,
+    /// So many of the nodes are paid for in advance …
+    pub committed: i64,
+    /// … and so many more could be had without paying more.
+    pub idle: i64,
+    /// Licences of one node per hour, which are in the prices.
+    pub(crate) licences: Money,
+}
+
+impl ClusterShape {
+    /// What a node counts as for a workload: as a spot node only where the workload is pinned to such (RULES 5.6).
+    pub(crate) fn price_for(&self, pinned: bool) -> Option<&Price> {
+        if pinned { self.spot.as_ref() } else { self.price.as_ref() }
+    }
 }
 
 /// One cluster of the snapshot.
@@ -122,6 +151,9 @@ pub struct Cluster {
     pub minor: i64,
     pub properties: BTreeMap<String, String>,
     pub shapes: Vec<ClusterShape>,
+    pub rates: Rates,
+    pub scores: BTreeMap<String, i64>,
+    pub expired_scores: Vec<String>,
     /// Whether discovery has answered at all.
     pub has_apis: bool,
 }
@@ -180,6 +212,8 @@ pub struct Fleet {
     pub(crate) region: Domains,
     pub(crate) zone: Domains,
     pub(crate) slots: Slots,
+    /// Where each managed service is: the provider and region of the cluster nearest to it.
+    pub(crate) services: BTreeMap<String, (String, String)>,
     /// Whether some node is tainted: only then are tolerations of pods looked at.
     pub(crate) tainted_nodes: bool,
     digest: [u8; 32],
@@ -225,15 +259,30 @@ impl Fleet {
                     bits.insert(at);
                 }
             }
+            let rates = prices.rates.of(&input.spec.provider, &input.spec.region);
             let mut shapes = Vec::with_capacity(input.shapes.len());
             let mut groups = Vec::new();
             for shape in &input.shapes {
                 let class = index(&classes, &class(input, shape, &extended));
                 let region = &input.spec.region;
-                let price = prices
-                    .find(&input.spec.provider, region, &shape.zone, &shape.instance_type)
-                    .cloned();
-                shapes.push(ClusterShape { class, count: shape.count, price });
+                let place = (input.spec.provider.as_str(), region.as_str(), shape.zone.as_str());
+                let licensed = |price: &Price| {
+                    let hour = price.hour + rates.node();
+                    Price { hour, ..price.clone() }
+                };
+                let kind = &shape.instance_type;
+                let price = prices.find(place.0, place.1, place.2, kind).map(licensed);
+                let is_spot = classes[class as usize].spot;
+                let spot = prices.find_spot(place.0, place.1, place.2, kind).map(licensed);
+                shapes.push(ClusterShape {
+                    class,
+                    count: shape.count,
+                    price,
+                    spot: spot.filter(|_| is_spot),
+                    committed: 0,
+                    idle: 0,
+                    licences: rates.node(),
+                });
                 for free in &shape.free {
                     if free.nodes > 0 {
                         groups.push(group(class, free, &extended));
@@ -250,9 +299,13 @@ impl Fleet {
                 properties: input.properties.clone(),
                 has_apis: !input.apis.is_empty(),
                 shapes,
+                rates,
+                scores: input.scores.clone(),
+                expired_scores: input.expired_scores.clone(),
                 spec: input.spec.clone(),
             });
         }
+        commit(&mut clusters, &classes, &prices.rates.commitments);
         let [ready, accepted, leaving, lost] = flags;
         let sets = sets.iter().map(|it| (it.name.clone(), set(&it.spec, &clusters))).collect();
         let domain = |value: fn(&MemberClusterSpec) -> String| {
@@ -269,6 +322,7 @@ impl Fleet {
                 let zones: BTreeSet<_> = it.zones.iter().cloned().collect();
                 zones.into_iter().collect::<Vec<_>>().join("+")
             }),
+            services: homes(&clusters),
             tainted_nodes: classes.iter().any(|it| !it.taints.is_empty()),
             clusters,
             classes,
@@ -358,15 +412,23 @@ fn digest(inputs: &[ClusterInput], sets: &[SetInput], prices: &PriceIndex) -> [u
     sets.sort_by(|a, b| a.name.cmp(&b.name));
     serde_json::to_writer(Sink(&mut hash), &(inputs, sets)).expect("plain data with text keys");
     for input in inputs {
+        let spec = &input.spec;
         for shape in &input.shapes {
-            let spec = &input.spec;
             let kind = &shape.instance_type;
-            if let Some(price) = prices.find(&spec.provider, &spec.region, &shape.zone, kind) {
+            let found = [
+                prices.find(&spec.provider, &spec.region, &shape.zone, kind),
+                prices.find_spot(&spec.provider, &spec.region, &shape.zone, kind),
+            ];
+            for price in found.into_iter().flatten() {
                 hash.update(price.ranked().0.to_be_bytes());
                 hash.update([price.trust as u8]);
             }
         }
+        let rates = prices.rates.of(&spec.provider, &spec.region);
+        serde_json::to_writer(Sink(&mut hash), &rates).expect("plain data with text keys");
     }
+    let commitments = &prices.rates.commitments;
+    serde_json::to_writer(Sink(&mut hash), commitments).expect("plain data");
     hash.finalize().into()
 }
 
@@ -428,6 +490,13 @@ fn class(cluster: &ClusterInput, shape: &NodeShape, extended: &[String]) -> Shap
     imply("topology.kubernetes.io/zone", &shape.zone);
     imply("topology.kubernetes.io/region", &cluster.spec.region);
     imply("kubernetes.io/os", "linux");
+    let spot =
+        SPOT_LABELS.iter().any(|(key, value)| labels.get(*key).is_some_and(|it| it == value));
+    let (overhead, _) = amounts(&shape.overhead, &[]);
+    let mut new = allocatable;
+    for (amount, taken) in new.iter_mut().zip(overhead) {
+        *amount = (*amount - taken).max(0);
+    }
     let mut taints: Vec<_> = shape.taints.iter().filter_map(hard_taint).collect();
     taints.sort();
     ShapeClass {
@@ -437,6 +506,68 @@ fn class(cluster: &ClusterInput, shape: &NodeShape, extended: &[String]) -> Shap
         taints,
         allocatable,
         extended,
+        new,
+        spot,
+    }
+}
+
+/// Labels by which spot nodes are known, and pods are pinned to them.
+pub(crate) const SPOT_LABELS: &[(&str, &str)] = &[
+    ("cloud.google.com/gke-preemptible", "true"),
+    ("cloud.google.com/gke-spot", "true"),
+    ("eks.amazonaws.com/capacityType", "SPOT"),
+    ("karpenter.sh/capacity-type", "spot"),
+    ("kubernetes.azure.com/scalesetpriority", "spot"),
+];
+
+/// Where managed services are: at the cluster that is nearest, by the name that sorts first of equally near ones.
+fn homes(clusters: &[Cluster]) -> BTreeMap<String, (String, String)> {
+    let mut nearest: BTreeMap<&str, (u32, usize)> = BTreeMap::new();
+    for (at, cluster) in clusters.iter().enumerate() {
+        for it in &cluster.spec.services {
+            let here = (it.latency_ms, at);
+            let best = nearest.entry(it.name.as_str()).or_insert(here);
+            *best = (*best).min(here);
+        }
+    }
+    let place = |at: usize| {
+        let spec = &clusters[at].spec;
+        (spec.provider.clone(), spec.region.clone())
+    };
+    nearest.into_iter().map(|(name, (_, at))| (name.to_owned(), place(at))).collect()
+}
+
+/// Gives nodes that are paid for in advance to the clusters of their place: first to nodes that run, by the order of
+/// clusters; what is left in even parts to clusters that can grow, so that each decision may count on its part alone.
+fn commit(clusters: &mut [Cluster], classes: &[ShapeClass], commitments: &[Commitment]) {
+    for it in commitments {
+        let mut left = i64::from(it.nodes);
+        let mut growing: Vec<(usize, usize)> = Vec::new();
+        for (at, cluster) in clusters.iter_mut().enumerate() {
+            let elsewhere = !it.region.is_empty() && it.region != cluster.spec.region;
+            if it.provider != cluster.spec.provider || elsewhere {
+                continue;
+            }
+            let autoscaled = cluster.spec.autoscaled;
+            let mut grows = None;
+            for (n, shape) in cluster.shapes.iter_mut().enumerate() {
+                let class = &classes[shape.class as usize];
+                if class.spot || class.instance_type != it.instance_type {
+                    continue;
+                }
+                let taken = (shape.count - shape.committed).min(left).max(0);
+                shape.committed += taken;
+                left -= taken;
+                if autoscaled && grows.is_none() {
+                    grows = Some(n);
+                }
+            }
+            growing.extend(grows.map(|n| (at, n)));
+        }
+        let parts = i64::try_from(growing.len()).unwrap_or(i64::MAX);
+        for (n, (at, shape)) in (0_i64..).zip(growing) {
+            clusters[at].shapes[shape].idle += left / parts + i64::from(n < left % parts);
+        }
     }
 }
 

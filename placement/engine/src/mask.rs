@@ -215,10 +215,10 @@ impl Check<'_> {
             .near
             .iter()
             .position(|it| {
-                it.max_latency_ms.is_some_and(|max| {
-                    let found = cluster.spec.services.iter().filter(|near| near.name == it.service);
-                    found.map(|near| near.latency_ms).min().is_none_or(|ms| ms > max)
-                })
+                let required = it.required.unwrap_or_else(|| it.max_latency_ms.is_some());
+                let max = it.max_latency_ms.unwrap_or(u32::MAX);
+                let found = cluster.spec.services.iter().filter(|near| near.name == it.service);
+                required && found.map(|near| near.latency_ms).min().is_none_or(|ms| ms > max)
             })
             .map(Refusal::Near);
         // A taint that evicts comes before one that only keeps new copies away.
@@ -315,9 +315,12 @@ fn weight(fleet: &Fleet, policy: &CompiledPolicy, at: usize, expressions: &mut E
 const FAR: u32 = 1_000;
 
 pub(crate) fn latency(cluster: &Cluster, near: &[Near]) -> u32 {
-    let to = |service: &str| {
-        let found = cluster.spec.services.iter().filter(|it| it.name == service);
-        found.map(|it| it.latency_ms).min().unwrap_or(FAR)
+    let to = |it: &Near| {
+        let found = cluster.spec.services.iter().filter(|near| near.name == it.service);
+        let ms = found.map(|near| near.latency_ms).min().unwrap_or(FAR);
+        // A wish is granted within its maximum, and costs beyond it.
+        let granted = if it.required == Some(false) { it.max_latency_ms.unwrap_or(0) } else { 0 };
+        ms.saturating_sub(granted)
     };
-    near.iter().fold(0, |sum, it| sum.saturating_add(to(&it.service)))
+    near.iter().fold(0, |sum, it| sum.saturating_add(to(it)))
 }

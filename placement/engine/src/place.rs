@@ -9,7 +9,7 @@ use crate::{
     policy::{CompiledPolicy, Mode},
     report::{Report, Rule},
     room::Room,
-    settle,
+    settle, spot,
     workload::{KindClass, Workload},
 };
 
@@ -27,6 +27,9 @@ pub struct PreviousCluster {
     pub name: String,
     #[serde(default)]
     pub replicas: Option<i64>,
+    /// Its copy is pinned to spot nodes.
+    #[serde(default)]
+    pub spot: bool,
 }
 
 /// The decision before: what stays unless something forces it out (RULES 3.2).
@@ -45,6 +48,7 @@ impl From<&PlacementSpec> for Previous {
         let of = |it: &federation_types::placement::PlacedCluster| PreviousCluster {
             name: it.name.clone(),
             replicas: it.replicas,
+            spot: it.spot,
         };
         let mut clusters: Vec<_> = spec.clusters.iter().map(of).collect();
         clusters.sort_by(|a, b| a.name.cmp(&b.name));
@@ -93,6 +97,10 @@ pub enum Outcome {
         max: i64,
         policy: String,
     },
+    /// Less than all is to run on spot nodes, and there is one copy only (RULES 5.6).
+    SpotNeedsTwo {
+        percent: u32,
+    },
     /// The policy is suspended: nothing new is decided.
     Suspended,
 }
@@ -113,6 +121,7 @@ impl Outcome {
             Self::Partial { .. } | Self::NotEnoughRoom { .. } => placed::NOT_ENOUGH_ROOM,
             Self::TooFewReplicas { .. } | Self::OverReplicas { .. } => placed::INVALID,
             Self::OverBudget { .. } => placed::OVER_COST,
+            Self::SpotNeedsTwo { .. } => placed::SPOT_NEEDS_TWO,
             Self::Suspended => placed::SUSPENDED,
         }
     }
@@ -144,6 +153,10 @@ impl std::fmt::Display for Outcome {
             Self::OverReplicas { replicas, max, policy } => {
                 write!(f, "{replicas} replicas are over the {max} that {policy} allows")
             }
+            Self::SpotNeedsTwo { percent } => write!(
+                f,
+                "{percent} % on spot nodes needs two copies at least: a copy is on spot nodes as a whole"
+            ),
             Self::Suspended => f.write_str("the policy is suspended"),
         }
     }
@@ -162,6 +175,8 @@ pub struct Decision {
     pub outcome: Outcome,
     /// Above 512 replicas, Cheapest may be so many µ$/h off the least cost.
     pub gap: i64,
+    /// Of the clusters: those whose copies are pinned to spot nodes, in their order.
+    pub spot: Vec<ClusterId>,
     pub report: Report,
 }
 
@@ -172,8 +187,13 @@ impl Decision {
     }
 
     /// The allocated estimate per month.
-    pub fn estimate(&self, fleet: &Fleet, workload: &Workload) -> Estimate {
-        estimate(fleet, workload, &self.clusters)
+    pub fn estimate(
+        &self,
+        fleet: &Fleet,
+        workload: &Workload,
+        policy: &CompiledPolicy,
+    ) -> Estimate {
+        estimate(fleet, workload, policy, &self.clusters, &self.spot)
     }
 }
 
@@ -191,7 +211,7 @@ pub fn place(
     let masks = room.masks(fleet, policy);
     let mut need = std::mem::take(&mut room.need);
     let mut scratch = std::mem::take(&mut room.scratch);
-    need.read(fleet, workload);
+    need.read(fleet, workload, policy.all_on_spot());
     let mode = policy.mode(workload);
     scratch.held.clear();
     let mut absent = Vec::new();
@@ -258,6 +278,13 @@ pub fn place(
             *rule = Rule::Chosen;
         }
     }
+    let spot = if matches!(outcome, Outcome::Placed | Outcome::Partial { .. }) {
+        spot::pins(fleet, room, workload, policy, previous, &clusters)
+    } else {
+        let was =
+            |id: ClusterId| previous.clusters.iter().any(|it| it.spot && fleet.name(id) == it.name);
+        clusters.iter().map(|it| it.cluster).filter(|it| was(*it)).collect()
+    };
     if workload.has_pods() {
         for it in &clusters {
             let held = scratch.held.binary_search_by_key(&it.cluster.0, |held| held.0);
@@ -279,7 +306,7 @@ pub fn place(
     }
     room.need = need;
     room.scratch = scratch;
-    Decision { clusters, absent, affinity, divided: mode.divides(), outcome, gap, report }
+    Decision { clusters, absent, affinity, divided: mode.divides(), outcome, gap, spot, report }
 }
 
 /// Tries the affinity groups in their order: the first that fits wins, and one that was chosen stays while it holds

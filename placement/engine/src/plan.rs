@@ -106,6 +106,7 @@ pub enum PolicySince {
 pub fn diff(
     fleet: &Fleet,
     workload: &Workload,
+    policy: &CompiledPolicy,
     previous: &Previous,
     decision: &Decision,
     since: PolicySince,
@@ -161,8 +162,10 @@ pub fn diff(
         .iter()
         .filter_map(|it| Some(Placed { cluster: fleet.id(&it.name)?, replicas: it.replicas }))
         .collect();
-    let old: Estimate = crate::cost::estimate(fleet, workload, &held);
-    let new = decision.estimate(fleet, workload);
+    let on_spot = previous.clusters.iter().filter(|it| it.spot);
+    let on_spot: Vec<_> = on_spot.filter_map(|it| fleet.id(&it.name)).collect();
+    let old: Estimate = crate::cost::estimate(fleet, workload, policy, &held, &on_spot);
+    let new = decision.estimate(fleet, workload, policy);
     // A move takes replicas from one cluster and gives them to another.
     let takes = changes.iter().any(|it| match it.action {
         Action::Remove { .. } => true,

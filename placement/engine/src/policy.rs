@@ -34,6 +34,8 @@ pub struct CompiledPolicy {
     pub(crate) max_replicas: Option<(u32, String)>,
     pub(crate) max_monthly: Option<(Money, String)>,
     pub(crate) money: Objective,
+    /// What a point of each wanted score is worth, in µ$ per replica and hour.
+    pub(crate) points: Vec<(String, i64)>,
 }
 
 /// What an objective counts as, in µ$/h (RULES 5.1).
@@ -184,6 +186,7 @@ impl CompiledPolicy {
             });
         }
         let money = objective(spec, &mut problems);
+        let points = points(spec, &mut problems);
         let spread = spread(spec, &mut max_clusters, name);
         if !problems.is_empty() {
             return Err(problems);
@@ -202,6 +205,7 @@ impl CompiledPolicy {
             max_replicas,
             max_monthly,
             money,
+            points,
         })
     }
 
@@ -249,6 +253,11 @@ impl CompiledPolicy {
 
     pub(crate) fn partial(&self) -> bool {
         self.spec.replicas.as_ref().is_some_and(|it| it.partial.is_some())
+    }
+
+    /// Whether every copy is pinned to spot nodes.
+    pub(crate) fn all_on_spot(&self) -> bool {
+        self.spec.spot.as_ref().is_some_and(|it| it.percent >= 100)
     }
 
     /// The least number of clusters that the spread asks for.
@@ -324,6 +333,16 @@ fn objective(spec: &PlacementPolicySpec, problems: &mut Vec<Problem>) -> Objecti
         per_ms: share(ms, objectives.latency),
         per_move: share(per_move, objectives.stickiness) / MOVE_HORIZON,
     }
+}
+
+fn points(spec: &PlacementPolicySpec, problems: &mut Vec<Problem>) -> Vec<(String, i64)> {
+    let scores = spec.objectives.iter().flat_map(|it| &it.scores).enumerate();
+    scores
+        .filter_map(|(at, it)| {
+            let field = format!("spec.objectives.scores[{at}].usdPerPoint");
+            Some((it.name.clone(), dollars(Some(&it.usd_per_point), &field, problems)?.0))
+        })
+        .collect()
 }
 
 /// Rules over clusters become the bound on their number; the others stay.

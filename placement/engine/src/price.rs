@@ -2,7 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use federation_types::{money::Money, price::PriceBookSpec, validate};
+use federation_types::{
+    money::Money,
+    price::PriceBookSpec,
+    validate::{self, days},
+};
+
+use crate::rates::RateBook;
 
 /// How far a price is to be trusted (RULES 5.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +29,8 @@ pub struct Price {
     /// From a sample book: every figure made of it says so.
     pub sample: bool,
     pub source: String,
+    /// Of a spot price: between so many and so many per cent of such nodes are taken away in a month.
+    pub interrupts: Option<(u32, u32)>,
 }
 
 impl Price {
@@ -39,6 +47,8 @@ impl Price {
 #[derive(Clone, Debug, Default)]
 pub struct PriceIndex {
     prices: BTreeMap<(String, String), Vec<Entry>>,
+    spot: BTreeMap<(String, String), Vec<Entry>>,
+    pub(crate) rates: RateBook,
 }
 
 #[derive(Clone, Debug)]
@@ -57,14 +67,11 @@ impl PriceIndex {
         as_of: &str,
     ) -> Self {
         let today = days(as_of);
-        let mut prices: BTreeMap<_, Vec<Entry>> = BTreeMap::new();
+        let mut index = Self::default();
         for (name, book) in books {
+            index.rates.add(book, today);
             let max_age = book.max_age.as_deref().and_then(validate::seconds);
             for row in &book.prices {
-                let Some(hour) = row.on_demand_usd_hour.as_deref().and_then(Money::parse_usd)
-                else {
-                    continue;
-                };
                 let date = days(&row.as_of);
                 let age = today.zip(date).map(|(today, date)| (today - date).max(0).unsigned_abs());
                 let trust = match (date, age, max_age) {
@@ -74,59 +81,68 @@ impl PriceIndex {
                     }
                     _ => Trust::Known,
                 };
-                prices.entry((row.provider.clone(), row.instance_type.clone())).or_default().push(
-                    Entry {
-                        region: row.region.clone(),
-                        zone: row.zone.clone(),
-                        order: (book.sample, -date.unwrap_or(i64::MIN / 2), name.to_owned()),
-                        price: Price {
-                            hour,
-                            trust,
-                            sample: book.sample,
-                            source: if row.source.is_empty() {
-                                format!("PriceBook {name}")
-                            } else {
-                                format!("PriceBook {name}: {}", row.source)
-                            },
+                let entry = |hour: Money, interrupts: Option<(u32, u32)>| Entry {
+                    region: row.region.clone(),
+                    zone: row.zone.clone(),
+                    order: (book.sample, -date.unwrap_or(i64::MIN / 2), name.to_owned()),
+                    price: Price {
+                        hour,
+                        trust,
+                        sample: book.sample,
+                        source: if row.source.is_empty() {
+                            format!("PriceBook {name}")
+                        } else {
+                            format!("PriceBook {name}: {}", row.source)
                         },
+                        interrupts,
                     },
-                );
+                };
+                let key = (row.provider.clone(), row.instance_type.clone());
+                let usd = |text: &Option<String>| text.as_deref().and_then(Money::parse_usd);
+                if let Some(hour) = usd(&row.on_demand_usd_hour) {
+                    index.prices.entry(key.clone()).or_default().push(entry(hour, None));
+                }
+                if let Some(hour) = usd(&row.spot_usd_hour) {
+                    let (min, max) =
+                        (row.spot_interrupt_percent_min, row.spot_interrupt_percent_max);
+                    let interrupts = max.or(min).map(|max| (min.unwrap_or(0), max));
+                    index.spot.entry(key).or_default().push(entry(hour, interrupts));
+                }
             }
         }
-        for entries in prices.values_mut() {
+        for entries in index.prices.values_mut().chain(index.spot.values_mut()) {
             entries.sort_by(|a, b| (&a.order, a.price.hour).cmp(&(&b.order, b.price.hour)));
         }
-        Self { prices }
+        index
     }
 
     /// The price of a node, the closest place first: zone, region, provider.
     pub fn find(&self, provider: &str, region: &str, zone: &str, kind: &str) -> Option<&Price> {
-        let entries = self.prices.get(&(provider.to_owned(), kind.to_owned()))?;
-        let fits = |it: &&Entry| {
-            (it.region.is_empty() || it.region == region) && (it.zone.is_empty() || it.zone == zone)
-        };
-        let closeness = |it: &Entry| (!it.zone.is_empty(), !it.region.is_empty());
-        entries
-            .iter()
-            .filter(fits)
-            .reduce(|best, it| if closeness(it) > closeness(best) { it } else { best })
-            .map(|it| &it.price)
+        closest(self.prices.get(&(provider.to_owned(), kind.to_owned()))?, region, zone)
+    }
+
+    /// The same of a spot node.
+    pub fn find_spot(
+        &self,
+        provider: &str,
+        region: &str,
+        zone: &str,
+        kind: &str,
+    ) -> Option<&Price> {
+        closest(self.spot.get(&(provider.to_owned(), kind.to_owned()))?, region, zone)
     }
 }
 
-/// Days since 1970-01-01 of a date that begins with `YYYY-MM-DD`.
-fn days(text: &str) -> Option<i64> {
-    let date = text.get(..10)?;
-    let mut parts = date.split('-').map(str::parse::<i64>);
-    let (year, month, day) = (parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?);
-    if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
-        return None;
-    }
-    // Years begin in March here, so that the leap day is the last one.
-    let year = if month <= 2 { year - 1 } else { year };
-    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    Some(era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468)
+fn closest<'a>(entries: &'a [Entry], region: &str, zone: &str) -> Option<&'a Price> {
+    let fits = |it: &&Entry| {
+        (it.region.is_empty() || it.region == region) && (it.zone.is_empty() || it.zone == zone)
+    };
+    let closeness = |it: &Entry| (!it.zone.is_empty(), !it.region.is_empty());
+    entries
+        .iter()
+        .filter(fits)
+        .reduce(|best, it| if closeness(it) > closeness(best) { it } else { best })
+        .map(|it| &it.price)
 }
 
 #[cfg(test)]
@@ -148,18 +164,12 @@ mod tests {
     }
 
     fn index(max_age: Option<&str>, rows: Vec<NodePrice>) -> PriceIndex {
-        let book =
-            PriceBookSpec { max_age: max_age.map(str::to_owned), sample: false, prices: rows };
+        let book = PriceBookSpec {
+            max_age: max_age.map(str::to_owned),
+            prices: rows,
+            ..PriceBookSpec::default()
+        };
         PriceIndex::build([("book", &book)], "2026-11-21T00:00:00Z")
-    }
-
-    #[test]
-    fn dates_become_days() {
-        assert_eq!(days("1970-01-01"), Some(0));
-        assert_eq!(days("2000-03-01T10:00:00Z"), Some(11_017));
-        assert_eq!(days("2026-11-21"), Some(20_778));
-        assert_eq!(days("2026-13-01"), None);
-        assert_eq!(days(""), None);
     }
 
     #[test]

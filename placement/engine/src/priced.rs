@@ -2,7 +2,7 @@
 
 use crate::{
     attempt::Pass,
-    cheapest::{self, Bounds, Choice, Percent},
+    cheapest::{self, Bounds, Choice, Percent, Shares},
     divide::Party,
     fleet::ClusterId,
     place::Outcome,
@@ -43,14 +43,15 @@ impl Pass<'_> {
             .map(|it| {
                 let room = usize::try_from(per_cluster - it.held).unwrap_or(0).min(most);
                 let room = if it.open { room } else { 0 };
-                let mut extra = self.latency_score(it.cluster);
+                let mut extras = self.extras(it.cluster, it.held > 0);
+                extras.per_replica += self.latency_score(it.cluster);
                 if !it.kept {
-                    extra += self.policy.money.per_move;
+                    extras.per_replica += self.policy.money.per_move;
                 }
                 let id = ClusterId(it.cluster);
                 let (fleet, need) = (self.fleet, self.need);
                 Choice {
-                    curve: cheapest::curve(fleet, self.room, id, need, room, objective, extra),
+                    curve: cheapest::curve(fleet, self.room, id, need, room, objective, extras),
                     used: it.held > 0,
                     least: usize::try_from(least - it.held).unwrap_or(0),
                     domain: domain(it),
@@ -65,7 +66,7 @@ impl Pass<'_> {
         }
         let (min_clusters, min_domains, max_domains) = self.cheapest_minima(primary);
         let bounds = Bounds { clusters: (min_clusters, max), domains: (min_domains, max_domains) };
-        let solved = cheapest::solve(&choices, most - missing, bounds);
+        let solved = self.solve(candidates, &choices, most - missing, bounds, primary);
         for (it, choice) in candidates.iter().zip(&choices) {
             self.rules[it.cluster as usize] = match choice.curve {
                 _ if choice.curve.costs.len() < 2 => Rule::Room,
@@ -94,6 +95,49 @@ impl Pass<'_> {
         self.scratch.parties = parties;
         minima?;
         Ok(short)
+    }
+
+    /// The cheapest way. Where nothing is known of traffic, it stays with one provider, or with those that hold the
+    /// workload already, unless the spread or the room demands more (RULES 5.6).
+    fn solve(
+        &self,
+        candidates: &[Candidate],
+        choices: &[Choice],
+        total: usize,
+        bounds: Bounds,
+        primary: Option<usize>,
+    ) -> Option<Shares> {
+        let any = || cheapest::solve(choices, total, bounds);
+        if !self.policy.spec.traffic.is_empty() {
+            return any();
+        }
+        let of = |it: &Candidate| self.fleet.provider.of[it.cluster as usize];
+        let mut providers: Vec<u32> = candidates.iter().map(of).collect();
+        let mut held: Vec<u32> = candidates.iter().filter(|it| it.held > 0).map(of).collect();
+        for list in [&mut providers, &mut held] {
+            list.sort_unstable();
+            list.dedup();
+        }
+        if primary.is_some_and(|it| self.policy.spread[it].key == "provider") {
+            let (min, max) = bounds.domains;
+            let few = Bounds { domains: (min, max.min(min.max(held.len()).max(1))), ..bounds };
+            return cheapest::solve(choices, total, few).or_else(any);
+        }
+        if providers.len() < 2 {
+            return any();
+        }
+        let within = |provider: u32| {
+            let stays = |at: &Candidate| of(at) == provider || held.contains(&of(at));
+            let narrow: Vec<Choice> = candidates
+                .iter()
+                .zip(choices)
+                .map(|(at, choice)| if stays(at) { choice.clone() } else { choice.closed() })
+                .collect();
+            let shares = cheapest::solve(&narrow, total, bounds)?;
+            Some((cheapest::cost_of(choices, &shares), shares))
+        };
+        let best = providers.iter().filter_map(|it| within(*it)).min_by_key(|it| it.0);
+        best.map(|it| it.1).or_else(any)
     }
 
     fn cheapest_minima(&self, primary: Option<usize>) -> (usize, usize, usize) {

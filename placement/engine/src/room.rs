@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     expression::Expressions,
-    fleet::{BASE, ClusterId, Fleet, PODS},
+    fleet::{BASE, ClusterId, Fleet, PODS, ShapeClass},
     mask::Masks,
     select::Scratch,
     workload::Workload,
@@ -160,11 +160,13 @@ pub(crate) struct Need {
     classes: Option<Vec<bool>>,
     /// The pod wants a resource that no node of the fleet has.
     impossible: bool,
+    /// The pod runs on spot nodes only.
+    pub(crate) pinned: bool,
 }
 
 impl Need {
-    /// Reads the workload into `self`, whose memory is used again.
-    pub(crate) fn read(&mut self, fleet: &Fleet, workload: &Workload) {
+    /// Reads the workload into `self`, whose memory is used again. `spot`: its copies will be pinned to spot nodes.
+    pub(crate) fn read(&mut self, fleet: &Fleet, workload: &Workload, spot: bool) {
         self.extended.clear();
         self.impossible = false;
         self.amounts = workload.requests.base;
@@ -179,9 +181,19 @@ impl Need {
             }
         }
         self.per_node = workload.nodes.per_node.unwrap_or(i64::MAX);
-        let constrained = fleet.tainted_nodes || workload.nodes.constrains();
-        self.classes =
-            constrained.then(|| fleet.classes.iter().map(|it| workload.nodes.admits(it)).collect());
+        let constrained = fleet.tainted_nodes || workload.nodes.constrains() || spot;
+        let admits = |it: &ShapeClass| {
+            if spot { it.spot && workload.nodes.admits_spot(it) } else { workload.nodes.admits(it) }
+        };
+        self.classes = constrained.then(|| fleet.classes.iter().map(admits).collect());
+        self.pinned = spot || (workload.nodes.constrains() && self.runs_on_spot_only(fleet));
+    }
+
+    /// Whether the nodes that the pod asks for are all spot nodes: then it is pinned by its own words.
+    fn runs_on_spot_only(&self, fleet: &Fleet) -> bool {
+        let Some(admitted) = &self.classes else { return false };
+        let mut own = fleet.classes.iter().zip(admitted).filter(|it| *it.1).peekable();
+        own.peek().is_some() && own.all(|(class, _)| class.spot)
     }
 
     pub(crate) fn admits(&self, class: u32) -> bool {
@@ -209,13 +221,13 @@ impl Need {
         fit.max(0)
     }
 
-    /// How many fit on an empty node of a class; 0 where the pod may not run.
+    /// How many fit on a new node of a class; 0 where the pod may not run.
     pub(crate) fn fit_empty(&self, fleet: &Fleet, class: u32) -> i64 {
         if self.impossible || !self.admits(class) {
             return 0;
         }
         let class = &fleet.classes[class as usize];
-        self.fit(&class.allocatable, &class.extended)
+        self.fit(&class.new, &class.extended)
     }
 
     /// A number that is never below what fits, from the sums of a cluster.
@@ -275,7 +287,7 @@ impl Room {
     /// How many replicas of the workload fit there now, beside what runs.
     pub fn available(&mut self, fleet: &Fleet, cluster: ClusterId, workload: &Workload) -> i64 {
         let mut need = std::mem::take(&mut self.need);
-        need.read(fleet, workload);
+        need.read(fleet, workload, false);
         let room = self.capacity(cluster, &need);
         self.need = need;
         room
@@ -290,7 +302,7 @@ impl Room {
         n: i64,
     ) -> i64 {
         let mut need = std::mem::take(&mut self.need);
-        need.read(fleet, workload);
+        need.read(fleet, workload, false);
         let left = self.take(cluster, &need, n);
         self.need = need;
         left

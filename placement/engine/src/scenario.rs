@@ -127,6 +127,8 @@ pub struct Scenario {
     pub workloads: Vec<Given>,
     /// They change no decision; the revision that a Placement names is made with them.
     pub overrides: Vec<Arc<Override>>,
+    /// The report tells the marginal and the committed cost, too.
+    pub figures: bool,
 }
 
 impl Scenario {
@@ -224,7 +226,18 @@ impl Scenario {
             flaws.sort_by_key(|it| it.line);
             return Err(flaws);
         }
-        let book = PriceBookSpec { max_age: text.max_age, sample: false, prices: text.prices };
+        let book = PriceBookSpec {
+            max_age: text.max_age,
+            sample: false,
+            prices: text.prices,
+            charges: text.charges,
+            storage: text.storage,
+            egress: text.egress,
+            commitments: text.commitments,
+        };
+        for it in &mut workloads {
+            it.workload.around = text.around.clone();
+        }
         Ok(Self {
             as_of: text.as_of,
             clusters: text.clusters.into_iter().map(ClusterInput::from).collect(),
@@ -234,6 +247,7 @@ impl Scenario {
             since: if text.policy_changed { PolicySince::Changed } else { PolicySince::Same },
             workloads,
             overrides: Vec::new(),
+            figures: text.figures,
         })
     }
 

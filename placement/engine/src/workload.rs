@@ -11,7 +11,11 @@ use federation_types::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::fleet::{BASE, ShapeClass};
+use crate::{
+    fleet::{BASE, SPOT_LABELS, ShapeClass},
+    place::PreviousCluster,
+    schedule::{self, Run},
+};
 
 /// How a kind may be placed (RULES 3.4).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -98,16 +102,25 @@ impl NodeRules {
 
     /// Whether the pod may run on nodes of a class.
     pub fn admits(&self, class: &ShapeClass) -> bool {
+        self.fits(class) && class.taints.iter().all(|it| self.tolerates(it))
+    }
+
+    /// The same for a pod that is pinned to spot nodes: what pins it tolerates their taints.
+    pub(crate) fn admits_spot(&self, class: &ShapeClass) -> bool {
+        let own = |(key, ..): &&(String, String, bool)| !SPOT_LABELS.iter().any(|it| it.0 == key);
+        self.fits(class) && class.taints.iter().filter(own).all(|it| self.tolerates(it))
+    }
+
+    fn fits(&self, class: &ShapeClass) -> bool {
         self.selector.iter().all(|(key, value)| class.labels.get(key) == Some(value))
             && (self.terms.is_empty()
                 || self.terms.iter().any(|term| term.iter().all(|it| it.holds(&class.labels))))
-            && class.taints.iter().all(|(key, value, no_execute)| {
-                let effect =
-                    if *no_execute { TaintEffect::NoExecute } else { TaintEffect::NoSchedule };
-                let taint =
-                    Taint { key: key.clone(), value: value.clone(), effect, ..Taint::default() };
-                self.tolerations.iter().any(|it| it.tolerates(&taint))
-            })
+    }
+
+    fn tolerates(&self, (key, value, no_execute): &(String, String, bool)) -> bool {
+        let effect = if *no_execute { TaintEffect::NoExecute } else { TaintEffect::NoSchedule };
+        let taint = Taint { key: key.clone(), value: value.clone(), effect, ..Taint::default() };
+        self.tolerations.iter().any(|it| it.tolerates(&taint))
     }
 }
 
@@ -145,6 +158,44 @@ pub struct Workload {
     /// Never two at a time: a Deployment whose strategy is Recreate.
     #[serde(default)]
     pub exclusive: bool,
+    /// Volumes that each replica brings; a PersistentVolumeClaim is one.
+    pub volumes: Vec<Volume>,
+    /// Of Jobs and CronJobs: how long and how often they run.
+    pub run: Option<Run>,
+    /// A Service that has a load balancer made.
+    pub load_balancer: bool,
+    /// What the hub knows beside the template.
+    pub around: Around,
+}
+
+/// Storage that comes with a replica.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Volume {
+    /// The storage class; empty: the cluster's default.
+    #[serde(default)]
+    pub class: String,
+    pub gib: i64,
+}
+
+/// What the hub knows of a workload that its template does not say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Around {
+    /// The most replicas that an autoscaler may make of it: what estimates count with (RULES 5.5).
+    pub most_replicas: Option<i64>,
+    /// Where the templates are that it talks to, by `Deployment db`.
+    pub peers: BTreeMap<String, Vec<PreviousCluster>>,
+    /// What cost budgets leave it.
+    pub allowances: Vec<Allowance>,
+}
+
+/// What one cost budget leaves a workload.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Allowance {
+    pub budget: String,
+    /// µ$ per month, after what all others of the scope cost.
+    pub monthly_micros: i64,
 }
 
 impl Workload {
@@ -193,6 +244,10 @@ impl Workload {
                 started: template.pointer("/status/startTime").is_some(),
             },
             exclusive: text("/spec/strategy/type") == "Recreate",
+            volumes: volumes(&gvk, template),
+            run: schedule::run(class, template),
+            load_balancer: gvk.path() == "v1/Service" && text("/spec/type") == "LoadBalancer",
+            around: Around::default(),
             key: ObjectKey {
                 gvk,
                 namespace: text("/metadata/namespace"),
@@ -224,6 +279,23 @@ fn class(gvk: &Gvk, template: &Value) -> KindClass {
         _ if template.pointer("/spec/replicas").is_some_and(Value::is_i64) => KindClass::Scalable,
         _ => KindClass::Plain,
     }
+}
+
+/// Claims that a StatefulSet makes for each replica; a claim is its own.
+fn volumes(gvk: &Gvk, template: &Value) -> Vec<Volume> {
+    let claims = match (gvk.group.as_str(), gvk.kind.as_str()) {
+        ("apps", "StatefulSet") => array(template, "/spec/volumeClaimTemplates"),
+        ("", "PersistentVolumeClaim") => std::slice::from_ref(template),
+        _ => &[],
+    };
+    let volume = |claim: &Value| {
+        let size = claim.pointer("/spec/resources/requests/storage")?.as_str()?;
+        let bytes = quantity::units("storage", size)?.max(0);
+        let class = claim.pointer("/spec/storageClassName").and_then(Value::as_str);
+        let gib = bytes / (1 << 30) + i64::from(bytes % (1 << 30) > 0);
+        Some(Volume { class: class.unwrap_or_default().to_owned(), gib })
+    };
+    claims.iter().filter_map(volume).collect()
 }
 
 fn strings(value: Option<&Value>) -> BTreeMap<String, String> {

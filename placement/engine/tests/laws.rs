@@ -82,7 +82,7 @@ fn prices(members: &[Member]) -> PriceIndex {
             ..NodePrice::default()
         })
     });
-    let book = PriceBookSpec { max_age: None, sample: false, prices: prices.collect() };
+    let book = PriceBookSpec { prices: prices.collect(), ..PriceBookSpec::default() };
     PriceIndex::build([("book", &book)], "2026-11-21")
 }
 
@@ -175,6 +175,7 @@ fn as_previous(fleet: &Fleet, decision: &Decision, policy: &CompiledPolicy) -> P
             .map(|it| PreviousCluster {
                 name: fleet.name(it.cluster).to_owned(),
                 replicas: it.replicas,
+                ..PreviousCluster::default()
             })
             .collect(),
         affinity: decision.affinity.map_or("", |it| policy.affinity_name(it)).to_owned(),
@@ -310,7 +311,7 @@ proptest! {
         if runs {
             // Anything may run, by another policy.
             let held = (0..members.len()).filter_map(|at| Some((at, held[at]?)));
-            let of = |(at, n)| PreviousCluster { name: name(at), replicas: Some(n) };
+            let of = |(at, n)| PreviousCluster { name: name(at), replicas: Some(n), ..PreviousCluster::default() };
             previous = Previous { clusters: held.map(of).collect(), affinity: "".to_owned(), divided: true };
         }
         for replicas in steps {
@@ -396,7 +397,7 @@ proptest! {
         let fleet = fleet(&members);
         let policy = compiled(&spec);
         let held = (0..members.len()).filter_map(|at| Some((at, held[at]?)));
-        let of = |(at, n)| PreviousCluster { name: name(at), replicas: Some(n) };
+        let of = |(at, n)| PreviousCluster { name: name(at), replicas: Some(n), ..PreviousCluster::default() };
         let previous = Previous { clusters: held.map(of).collect(), divided: true, ..Previous::default() };
         let before: i64 = previous.clusters.iter().filter_map(|it| it.replicas).sum();
         if fewer < before {
@@ -426,7 +427,7 @@ proptest! {
         let fleet = fleet(&members);
         let policy = compiled(&spec);
         let held = (0..members.len()).filter_map(|at| Some((at, held[at].filter(|_| runs)?)));
-        let of = |(at, n)| PreviousCluster { name: name(at), replicas: Some(n) };
+        let of = |(at, n)| PreviousCluster { name: name(at), replicas: Some(n), ..PreviousCluster::default() };
         let previous = Previous { clusters: held.map(of).collect(), divided: true, ..Previous::default() };
         let workload = workload(replicas, cpu);
         let mut room = room_beside(&fleet, &workload, &previous);
@@ -558,7 +559,7 @@ proptest! {
         let fleet = fleet(&members);
         let all = i64::from(i32::MAX);
         let held = Previous {
-            clusters: vec![PreviousCluster { name: name(0), replicas: Some(3) }],
+            clusters: vec![PreviousCluster { name: name(0), replicas: Some(3), ..PreviousCluster::default() }],
             ..Previous::default()
         };
         for previous in [Previous::default(), held] {

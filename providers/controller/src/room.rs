@@ -14,7 +14,7 @@ use kube::{
     runtime::{WatchStreamExt, watcher},
 };
 use providers_core::capacity::{
-    self, Amounts, Node, NodeMeta, NodeSpec, NodeStatus, Pod, PodSpec, PodStatus,
+    self, Amounts, Node, NodeMeta, NodeSpec, NodeStatus, Owner, Pod, PodMeta, PodSpec, PodStatus,
 };
 use tokio::{
     sync::watch,
@@ -82,18 +82,20 @@ where
         .filter_map(|event| std::future::ready(event.ok()))
 }
 
-/// A pod's part in the room: 16 bytes beside its key.
+/// A pod's part in the room: a few bytes beside its key.
 #[derive(Clone, Debug)]
-struct Used {
+struct Part {
     node: Arc<str>,
     requests: Arc<Amounts>,
+    /// A DaemonSet runs it.
+    daemon: bool,
 }
 
 #[derive(Debug, Default)]
 struct Room {
     nodes: BTreeMap<String, Node>,
-    pods: BTreeMap<u128, Used>,
-    used: BTreeMap<Arc<str>, Amounts>,
+    pods: BTreeMap<u128, Part>,
+    used: BTreeMap<Arc<str>, capacity::Used>,
     requests: BTreeSet<Arc<Amounts>>,
     fresh_nodes: BTreeMap<String, Node>,
     fresh_pods: BTreeSet<u128>,
@@ -150,7 +152,12 @@ impl Room {
 
     fn set_pod(&mut self, pod: WatchedPod) {
         let key = key(&pod);
-        let pod = Pod { spec: pod.spec, status: pod.status.unwrap_or_default() };
+        let pod = Pod {
+            metadata: PodMeta { owner_references: owners(&pod) },
+            spec: pod.spec,
+            status: pod.status.unwrap_or_default(),
+        };
+        let daemon = capacity::of_daemon_set(&pod);
         let usage = capacity::usage(&pod);
         if let (Some(old), Some((node, requests))) = (self.pods.get(&key), &usage)
             && *old.node == **node
@@ -169,25 +176,25 @@ impl Room {
             Some((node, _)) => Arc::clone(node),
             None => Arc::from(node),
         };
-        let used = self.used.entry(Arc::clone(&node)).or_default();
-        for (resource, amount) in &*requests {
-            *used.entry(resource.clone()).or_default() += amount;
-        }
-        self.pods.insert(key, Used { node, requests });
+        self.used.entry(Arc::clone(&node)).or_default().add(&requests, daemon);
+        self.pods.insert(key, Part { node, requests, daemon });
     }
 
     fn drop_pod(&mut self, key: u128) {
-        let Some(Used { node, requests }) = self.pods.remove(&key) else { return };
+        let Some(Part { node, requests, daemon }) = self.pods.remove(&key) else { return };
         let Some(used) = self.used.get_mut(&node) else { return };
-        for (resource, amount) in &*requests {
-            if let Some(it) = used.get_mut(resource) {
-                *it -= amount;
-            }
-        }
-        if used.get("pods").is_none_or(|it| *it <= 0) {
+        used.take(&requests, daemon);
+        if used.all.get("pods").is_none_or(|it| *it <= 0) {
             self.used.remove(&node);
         }
     }
+}
+
+fn owners(pod: &WatchedPod) -> Vec<Owner> {
+    let references = pod.metadata.owner_references.iter().flatten();
+    references
+        .map(|it| Owner { kind: it.kind.clone(), controller: it.controller == Some(true) })
+        .collect()
 }
 
 fn node(it: WatchedNode) -> Node {
@@ -213,16 +220,8 @@ pub(crate) fn moved(old: &[NodeShape], new: &[NodeShape]) -> bool {
         return true;
     }
     old.iter().zip(new).any(|(old, new)| {
-        let same =
-            (&old.instance_type, &old.zone, old.count, &old.allocatable, &old.labels, &old.taints)
-                == (
-                    &new.instance_type,
-                    &new.zone,
-                    new.count,
-                    &new.allocatable,
-                    &new.labels,
-                    &new.taints,
-                );
+        let same = NodeShape { free: Vec::new(), ..old.clone() }
+            == NodeShape { free: Vec::new(), ..new.clone() };
         !same
             || new.allocatable.iter().any(|(resource, text)| {
                 let one = quantity::units(resource, text).unwrap_or(0);
@@ -314,6 +313,16 @@ mod tests {
             room.seen().shapes
         };
         assert!(!moved(&with("1"), &with("1")));
+        let mut daemon = pod(1, "n1", "10m", "Running");
+        daemon.metadata.owner_references = serde_json::from_value(json!([
+            {"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "d", "uid": "1", "controller": true}
+        ]))
+        .unwrap();
+        let mut with_daemon = room(2);
+        with_daemon.on_pod(watcher::Event::Apply(daemon));
+        let shapes = with_daemon.seen().shapes;
+        assert_eq!(shapes[0].overhead["cpu"], "10m");
+        assert!(moved(&room(2).seen().shapes, &shapes), "what a new node has left");
         assert!(!moved(&with("1"), &with("1100m")), "100m of 8 CPUs");
         assert!(moved(&with("1"), &with("1400m")), "400m of 8 CPUs");
         assert!(moved(&with("1"), &with("750m")), "250m on the node that has most");

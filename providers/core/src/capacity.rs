@@ -63,9 +63,26 @@ pub struct NodeCondition {
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Pod {
     #[serde(default)]
+    pub metadata: PodMeta,
+    #[serde(default)]
     pub spec: PodSpec,
     #[serde(default)]
     pub status: PodStatus,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodMeta {
+    #[serde(default)]
+    pub owner_references: Vec<Owner>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Owner {
+    #[serde(default)]
+    pub kind: String,
+    #[serde(default)]
+    pub controller: bool,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -116,13 +133,49 @@ const OF_ONE_NODE: [&str; 1] = ["kubernetes.io/hostname"];
 /// The nodes of a member by shape, sorted by type and zone, with free room in groups. Cordoned nodes and nodes that are
 /// not ready are left out.
 pub fn shapes(nodes: &[Node], pods: &[Pod]) -> Vec<NodeShape> {
-    let mut used: BTreeMap<&str, Amounts> = BTreeMap::new();
+    let mut used: BTreeMap<&str, Used> = BTreeMap::new();
     for pod in pods {
         if let Some((node, requests)) = usage(pod) {
-            add(used.entry(node).or_default(), &requests);
+            used.entry(node).or_default().add(&requests, of_daemon_set(pod));
         }
     }
     shapes_in_use(nodes, &used)
+}
+
+/// What is taken on one node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    pub all: Amounts,
+    /// Of it, by DaemonSets: a new node would have as much taken.
+    pub daemons: Amounts,
+}
+
+impl Used {
+    /// Counts a pod in.
+    pub fn add(&mut self, amounts: &Amounts, of_daemon_set: bool) {
+        add(&mut self.all, amounts);
+        if of_daemon_set {
+            add(&mut self.daemons, amounts);
+        }
+    }
+
+    /// Counts a pod out again.
+    pub fn take(&mut self, amounts: &Amounts, of_daemon_set: bool) {
+        let sums = [Some(&mut self.all), of_daemon_set.then_some(&mut self.daemons)];
+        for sum in sums.into_iter().flatten() {
+            for (resource, amount) in amounts {
+                if let Some(it) = sum.get_mut(resource) {
+                    *it -= amount;
+                }
+            }
+            sum.retain(|_, amount| *amount > 0);
+        }
+    }
+}
+
+/// Whether a DaemonSet runs the pod: its like comes with every new node.
+pub fn of_daemon_set(pod: &Pod) -> bool {
+    pod.metadata.owner_references.iter().any(|it| it.controller && it.kind == "DaemonSet")
 }
 
 /// The node that a pod takes room on, and what it takes there: its requests, and its place among the `pods`. `None` for
@@ -140,26 +193,36 @@ pub fn usage(pod: &Pod) -> Option<(&str, Amounts)> {
 /// The same as [`shapes`], from what is used on each node.
 pub fn shapes_in_use<'a, N>(
     nodes: impl IntoIterator<Item = &'a Node>,
-    used: &BTreeMap<N, Amounts>,
+    used: &BTreeMap<N, Used>,
 ) -> Vec<NodeShape>
 where
     N: Ord + std::borrow::Borrow<str>,
 {
     let mut groups: BTreeMap<ShapeKey, Vec<(&Node, Amounts)>> = BTreeMap::new();
+    let mut overheads: BTreeMap<ShapeKey, Amounts> = BTreeMap::new();
     for node in nodes.into_iter().filter(|it| takes_pods(it)) {
         let allocatable = amounts(&node.status.allocatable);
-        let none = Amounts::new();
+        let none = Used::default();
         let taken = used.get(node.metadata.name.as_str()).unwrap_or(&none);
         let free = allocatable
             .iter()
             .map(|(resource, amount)| {
-                let left = amount - taken.get(resource).copied().unwrap_or(0);
+                let left = amount - taken.all.get(resource).copied().unwrap_or(0);
                 (resource.clone(), left.max(0))
             })
             .collect();
-        groups.entry(ShapeKey::of(node, allocatable)).or_default().push((node, free));
+        let key = ShapeKey::of(node, allocatable);
+        // A node that has just come may not run them all yet: the fullest says what they take.
+        raise(overheads.entry(key.clone()).or_default(), &taken.daemons);
+        groups.entry(key).or_default().push((node, free));
     }
-    groups.into_iter().map(|(key, nodes)| key.shape(&nodes)).collect()
+    groups
+        .into_iter()
+        .map(|(key, nodes)| {
+            let overhead = overheads.remove(&key).unwrap_or_default();
+            key.shape(&nodes, &overhead)
+        })
+        .collect()
 }
 
 fn takes_pods(node: &Node) -> bool {
@@ -167,7 +230,7 @@ fn takes_pods(node: &Node) -> bool {
     ready && !node.spec.unschedulable
 }
 
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct ShapeKey {
     instance_type: String,
     zone: String,
@@ -189,7 +252,7 @@ impl ShapeKey {
         Self { instance_type: label(TYPE), zone: label(ZONE), allocatable, taints }
     }
 
-    fn shape(self, nodes: &[(&Node, Amounts)]) -> NodeShape {
+    fn shape(self, nodes: &[(&Node, Amounts)], overhead: &Amounts) -> NodeShape {
         let mut labels = nodes[0].0.metadata.labels.clone();
         labels.retain(|name, value| {
             !OF_ONE_NODE.contains(&name.as_str())
@@ -218,6 +281,7 @@ impl ShapeKey {
                 .into_iter()
                 .map(|(amounts, nodes)| FreeNodes { nodes, resources: texts(amounts) })
                 .collect(),
+            overhead: texts(overhead),
             labels,
             taints: taints.collect(),
         }
@@ -344,6 +408,18 @@ mod tests {
             .collect();
         assert_eq!(free, [(1, "3", "14Gi"), (2, "4", "16Gi")]);
         assert_eq!(shape.free[0].resources["pods"], "56");
+    }
+
+    #[test]
+    fn rule_5_2_what_daemon_sets_take_on_a_node_is_told() {
+        let mut agent = pod("a", "Running", "300m");
+        agent.metadata.owner_references =
+            vec![Owner { kind: "DaemonSet".into(), controller: true }];
+        let nodes = [node("a", &json!({})), node("b", &json!({}))];
+        let shapes = shapes(&nodes, &[agent, pod("a", "Running", "1")]);
+        let overhead = &shapes[0].overhead;
+        assert_eq!((overhead["cpu"].as_str(), overhead["pods"].as_str()), ("300m", "1"));
+        assert_eq!(overhead["memory"], "1Gi");
     }
 
     #[test]

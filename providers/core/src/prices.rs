@@ -23,7 +23,7 @@ pub enum PriceError {
 /// The book that every hub starts with: real prices of EKS, GKE and AKS, marked as a sample and without a maximum age.
 pub fn sample_book() -> PriceBookSpec {
     let prices = parse_csv(SAMPLE).expect("the list is part of the program and a test reads it");
-    PriceBookSpec { max_age: None, sample: true, prices }
+    PriceBookSpec { sample: true, prices, ..PriceBookSpec::default() }
 }
 
 /// Reads the normal form: a header and one line per price; columns in any order, unknown ones left aside, a missing
@@ -62,6 +62,8 @@ pub fn parse_csv(text: &str) -> Result<Vec<NodePrice>, PriceError> {
             instance_type: required("instance_type")?,
             on_demand_usd_hour: amount("od_usd_h")?,
             spot_usd_hour: amount("spot_usd_h")?,
+            spot_interrupt_percent_min: field("spot_interrupt_month_lo").parse().ok(),
+            spot_interrupt_percent_max: field("spot_interrupt_month_hi").parse().ok(),
             cpu: field("vcpu"),
             memory: if memory.is_empty() { memory } else { format!("{memory}Gi") },
             source: field("source"),

@@ -399,7 +399,8 @@ impl Session {
         let replicas = ReplicasOf::of(&placement.spec, &self.cluster, &key.gvk.kind);
         let replicas = if released { replicas.released() } else { replicas };
         let template = &placement.spec.template.uid;
-        self.shared.renders.render(key, template, &revision, &cluster.facts, replicas).map(Some)
+        let how = (replicas, placed.spot);
+        self.shared.renders.render(key, template, &revision, &cluster.facts, how).map(Some)
     }
 
     /// What passes compare a live object with.
@@ -497,6 +498,7 @@ impl Session {
             rules: &[],
             matching: &[],
             replicas: ReplicasOf::Content,
+            spot: None,
         })
         .map_err(|error| ActError::Refused { message: error.to_string() })?;
         let rendered = Rendered { bytes: manifest.bytes(), manifest };

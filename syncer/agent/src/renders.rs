@@ -31,6 +31,8 @@ struct RenderKey {
     revision: String,
     matching: Vec<usize>,
     replicas: ReplicasOf,
+    /// The provider on whose spot nodes it is to run.
+    spot: Option<String>,
 }
 
 type ContentKey = (Arc<ObjectKey>, String);
@@ -57,7 +59,7 @@ impl Renders {
         template: &str,
         revision: &RevisionEntry,
         cluster: &ClusterFacts,
-        replicas: ReplicasOf,
+        (replicas, spot): (ReplicasOf, bool),
     ) -> Result<Arc<Rendered>, RenderFailure> {
         let failed = |message: String| (copy::RENDER_FAILED, message);
         let evaluate = self.evaluate.as_deref().map(|it| it as Evaluate<'_>);
@@ -69,6 +71,7 @@ impl Renders {
             revision: revision.hash.clone(),
             matching,
             replicas,
+            spot: spot.then(|| cluster.provider.clone()),
         };
         if let Some(found) = self.manifests.lock().get(&id) {
             return Ok(found);
@@ -84,6 +87,7 @@ impl Renders {
             rules: &revision.rules,
             matching: &id.matching,
             replicas: id.replicas.clone(),
+            spot: id.spot.as_deref(),
         })
         .map_err(|error| failed(error.to_string()))?;
         let bytes = manifest.bytes();

@@ -23,6 +23,7 @@ pub mod overrides;
 pub mod plan;
 pub mod revision;
 pub mod roll_up;
+mod spot;
 pub mod template;
 
 pub use health::Health;

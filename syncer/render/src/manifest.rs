@@ -13,7 +13,7 @@ use crate::{
     bounds::Bounds,
     marks::{self, RevisionMark},
     overrides::{self, Evaluate, Problem},
-    revision,
+    revision, spot,
 };
 
 /// What goes into a manifest.
@@ -31,6 +31,8 @@ pub struct Rendering<'a> {
     /// Which of the rules are about the cluster, from [`overrides::matching`].
     pub matching: &'a [usize],
     pub replicas: ReplicasOf,
+    /// The provider on whose spot nodes the copy is to run.
+    pub spot: Option<&'a str>,
 }
 
 /// What is said of replicas in a manifest.
@@ -124,6 +126,9 @@ pub fn render(rendering: &Rendering<'_>) -> Result<Manifest, RenderProblem> {
         }
     }
     replicas(&mut object, &rendering.replicas);
+    if let Some(provider) = rendering.spot {
+        spot::pin(&mut object, provider);
+    }
     secret_text(&mut object);
 
     let key = rendering.key;
@@ -234,6 +239,7 @@ mod tests {
             rules: &[],
             matching: &[],
             replicas,
+            spot: None,
         };
         render(&rendering).expect("renders")
     }

@@ -74,8 +74,8 @@ fn user_roles() -> Vec<Value> {
                 rule(
                     READ,
                     "archipel.dev",
-                    "changebudgets clusteroverridepolicies clusterplacementpolicies clusterplacements clustersets \
-                     memberclusters overridepolicies placementpolicies placements placements/copies \
+                    "changebudgets clusteroverridepolicies clusterplacementpolicies clusterplacements clusterscores \
+                     clustersets costbudgets memberclusters overridepolicies placementpolicies placements placements/copies \
                      clusterplacements/copies pricebooks",
                 ),
             ],

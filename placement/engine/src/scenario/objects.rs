@@ -175,6 +175,7 @@ impl Scenario {
             since: PolicySince::Same,
             workloads: Vec::new(),
             overrides: Vec::new(),
+            figures: false,
         };
         let (mut policies, mut templates) = (Vec::new(), Vec::new());
         let mut placements: BTreeMap<(String, String), Previous> = BTreeMap::new();

@@ -103,9 +103,9 @@ impl Scenario {
         let Given { workload, previous, .. } = given;
         let explanation = explain(fleet, room, workload, policy, previous, None);
         let decision = place(fleet, room, workload, policy, previous);
-        let changes = plan::diff(fleet, workload, previous, &decision, self.since);
+        let changes = plan::diff(fleet, workload, policy, previous, &decision, self.since);
         let title = matches!(self.deciding, Deciding::Claims(_)).then_some(policy.name.as_str());
-        write_decision(out, title, &explanation, &decision, &changes)
+        write_decision(out, (fleet, self.figures), title, &explanation, &decision, &changes)
     }
 }
 
@@ -115,6 +115,7 @@ fn problem_lines(out: &mut String, problems: &[Problem]) -> fmt::Result {
 
 fn write_decision(
     out: &mut String,
+    (fleet, figures): (&Fleet, bool),
     claimed_by: Option<&str>,
     explanation: &ExplanationStatus,
     decision: &Decision,
@@ -129,6 +130,14 @@ fn write_decision(
         writeln!(out, "affinity {}", explanation.affinity)?;
     }
     writeln!(out, "monthly {}", explanation.monthly_cost)?;
+    if figures {
+        writeln!(out, "marginal {}", explanation.marginal_monthly_cost)?;
+        writeln!(out, "committed {}", explanation.committed_monthly_cost)?;
+    }
+    if !decision.spot.is_empty() {
+        let on: Vec<_> = decision.spot.iter().map(|it| fleet.name(*it)).collect();
+        writeln!(out, "on spot nodes: {}", on.join(", "))?;
+    }
     for note in &explanation.notes {
         writeln!(out, "note: {note}")?;
     }

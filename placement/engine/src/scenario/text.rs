@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use federation_types::{
     cluster::{ClusterSetSpec, FreeNodes, MemberClusterSpec, NearService, NodeShape, Taint},
     policy::Limits,
-    price::NodePrice,
+    price::{Charge, Commitment, EgressPrice, NodePrice, StoragePrice},
     shape,
     validate::Problem,
 };
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{fleet::ClusterInput, place::Previous};
+use crate::{fleet::ClusterInput, place::Previous, workload::Around};
 
 /// The day on which scenarios take place unless they say otherwise: what ages of prices are counted against.
 fn day() -> String {
@@ -31,6 +31,21 @@ pub(super) struct Text {
     pub(super) prices: Vec<NodePrice>,
     #[serde(default)]
     pub(super) max_age: Option<String>,
+    /// The other parts of a price book.
+    #[serde(default)]
+    pub(super) charges: Vec<Charge>,
+    #[serde(default)]
+    pub(super) storage: Vec<StoragePrice>,
+    #[serde(default)]
+    pub(super) egress: Vec<EgressPrice>,
+    #[serde(default)]
+    pub(super) commitments: Vec<Commitment>,
+    /// Whether the marginal and the committed cost are told, too.
+    #[serde(default)]
+    pub(super) figures: bool,
+    /// What the hub knows of every workload beside its template.
+    #[serde(default)]
+    pub(super) around: Around,
     /// The spec of the one policy that decides, without selectors.
     #[serde(default)]
     pub(super) policy: Option<Value>,
@@ -95,6 +110,10 @@ pub(super) struct Cluster {
     properties: BTreeMap<String, String>,
     #[serde(default = "large")]
     shapes: Vec<NodeShape>,
+    #[serde(default)]
+    scores: BTreeMap<String, i64>,
+    #[serde(default, rename = "expiredScores")]
+    expired_scores: Vec<String>,
 }
 
 fn eks() -> String {
@@ -159,6 +178,8 @@ impl From<Cluster> for ClusterInput {
             ready: it.ready,
             leaving: it.leaving,
             lost: it.lost,
+            scores: it.scores,
+            expired_scores: it.expired_scores,
         }
     }
 }
@@ -170,6 +191,10 @@ const PARTS: &[(&str, &str, &str)] = &[
     ("/clusters/*/shapes", "MemberCluster", "/properties/status/properties/shapes"),
     ("/sets/*", "ClusterSet", "/properties/spec"),
     ("/prices", "PriceBook", "/properties/spec/properties/prices"),
+    ("/charges", "PriceBook", "/properties/spec/properties/charges"),
+    ("/storage", "PriceBook", "/properties/spec/properties/storage"),
+    ("/egress", "PriceBook", "/properties/spec/properties/egress"),
+    ("/commitments", "PriceBook", "/properties/spec/properties/commitments"),
     ("/limits/*", "ClusterPlacementPolicy", "/properties/spec/properties/limits"),
     ("/policies/*", "", ""),
 ];
