@@ -13,7 +13,7 @@ mod value;
 
 pub use program::{Budget, CompileError, Fault, Program, on_large_stack};
 pub use rule::{Reason, Rule, RuleContext};
-pub use value::{escape, optional, plain, typed};
+pub use value::{escape, map, optional, plain, typed};
 
 /// A value of an expression.
 pub use kube_cel::cel::Value as CelValue;

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// A write on its way through admission.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Writing<'a> {
     pub operation: Operation,
     pub identity: &'a Identity,
@@ -134,22 +134,4 @@ pub(crate) fn immutable(kind: &Kind, old: &Value, new: &Value) -> Vec<Cause> {
         }
     }
     causes
-}
-
-/// Webhooks are for members; those that name a Service of the hub are not called here.
-pub(crate) fn inert_webhooks(kind: &Kind, object: &Value) -> Option<String> {
-    let webhooks = match (&*kind.group, &*kind.plural) {
-        (
-            "admissionregistration.k8s.io",
-            "mutatingwebhookconfigurations" | "validatingwebhookconfigurations",
-        ) => object["webhooks"].as_array()?,
-        _ => return None,
-    };
-    let service = webhooks.iter().any(|webhook| webhook["clientConfig"]["service"].is_object());
-    let text = if service {
-        "webhooks with clientConfig.service act on members only; this server does not call them"
-    } else {
-        "this server does not call admission webhooks; they act on members only"
-    };
-    (!webhooks.is_empty()).then(|| text.to_owned())
 }

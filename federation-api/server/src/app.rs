@@ -13,6 +13,7 @@ use http::{Method, Request, Response};
 use serde_json::Value;
 
 use crate::{
+    active::Active,
     authorize::{Attributes, Authorizer, Decision},
     body::{self, BoxError, ResponseBody},
     discovery::DiscoveryCache,
@@ -165,6 +166,8 @@ pub struct Server {
     pub(crate) events: EventCache,
     pub(crate) discovery: DiscoveryCache,
     pub(crate) openapi: openapi::Documents,
+    /// Policies and webhooks that act on this server.
+    pub active: Active,
     paths: Vec<Arc<dyn PathHandler>>,
     observers: Vec<Arc<dyn Observer>>,
 }
@@ -201,10 +204,12 @@ impl Server {
             events: EventCache::default(),
             discovery: DiscoveryCache::default(),
             openapi: openapi::Documents::default(),
+            active: Active::default(),
             paths,
             observers,
         });
         crate::crd::load_and_follow(&server).await?;
+        crate::active::load_and_follow(&server).await?;
         Ok(server)
     }
 

@@ -10,6 +10,7 @@
 //!                                                    registry (kinds) · status (HTTP codes)
 //! ```
 
+pub mod active;
 mod admission;
 pub mod app;
 pub mod authn;

@@ -175,6 +175,7 @@ impl Shell {
             version,
         })
         .await?;
+        metrics.register(|registry| server.active.register(registry));
         let certificate = Arc::new(ServingCertificate::new(&pki)?);
         let config = Arc::new(tls::server_config(&pki, Arc::clone(&certificate))?);
         Ok(Self {

@@ -109,6 +109,35 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "Forbidden", message).about(group, resource, name)
     }
 
+    /// A webhook's refusal, with the code that it gave if that is one of a refusal; 403 otherwise.
+    pub fn refused(why: &str, code: Option<u64>) -> Self {
+        let code = code.and_then(|code| u16::try_from(code).ok());
+        let code = code.and_then(|code| StatusCode::from_u16(code).ok());
+        let code = code.filter(|code| code.is_client_error() || code.is_server_error());
+        let code = code.unwrap_or(StatusCode::FORBIDDEN);
+        let reason = match code {
+            StatusCode::BAD_REQUEST => "BadRequest",
+            StatusCode::FORBIDDEN => "Forbidden",
+            StatusCode::CONFLICT => "Conflict",
+            StatusCode::UNPROCESSABLE_ENTITY => "Invalid",
+            _ => "",
+        };
+        Self::new(code, reason, why)
+    }
+
+    /// As a policy wants its refusal to be called: `Unauthorized`, `Forbidden`, `RequestEntityTooLarge`, or else
+    /// `Invalid`.
+    #[must_use]
+    pub fn with_reason(mut self, reason: &str) -> Self {
+        (self.0.code, self.0.reason) = match reason {
+            "Unauthorized" => (StatusCode::UNAUTHORIZED, "Unauthorized"),
+            "Forbidden" => (StatusCode::FORBIDDEN, "Forbidden"),
+            "RequestEntityTooLarge" => (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge"),
+            _ => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid"),
+        };
+        self
+    }
+
     /// 404: no such object.
     pub fn not_found(group: &str, resource: &str, name: &str) -> Self {
         let message = format!("{} {name:?} not found", qualified(resource, group));

@@ -53,6 +53,9 @@ fn walk(expr: &IdedExpr, scope: &mut Scope, depth: usize) -> Result<(), CompileE
         Expr::Ident(name) if is_type(name) => {
             Err(CompileError::Unsupported(format!("types as values are not supported: {name}")))
         }
+        Expr::Ident(name) if name == "authorizer" => {
+            Err(CompileError::Unsupported("authorizer is not supported".to_owned()))
+        }
         Expr::Ident(name) => {
             Err(CompileError::Invalid(format!("undeclared reference to '{name}'")))
         }

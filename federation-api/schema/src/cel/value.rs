@@ -47,7 +47,8 @@ pub fn escape(field: &str) -> String {
     field.replace('.', "__dot__").replace('-', "__dash__").replace('/', "__slash__")
 }
 
-fn map(entries: impl Iterator<Item = (String, CelValue)>) -> CelValue {
+/// A map of named values.
+pub fn map(entries: impl Iterator<Item = (String, CelValue)>) -> CelValue {
     let entries = entries.map(|(key, value)| (Key::String(Arc::new(key)), value));
     CelValue::Map(Map { map: Arc::new(entries.collect()) })
 }

@@ -161,7 +161,7 @@ pub(super) async fn remove(
             .ok_or_else(|| ApiError::not_found(&kind.group, &kind.plural, name))?;
         let old = stored::decode(&entry, &kind, entry.revision);
         preconditions(context, name, &old, options)?;
-        context.judge_delete(name, &old, options.dry_run)?;
+        context.judge_delete(name, &old, options.dry_run).await?;
         let mut new = old.clone();
         propagate(&mut new, options.propagation);
         let free = strategy::may_go(&new, &kind);

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{Context, WriteOptions};
 use crate::{
+    active,
     admission::{self, Writing},
     body::ResponseBody,
     crd, decode,
@@ -163,6 +164,7 @@ impl Context<'_> {
         }
         if part == Part::Main {
             causes.extend(required::check(&kind, new));
+            causes.extend(active::check(&kind, new));
             if let Some(old) = old {
                 causes.extend(required::changed(&kind, old, new));
             }
@@ -171,14 +173,50 @@ impl Context<'_> {
             causes.extend(custom.validate(new, old));
         }
         if causes.is_empty() {
-            self.warnings.extend(admission::inert_webhooks(&kind, new));
+            self.warnings.extend(active::warnings(&kind, new));
             Ok(())
         } else {
             Err(self.invalid(name, causes))
         }
     }
 
-    fn judge(
+    fn writing<'w>(
+        &'w self,
+        operation: Operation,
+        name: &'w str,
+        object: Option<&'w Value>,
+        old: Option<&'w Value>,
+        dry_run: bool,
+    ) -> Writing<'w> {
+        Writing {
+            operation,
+            identity: self.identity,
+            kind: &self.kind,
+            subresource: &self.info.attributes.subresource,
+            namespace: self.namespace(),
+            name,
+            object,
+            old,
+            dry_run,
+        }
+    }
+
+    /// Lets active webhooks change an object before it is checked.
+    async fn mutate(
+        &mut self,
+        operation: Operation,
+        name: &str,
+        object: &mut Value,
+        old: Option<&Value>,
+        dry_run: bool,
+    ) -> Result<(), ApiError> {
+        let writing = self.writing(operation, name, None, old, dry_run);
+        let warnings = active::mutate(self.server, writing, object).await?;
+        self.warnings.extend(warnings);
+        Ok(())
+    }
+
+    async fn judge(
         &mut self,
         operation: Operation,
         name: &str,
@@ -186,20 +224,9 @@ impl Context<'_> {
         old: Option<&Value>,
         dry_run: bool,
     ) -> Result<(), ApiError> {
-        let warnings = admission::judge(
-            self.server,
-            &Writing {
-                operation,
-                identity: self.identity,
-                kind: &self.kind,
-                subresource: &self.info.attributes.subresource,
-                namespace: self.namespace(),
-                name,
-                object,
-                old,
-                dry_run,
-            },
-        )?;
+        let writing = self.writing(operation, name, object, old, dry_run);
+        let mut warnings = admission::judge(self.server, &writing)?;
+        warnings.extend(active::judge(self.server, writing).await?);
         self.warnings.extend(warnings);
         Ok(())
     }
@@ -210,13 +237,13 @@ impl Context<'_> {
     }
 
     /// Asks the hooks about a deletion.
-    pub(crate) fn judge_delete(
+    pub(crate) async fn judge_delete(
         &mut self,
         name: &str,
         old: &Value,
         dry_run: bool,
     ) -> Result<(), ApiError> {
-        self.judge(Operation::Delete, name, None, Some(old), dry_run)
+        self.judge(Operation::Delete, name, None, Some(old), dry_run).await
     }
 
     /// Stores a new object. With `applied`, its managed fields are already there.
@@ -247,6 +274,7 @@ impl Context<'_> {
         }
         strategy::prepare_create(&mut object, &kind, namespace.as_deref());
         let name = object::meta(&object, "name").to_owned();
+        self.mutate(Operation::Create, &name, &mut object, None, options.dry_run).await?;
         self.check(&name, None, &object, Part::Main)?;
         if let Some(namespace) = &namespace {
             admission::namespace_lives(&*self.server.store, &kind, namespace, &name).await?;
@@ -262,7 +290,7 @@ impl Context<'_> {
             let name = object::meta(&object, "name").to_owned();
             let definition = crd::before_write(self.server, &kind, &mut object, None)?;
             self.warn_of(definition.as_ref());
-            self.judge(Operation::Create, &name, Some(&object), None, options.dry_run)?;
+            self.judge(Operation::Create, &name, Some(&object), None, options.dry_run).await?;
             let key = kind.key(namespace.as_deref(), &name);
             if options.dry_run {
                 if self.server.store.get(&key).await?.is_some() {
@@ -320,6 +348,7 @@ impl Context<'_> {
         let name = self.name().to_owned();
         self.check_preconditions(&name, old, &new)?;
         strategy::prepare_update(old, &mut new, &kind, part);
+        self.mutate(Operation::Update, &name, &mut new, Some(old), options.dry_run).await?;
         self.check(&name, Some(old), &new, part)?;
         if !applied {
             let now = object::now();
@@ -327,7 +356,7 @@ impl Context<'_> {
         }
         let definition = crd::before_write(self.server, &kind, &mut new, Some(old))?;
         self.warn_of(definition.as_ref());
-        self.judge(Operation::Update, &name, Some(&new), Some(old), options.dry_run)?;
+        self.judge(Operation::Update, &name, Some(&new), Some(old), options.dry_run).await?;
         if object::is_deleting(&new) && strategy::may_go(&new, &kind) {
             if options.dry_run {
                 return Ok(Some(Outcome::DryRun(new)));

@@ -1,0 +1,343 @@
+//! Admission by objects of the API that their owner made active here (`archipel.dev/hub: Active`): webhooks reached by
+//! URL, and ValidatingAdmissionPolicies. All others act in members only.
+//!
+//! ```text
+//! mutating webhooks ─▶ validation ─▶ hooks of the hub ─▶ policies ─▶ validating webhooks ─▶ store
+//! ```
+//!
+//! Requests of the hub's own components are not judged: they carry out what users were judged for.
+
+use std::{
+    ops::Bound,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use federation_schema::cel::{self, on_large_stack};
+use federation_storage::{At, ReadError, Revision, WatchItem};
+use federation_types::names::HUB_ANNOTATION;
+use futures::StreamExt as _;
+use parking_lot::RwLock;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family},
+    registry::Registry as MetricsRegistry,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    admission::Writing,
+    app::Server,
+    hooks::Operation,
+    keys, object,
+    registry::{Kind, key},
+    status::{ApiError, Cause},
+};
+
+mod matching;
+mod policy;
+mod webhook;
+
+use self::{policy::Policy, webhook::Webhook};
+
+const GROUP: &str = "admissionregistration.k8s.io";
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    /// `policy`, `validating`, `mutating`
+    kind: &'static str,
+    name: String,
+    /// `allowed`, `denied`, `failed`
+    outcome: &'static str,
+}
+
+/// What is active now.
+#[derive(Debug, Default)]
+struct State {
+    mutating: Vec<Arc<Webhook>>,
+    validating: Vec<Arc<Webhook>>,
+    policies: Vec<Arc<Policy>>,
+}
+
+/// The active objects of a server.
+#[derive(Debug, Default)]
+pub struct Active {
+    /// Spares those who have none the lock.
+    any: AtomicBool,
+    state: RwLock<Arc<State>>,
+    outcomes: Family<Outcome, Counter>,
+}
+
+impl Active {
+    /// Adds its metrics.
+    pub fn register(&self, registry: &mut MetricsRegistry) {
+        registry.register(
+            "archipel_active_admission",
+            "What active policies and webhooks said of requests",
+            self.outcomes.clone(),
+        );
+    }
+
+    fn state(&self) -> Option<Arc<State>> {
+        self.any.load(Ordering::Acquire).then(|| Arc::clone(&self.state.read()))
+    }
+
+    fn count(&self, kind: &'static str, name: &str, outcome: &'static str) {
+        let labels = Outcome { kind, name: name.to_owned(), outcome };
+        self.outcomes.get_or_create_owned(&labels).inc();
+    }
+}
+
+/// Whether an object was made active here.
+pub(crate) fn is_active(object: &Value) -> bool {
+    object["metadata"]["annotations"][HUB_ANNOTATION] == "Active"
+}
+
+/// Knows the active objects when it returns, and follows them for as long as the server lives.
+pub(crate) async fn load_and_follow(server: &Arc<Server>) -> Result<(), ReadError> {
+    let revision = fill(server).await?;
+    tokio::spawn(follow(Arc::downgrade(server), revision));
+    Ok(())
+}
+
+async fn follow(server: Weak<Server>, mut since: Revision) {
+    loop {
+        let Some(held) = server.upgrade() else { return };
+        let Ok(mut watch) = held.store.watch(&keys::group(GROUP), since) else { return };
+        drop(held);
+        let ended = loop {
+            match watch.next().await {
+                Some(Ok(WatchItem::Event(_))) => break false,
+                Some(Ok(WatchItem::Progress(_))) => {}
+                Some(Err(_)) | None => break true,
+            }
+        };
+        // They are few and change seldom: all are read again.
+        loop {
+            let Some(server) = server.upgrade() else { return };
+            match fill(&server).await {
+                Ok(revision) => break since = revision,
+                Err(ReadError::Closed) => return,
+                Err(error) => {
+                    tracing::warn!(%error, ended, "active policies and webhooks are not up to date");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        }
+    }
+}
+
+async fn fill(server: &Server) -> Result<Revision, ReadError> {
+    let listing = server.store.list(&keys::group(GROUP), Bound::Unbounded, 0, At::Latest).await?;
+    let mut state = State::default();
+    let (mut policies, mut bindings) = (Vec::new(), Vec::new());
+    for entry in &listing.entries {
+        let Some((resource, _, _)) = keys::split(GROUP, &entry.key) else { continue };
+        let Ok(object) = serde_json::from_slice::<Value>(&entry.value) else { continue };
+        match resource {
+            "validatingadmissionpolicybindings" => bindings.push(object),
+            "validatingadmissionpolicies" if is_active(&object) => policies.push(object),
+            "validatingwebhookconfigurations" if is_active(&object) => {
+                state.validating.extend(Webhook::read_all(&object).map(Arc::new));
+            }
+            "mutatingwebhookconfigurations" if is_active(&object) => {
+                state.mutating.extend(Webhook::read_all(&object).map(Arc::new));
+            }
+            _ => {}
+        }
+    }
+    state.policies =
+        policies.iter().map(|policy| Arc::new(Policy::read(policy, &bindings))).collect();
+    let any = [state.mutating.len(), state.validating.len(), state.policies.len()] != [0; 3];
+    *server.active.state.write() = Arc::new(state);
+    server.active.any.store(any, Ordering::Release);
+    Ok(listing.revision)
+}
+
+/// Whether a request is judged at all.
+fn is_judged(writing: &Writing<'_>) -> bool {
+    let own = writing.identity.is_component() || *writing.kind.group == *GROUP;
+    !own && !writing.kind.group.ends_with("archipel.dev")
+}
+
+/// Lets the mutating webhooks change an object that is about to be written.
+pub(crate) async fn mutate(
+    server: &Arc<Server>,
+    writing: Writing<'_>,
+    object: &mut Value,
+) -> Result<Vec<String>, ApiError> {
+    let Some(state) = server.active.state() else { return Ok(Vec::new()) };
+    if state.mutating.is_empty() || !is_judged(&writing) {
+        return Ok(Vec::new());
+    }
+    let mut warnings = Vec::new();
+    for webhook in &state.mutating {
+        let call = Call::new(server, Writing { object: Some(&*object), ..writing }).await?;
+        if let Some(changed) = webhook.ask(server, &call, "mutating", &mut warnings).await? {
+            *object = changed;
+        }
+    }
+    Ok(warnings)
+}
+
+/// Asks the policies and the validating webhooks.
+pub(crate) async fn judge(
+    server: &Arc<Server>,
+    writing: Writing<'_>,
+) -> Result<Vec<String>, ApiError> {
+    let Some(state) = server.active.state() else { return Ok(Vec::new()) };
+    if !is_judged(&writing) || (state.policies.is_empty() && state.validating.is_empty()) {
+        return Ok(Vec::new());
+    }
+    let call = Call::new(server, writing).await?;
+    let mut warnings = Vec::new();
+    for policy in &state.policies {
+        policy.judge(server, &call, &mut warnings).await?;
+    }
+    // They do not depend on each other, so the slowest one is all that is waited for.
+    let asked = state.validating.iter().map(|webhook| async {
+        let mut warnings = Vec::new();
+        let result = webhook.ask(server, &call, "validating", &mut warnings).await;
+        (result, warnings)
+    });
+    for (result, more) in futures::future::join_all(asked).await {
+        warnings.extend(more);
+        result?;
+    }
+    Ok(warnings)
+}
+
+/// A write, as policies and webhooks see it.
+struct Call<'w> {
+    writing: Writing<'w>,
+    /// The namespace that it is made in.
+    namespace: Option<Value>,
+    /// `request` of expressions and of reviews, without the objects.
+    request: Value,
+}
+
+impl<'w> Call<'w> {
+    async fn new(server: &Server, writing: Writing<'w>) -> Result<Self, ApiError> {
+        let namespace = match writing.namespace {
+            Some(name) => {
+                let entry = server.store.get(&key("", "namespaces", None, name)).await?;
+                entry.and_then(|entry| serde_json::from_slice(&entry.value).ok())
+            }
+            None => None,
+        };
+        let Kind { group, version, kind, plural, .. } = writing.kind;
+        let (kind, resource) = (
+            json!({"group": group, "version": version, "kind": kind}),
+            json!({"group": group, "version": version, "resource": plural}),
+        );
+        let identity = writing.identity;
+        let request = json!({
+            "uid": uuid::Uuid::new_v4().to_string(),
+            "kind": kind,
+            "resource": resource,
+            "subResource": writing.subresource,
+            "requestKind": kind,
+            "requestResource": resource,
+            "requestSubResource": writing.subresource,
+            "name": writing.name,
+            "namespace": writing.namespace.unwrap_or_default(),
+            "operation": operation(writing.operation),
+            "userInfo": {
+                "username": identity.user,
+                "uid": identity.uid,
+                "groups": identity.groups,
+                "extra": identity.extra,
+            },
+            "dryRun": writing.dry_run,
+            "options": {},
+        });
+        Ok(Self { writing, namespace, request })
+    }
+
+    fn object(&self) -> &Value {
+        self.writing.object.unwrap_or(&Value::Null)
+    }
+
+    fn old(&self) -> &Value {
+        self.writing.old.unwrap_or(&Value::Null)
+    }
+
+    /// The variables of an expression, and how large they are.
+    fn variables(&self) -> (Vec<(&'static str, cel::CelValue)>, u64) {
+        let mut size = 0;
+        let variables = vec![
+            ("object", cel::plain(self.object(), &mut size)),
+            ("oldObject", cel::plain(self.old(), &mut size)),
+            ("request", cel::plain(&self.request, &mut size)),
+        ];
+        (variables, size)
+    }
+
+    fn forbidden(&self, why: &str) -> ApiError {
+        let Kind { group, plural, .. } = self.writing.kind;
+        ApiError::forbidden(group, plural, self.writing.name, why)
+    }
+}
+
+fn operation(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Create => "CREATE",
+        Operation::Update => "UPDATE",
+        Operation::Delete => "DELETE",
+    }
+}
+
+/// What is wrong with an active object: one that could not be carried out is not accepted.
+pub(crate) fn check(kind: &Kind, object: &Value) -> Vec<Cause> {
+    if *kind.group != *GROUP || kind.is_custom() || !is_active(object) {
+        return Vec::new();
+    }
+    match &*kind.plural {
+        "validatingadmissionpolicies" => on_large_stack(|| policy::check(object)),
+        "validatingwebhookconfigurations" | "mutatingwebhookconfigurations" => {
+            on_large_stack(|| webhook::check(object))
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// What users should be told of an object that looks as if it did more than it does.
+pub(crate) fn warnings(kind: &Kind, object: &Value) -> Vec<String> {
+    let builtin = |group: &str, plurals: &[&str]| {
+        !kind.is_custom() && *kind.group == *group && plurals.contains(&&*kind.plural)
+    };
+    let hooks =
+        builtin(GROUP, &["mutatingwebhookconfigurations", "validatingwebhookconfigurations"]);
+    let list = object["webhooks"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut out = Vec::new();
+    if hooks && list.iter().any(|webhook| webhook["clientConfig"]["service"].is_object()) {
+        out.push(
+            "webhooks with clientConfig.service act on members only; this server does not call them"
+                .to_owned(),
+        );
+    }
+    let activable = (hooks && !list.is_empty()) || builtin(GROUP, &["validatingadmissionpolicies"]);
+    if activable && !is_active(object) && out.is_empty() {
+        out.push(format!(
+            "it acts on members only; to make it act on this server too, annotate it {HUB_ANNOTATION}: Active"
+        ));
+    }
+    let inert = builtin("", &["resourcequotas", "limitranges"])
+        || builtin(GROUP, &["mutatingadmissionpolicies"]);
+    if inert && is_active(object) {
+        out.push(format!("a {} acts on members only, whatever {HUB_ANNOTATION} says", kind.kind));
+    }
+    out
+}
+
+/// Reads an optional object's text.
+fn text<'v>(object: &'v Value, field: &str) -> &'v str {
+    object[field].as_str().unwrap_or_default()
+}
+
+fn name(object: &Value) -> String {
+    object::meta(object, "name").to_owned()
+}
