@@ -147,6 +147,14 @@ fn print_all(status: &ExplanationStatus, wide: bool) {
     if !status.monthly_cost.is_empty() {
         output::line(format_args!("allocated cost: {} per month", status.monthly_cost));
     }
+    for (name, cost) in [
+        ("added to the bill", &status.marginal_monthly_cost),
+        ("of it paid in advance", &status.committed_monthly_cost),
+    ] {
+        if !cost.is_empty() && cost != "$0.00" {
+            output::line(format_args!("{name}: {cost} per month"));
+        }
+    }
     for note in &status.notes {
         output::line(format_args!("note: {note}"));
     }

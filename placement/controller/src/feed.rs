@@ -62,16 +62,8 @@ pub(crate) fn spawn(context: &Arc<Context>, tasks: &mut JoinSet<()>) {
     watch(context, tasks, "cluster sets", on_set);
     watch(context, tasks, "price books", on_book);
     watch(context, tasks, "change budgets", on_budget);
-    watch(context, tasks, "cost budgets", |index, change: Change<CostBudget>| match change {
-        Change::Set(it) => index.set_cost_budget(&it.name_any(), Some(it)),
-        Change::Gone((_, name)) => index.set_cost_budget(&name, None),
-        Change::Synced => (),
-    });
-    watch(context, tasks, "scores", |index, change: Change<ClusterScore>| match change {
-        Change::Set(it) => index.set_score(&it.name_any(), Some(it)),
-        Change::Gone((_, name)) => index.set_score(&name, None),
-        Change::Synced => (),
-    });
+    watch(context, tasks, "cost budgets", on_cost_budget);
+    watch(context, tasks, "scores", on_score);
     watch(context, tasks, "placements", |index, change: Change<Placement>| match change {
         Change::Set(it) => {
             let namespace = it.namespace().unwrap_or_default();
@@ -333,6 +325,22 @@ pub(crate) fn on_book(index: &mut Index, change: Change<PriceBook>) {
     // A price moves no running replica: only what waits or grows is looked at again (RULES 1.2, 3.2).
     index.fleet_version += 1;
     index.touch_waiting();
+}
+
+pub(crate) fn on_cost_budget(index: &mut Index, change: Change<CostBudget>) {
+    match change {
+        Change::Set(it) => index.set_cost_budget(&it.name_any(), Some(it)),
+        Change::Gone((_, name)) => index.set_cost_budget(&name, None),
+        Change::Synced => (),
+    }
+}
+
+pub(crate) fn on_score(index: &mut Index, change: Change<ClusterScore>) {
+    match change {
+        Change::Set(it) => index.set_score(&it.name_any(), Some(it)),
+        Change::Gone((_, name)) => index.set_score(&name, None),
+        Change::Synced => (),
+    }
 }
 
 pub(crate) fn on_budget(index: &mut Index, change: Change<ChangeBudget>) {

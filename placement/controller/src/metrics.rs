@@ -8,7 +8,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::gate::Hold;
+use crate::{gate::Hold, spending::Scope};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabels {
@@ -26,6 +26,11 @@ struct HoldLabels {
     by: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CostLabels {
+    budget: String,
+}
+
 /// Counters and gauges, to be registered where metrics are served.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
@@ -36,6 +41,8 @@ pub struct Metrics {
     passes: Counter,
     writes: Family<WriteLabels, Counter>,
     holds: Family<HoldLabels, Counter>,
+    spent: Family<CostLabels, Gauge>,
+    limits: Family<CostLabels, Gauge>,
 }
 
 impl Metrics {
@@ -52,6 +59,16 @@ impl Metrics {
         registry.register(prefix("queue"), "Templates that wait for a pass", self.waiting.clone());
         registry.register(prefix("passes"), "Passes over one template", self.passes.clone());
         registry.register(prefix("writes"), "Writes by kind and result", self.writes.clone());
+        registry.register(
+            prefix("cost_budget_spent_cents"),
+            "What the scope of a cost budget costs a month",
+            self.spent.clone(),
+        );
+        registry.register(
+            prefix("cost_budget_limit_cents"),
+            "What a cost budget allows a month",
+            self.limits.clone(),
+        );
         registry.register(prefix("gate_holds"), "Passes that the gate held", self.holds.clone());
     }
 
@@ -69,6 +86,17 @@ impl Metrics {
     pub(crate) fn wrote(&self, kind: &'static str, ok: bool) {
         let result = if ok { "ok" } else { "failed" };
         self.writes.get_or_create(&WriteLabels { kind, result }).inc();
+    }
+
+    /// What the scopes of cost budgets cost now; those that are gone are no longer told.
+    pub(crate) fn spending(&self, scopes: &BTreeMap<String, Scope>) {
+        self.spent.clear();
+        self.limits.clear();
+        for (budget, scope) in scopes {
+            let labels = CostLabels { budget: budget.clone() };
+            self.spent.get_or_create(&labels).set(scope.spent / 10_000);
+            self.limits.get_or_create(&labels).set(scope.max().0 / 10_000);
+        }
     }
 
     /// Where things stand now.
@@ -102,11 +130,14 @@ mod tests {
         metrics.passed(Some(Hold::BudgetSpent));
         metrics.wrote("place", true);
         metrics.stand(&BTreeMap::from([("Placed".to_owned(), 3)]), 7, 1, 0);
+        let scope = Scope { spent: 12_340_000, ..Scope::default() };
+        metrics.spending(&BTreeMap::from([("team".to_owned(), scope)]));
         let mut shown = String::new();
         text::encode(&mut shown, &registry).unwrap();
         for line in [
             "archipel_placement_placements{reason=\"Placed\"} 3",
             "archipel_placement_copies 7",
+            "archipel_placement_cost_budget_spent_cents{budget=\"team\"} 1234",
             "archipel_placement_passes_total 1",
             "archipel_placement_writes_total{kind=\"place\",result=\"ok\"} 1",
             "archipel_placement_gate_holds_total{by=\"budget\"} 1",

@@ -54,6 +54,8 @@ pub(crate) fn put(index: &mut Index, object: &DynamicObject) -> Result<(), Overl
         "ClusterSet" => feed::on_set(index, Change::Set(read(object)?)),
         "PriceBook" => feed::on_book(index, Change::Set(read(object)?)),
         "ChangeBudget" => feed::on_budget(index, Change::Set(read(object)?)),
+        "CostBudget" => feed::on_cost_budget(index, Change::Set(read(object)?)),
+        "ClusterScore" => feed::on_score(index, Change::Set(read(object)?)),
         _ => return Err(refusal(&types.kind)),
     }
     Ok(())
@@ -80,6 +82,8 @@ pub(crate) fn take(index: &mut Index, object: &ObjectRef) -> Result<(), OverlayE
         "ClusterSet" => feed::on_set(index, Change::Gone(name)),
         "PriceBook" => feed::on_book(index, Change::Gone(name)),
         "ChangeBudget" => feed::on_budget(index, Change::Gone(name)),
+        "CostBudget" => feed::on_cost_budget(index, Change::Gone(name)),
+        "ClusterScore" => feed::on_score(index, Change::Gone(name)),
         other => return Err(refusal(other)),
     }
     Ok(())

@@ -132,6 +132,7 @@ impl Decider {
             if self.snapshots.is_stale(&index) {
                 index.touch_waiting();
             }
+            self.metrics.spending(&index.spending.budgets);
             self.metrics.stand(&index.outcomes, index.copies, index.leaving, self.queue.len());
         }
         self.events.tidy();

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use federation_types::{
     money::Money,
-    price::{NodePrice, PriceBookSpec},
+    price::{Charge, EgressClass, EgressPrice, NodePrice, PriceBookSpec, StoragePrice},
 };
 
 const SAMPLE: &str = include_str!("../data/prices.csv");
+const RATES: &str = include_str!("../data/rates.csv");
 
 /// Why a price list was not read.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,7 +24,31 @@ pub enum PriceError {
 /// The book that every hub starts with: real prices of EKS, GKE and AKS, marked as a sample and without a maximum age.
 pub fn sample_book() -> PriceBookSpec {
     let prices = parse_csv(SAMPLE).expect("the list is part of the program and a test reads it");
-    PriceBookSpec { sample: true, prices, ..PriceBookSpec::default() }
+    let mut book = PriceBookSpec { sample: true, prices, ..PriceBookSpec::default() };
+    for line in RATES.lines().skip(1) {
+        let fields: Vec<String> = line.splitn(5, ',').map(str::to_owned).collect();
+        let [kind, name, provider, usd, _] =
+            <[String; 5]>::try_from(fields).expect("the list is part of the program");
+        match (kind.as_str(), name.as_str()) {
+            ("charge", _) => {
+                book.charges.push(Charge { name, provider, usd_hour: usd, ..Charge::default() });
+            }
+            ("storage", _) => {
+                let price = StoragePrice { provider, usd_gib_month: usd, ..Default::default() };
+                book.storage.push(price);
+            }
+            (_, far) => {
+                let to = match far {
+                    "Zone" => EgressClass::Zone,
+                    "Region" => EgressClass::Region,
+                    _ => EgressClass::Internet,
+                };
+                let price = EgressPrice { provider, to, usd_gib: usd, ..Default::default() };
+                book.egress.push(price);
+            }
+        }
+    }
+    book
 }
 
 /// Reads the normal form: a header and one line per price; columns in any order, unknown ones left aside, a missing
@@ -150,6 +175,8 @@ mod tests {
         assert!(book.sample && book.max_age.is_none());
         assert!(book.prices.iter().all(|it| it.on_demand_usd_hour.is_some()));
         assert!(book.prices.iter().all(|it| !it.cpu.is_empty() && !it.memory.is_empty()));
+        assert_eq!((book.charges.len(), book.storage.len(), book.egress.len()), (8, 3, 9));
+        assert_eq!(federation_types::validate::price_book(&book), []);
     }
 
     #[test]
