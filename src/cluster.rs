@@ -5,7 +5,7 @@ use clap::Subcommand;
 use crate::output::Failure;
 
 pub(crate) mod join;
-mod leave;
+pub(crate) mod leave;
 mod list;
 pub(crate) mod resume;
 

@@ -1,4 +1,7 @@
-//! `archipel orphans list`: copies in members that have neither template nor tombstone (RULES 4.3).
+//! `archipel orphans`: copies in members that have neither template nor tombstone (RULES 4.3).
+
+mod change;
+mod member;
 
 use clap::{Args, Subcommand};
 use federation_types::cluster::MemberCluster;
@@ -14,6 +17,10 @@ use crate::{
 pub(crate) enum Orphans {
     /// List them; nothing is changed.
     List(List),
+    /// Make templates of them on the hub again, from what the hub once wrote.
+    Adopt(change::Change),
+    /// Delete them in the member.
+    Delete(change::Change),
 }
 
 #[derive(Debug, Args)]
@@ -32,8 +39,17 @@ struct Orphan {
 
 impl Orphans {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let Self::List(list) = self;
-        let clusters = Api::<MemberCluster>::all(list.hub.client().await?);
+        match self {
+            Self::List(it) => it.run().await,
+            Self::Adopt(it) => it.adopt().await,
+            Self::Delete(it) => it.delete().await,
+        }
+    }
+}
+
+impl List {
+    async fn run(self) -> Result<(), Failure> {
+        let clusters = Api::<MemberCluster>::all(self.hub.client().await?);
         let mut orphans = Vec::new();
         for cluster in clusters.list(&ListParams::default()).await? {
             let name = cluster.name_any();
@@ -41,7 +57,7 @@ impl Orphans {
                 orphans.push(Orphan { cluster: name.clone(), object });
             }
         }
-        if output::machine(list.output, &orphans)? {
+        if output::machine(self.output, &orphans)? {
             return Ok(());
         }
         if orphans.is_empty() {

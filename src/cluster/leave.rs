@@ -8,17 +8,20 @@ use federation_types::{
     names::{
         ALLOW_DELETE_ANNOTATION, DRAINING_TAINT, LEAVE_ANNOTATION, LEAVE_ORPHAN, SYSTEM_NAMESPACE,
     },
-    placement::{ClusterPlacement, Placement, PlacementSpec},
+    placement::{ClusterPlacement, Placement, PlacementSpec, PlacementStatus},
+    reason,
+    words::counted,
 };
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
-    Api, Client,
+    Api, Client, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams},
     runtime::{WatchStreamExt, watcher},
 };
 use providers_core::{ConnectOptions, MemberClient, join::clean_up};
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::{
     hub::Hub,
@@ -66,9 +69,10 @@ impl Leave {
             members.get_opt(name).await?.ok_or_else(|| format!("there is no member `{name}`"))?;
         let held = copies(&hub, name).await?;
         let Mode { drain, orphan, forget } = self.mode;
-        if held > 0 && !(drain || orphan || forget) {
+        if !(held.is_empty() || drain || orphan || forget) {
+            let held = counted(held.len(), "copy", "copies");
             return Err(format!(
-                "{name} holds {held} copies: --drain moves them elsewhere first, --orphan leaves them running \
+                "{name} holds {held}: --drain moves them elsewhere first, --orphan leaves them running \
                  without the hub, --forget is for a cluster that is lost"
             )
             .into());
@@ -82,8 +86,7 @@ impl Leave {
             taint(&members, name).await?;
         }
         if !forget {
-            let waiting = emptied(&hub, name);
-            limited(self.timeout.map(Duration::from_secs), waiting).await?;
+            emptied(&hub, name, self.timeout.map(Duration::from_secs)).await?;
         }
         let client = if forget { None } else { connection(&hub, &member).await };
         let_go(&members, name, forget).await?;
@@ -134,35 +137,106 @@ async fn taint(members: &Api<MemberCluster>, name: &str) -> Result<(), Failure> 
     Ok(())
 }
 
-/// How many templates have a copy there, or one that is not known to be gone: what the hub decided is what counts, a
-/// member that does not answer included.
-async fn copies(hub: &Client, name: &str) -> Result<usize, kube::Error> {
+/// The templates that have a copy there, or one that is not known to be gone, each with why: what the hub decided is
+/// what counts, a member that does not answer included.
+async fn copies(hub: &Client, name: &str) -> Result<Vec<String>, kube::Error> {
     let all = ListParams::default();
-    let named = |spec: &PlacementSpec| {
-        spec.clusters.iter().any(|it| it.name == name)
-            || spec.removing.iter().any(|it| it.name == name)
-    };
     let placements = Api::<Placement>::all(hub.clone()).list(&all).await?;
-    let cluster_placements = Api::<ClusterPlacement>::all(hub.clone()).list(&all).await?;
-    Ok(placements.iter().filter(|it| named(&it.spec)).count()
-        + cluster_placements.iter().filter(|it| named(&it.spec.placement)).count())
+    let mut held: Vec<String> = placements
+        .iter()
+        .filter_map(|it| {
+            held(&it.namespace().unwrap_or_default(), &it.spec, it.status.as_ref(), name)
+        })
+        .collect();
+    let placements = Api::<ClusterPlacement>::all(hub.clone()).list(&all).await?;
+    held.extend(
+        placements
+            .iter()
+            .filter_map(|it| self::held("", &it.spec.placement, it.status.as_ref(), name)),
+    );
+    held.sort();
+    Ok(held)
 }
 
-/// Waits until no copy is left there, and tells how many are.
-async fn emptied(hub: &Client, name: &str) -> Result<(), Failure> {
-    let mut said = 0;
-    loop {
-        match copies(hub, name).await? {
-            0 => return Ok(()),
-            left => {
-                if left != said {
-                    output::progress(format_args!("{name}: {left} copies left"));
-                    said = left;
-                }
-                tokio::time::sleep(LOOK_EACH).await;
-            }
-        }
+/// A copy in a cluster and why it is still there: `Deployment shop/web: no cluster passes the rules of the policy`.
+fn held(
+    namespace: &str,
+    spec: &PlacementSpec,
+    status: Option<&PlacementStatus>,
+    cluster: &str,
+) -> Option<String> {
+    let placed = spec.clusters.iter().find(|it| it.name == cluster);
+    let removing = spec.removing.iter().any(|it| it.name == cluster);
+    if placed.is_none() && !removing {
+        return None;
     }
+    let template = match namespace {
+        "" => format!("{} {}", spec.template.kind, spec.template.name),
+        _ => format!("{} {namespace}/{}", spec.template.kind, spec.template.name),
+    };
+    let outcome = &spec.outcome;
+    let copy = status.and_then(|it| it.clusters.iter().find(|it| it.name == cluster));
+    let said = copy.map_or("", |it| match it.message.as_str() {
+        "" => it.reason.as_str(),
+        message => message,
+    });
+    let why = match placed {
+        None if said.is_empty() => "it is being deleted there".to_owned(),
+        None => format!("it is being deleted there: {said}"),
+        Some(_) if outcome.status != "True" => outcome.message.clone(),
+        Some(_) if outcome.reason != reason::placed::PLACED => outcome.message.clone(),
+        Some(placed) if placed.leaving.is_empty() => "its next place is not decided yet".to_owned(),
+        Some(_) => {
+            let others: Vec<&str> = spec
+                .clusters
+                .iter()
+                .filter(|it| it.leaving.is_empty())
+                .map(|it| it.name.as_str())
+                .collect();
+            format!("it waits until {} is ready", others.join(", "))
+        }
+    };
+    Some(format!("{template}: {why}"))
+}
+
+/// So many copies are named; the others are counted.
+const NAMED: usize = 5;
+
+/// Waits until no copy is left there, and tells which are and why. What is left when the time is over is said in the
+/// answer.
+async fn emptied(hub: &Client, name: &str, timeout: Option<Duration>) -> Result<(), Failure> {
+    let end = timeout.map(|it| Instant::now() + it);
+    let mut said = Vec::new();
+    loop {
+        let left = copies(hub, name).await?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        if end.is_some_and(|it| Instant::now() >= it) {
+            let seconds = timeout.unwrap_or_default().as_secs();
+            return Err(format!(
+                "not done after {seconds} s; asked again, it goes on\n{}",
+                listed(name, &left)
+            )
+            .into());
+        }
+        if left != said {
+            output::progress(listed(name, &left));
+            said = left;
+        }
+        tokio::time::sleep(LOOK_EACH).await;
+    }
+}
+
+fn listed(name: &str, left: &[String]) -> String {
+    let mut text = format!("{name}: {} left", counted(left.len(), "copy", "copies"));
+    for copy in left.iter().take(NAMED) {
+        text = format!("{text}\n  {copy}");
+    }
+    if left.len() > NAMED {
+        text = format!("{text}\n  and {} more: `archipel status`", left.len() - NAMED);
+    }
+    text
 }
 
 /// Deletes the MemberCluster and waits until it is gone. Only one that is forgotten may still hold copies.
@@ -181,7 +255,7 @@ async fn let_go(members: &Api<MemberCluster>, name: &str, forget: bool) -> Resul
 
 /// A client with the credentials that the hub keeps; `None` where there are none or they do not work, which a leave
 /// does not hang on.
-async fn connection(hub: &Client, member: &MemberCluster) -> Option<MemberClient> {
+pub(crate) async fn connection(hub: &Client, member: &MemberCluster) -> Option<MemberClient> {
     let reference = member.spec.connection.kubeconfig.as_ref()?;
     let secrets = Api::<Secret>::namespaced(hub.clone(), &reference.secret_ref.namespace);
     let secret = secrets.get(&reference.secret_ref.name).await.ok()?;
@@ -236,4 +310,44 @@ pub(super) async fn until(
         }
     }
     Err(format!("the hub stopped answering while {name} was waited for").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use federation_types::placement::{CopyStatus, Outcome, PlacedCluster, RemovedCluster};
+
+    use super::*;
+
+    #[test]
+    fn a_drain_says_which_copies_stay_and_why() {
+        let placed = |name: &str, leaving: &str| PlacedCluster {
+            name: name.into(),
+            leaving: leaving.into(),
+            ..PlacedCluster::default()
+        };
+        let mut spec = PlacementSpec::default();
+        (spec.template.kind, spec.template.name) = ("Deployment".into(), "web".into());
+        spec.outcome =
+            Outcome { status: "True".into(), reason: "Placed".into(), ..Outcome::default() };
+        assert_eq!(held("shop", &spec, None, "a"), None);
+        spec.clusters = vec![placed("a", "ClusterChanged"), placed("b", "")];
+        let said = |spec: &PlacementSpec, status| held("shop", spec, status, "a").expect("held");
+        assert_eq!(said(&spec, None), "Deployment shop/web: it waits until b is ready");
+        spec.outcome.reason = "Frozen".into();
+        spec.outcome.message = "a freeze holds the removal of 1 copy".into();
+        assert_eq!(said(&spec, None), "Deployment shop/web: a freeze holds the removal of 1 copy");
+        spec.clusters.clear();
+        spec.removing = vec![RemovedCluster { name: "a".into(), ..RemovedCluster::default() }];
+        let copy =
+            CopyStatus { name: "a".into(), reason: "Terminating".into(), ..CopyStatus::default() };
+        let status = PlacementStatus { clusters: vec![copy], ..PlacementStatus::default() };
+        assert_eq!(
+            said(&spec, Some(&status)),
+            "Deployment shop/web: it is being deleted there: Terminating"
+        );
+        let many: Vec<String> = (0..7).map(|it| format!("Pod {it}: x")).collect();
+        let text = listed("a", &many);
+        assert!(text.starts_with("a: 7 copies left\n  Pod 0: x\n"), "{text}");
+        assert!(text.ends_with("\n  and 2 more: `archipel status`"), "{text}");
+    }
 }

@@ -36,3 +36,4 @@ pub mod selector;
 pub mod shape;
 pub mod spend;
 pub mod validate;
+pub mod words;

@@ -28,6 +28,8 @@ pub mod condition {
     /// Of a Deployment's own status.
     pub const AVAILABLE: &str = "Available";
     pub const PROGRESSING: &str = "Progressing";
+    /// Of a template's own status: nothing happens until somebody changes something.
+    pub const STALLED: &str = "Stalled";
 }
 
 /// Reasons of `Placed` and of a policy's `Ready`.

@@ -9,6 +9,7 @@ use federation_types::{
     policy::Purge,
     reason::{cause, placed as reason},
     revision::RevisionSpec,
+    words,
 };
 use placement_engine::{
     self as engine, Decision, Fleet, Previous, PreviousCluster, workload::KindClass,
@@ -449,7 +450,8 @@ fn settle(
         if spec.outcome.status == "True" {
             spec.outcome.reason = reason.to_owned();
         }
-        spec.outcome.message = format!("{why} the removal of {waiting} copies");
+        let waiting = words::counted(waiting, "copy", "copies");
+        spec.outcome.message = format!("{why} the removal of {waiting}");
     }
     (spec, Gated { counted, hold })
 }

@@ -135,7 +135,7 @@ fn status_of(index: &Index, policy: &Override) -> OverrideStatus {
             );
             ("False", copy::RENDER_FAILED, message)
         }
-        None => ("True", "Ready", format!("changes {applied} of {matched} templates that match")),
+        None => ("True", "Ready", format!("{applied} of {matched} that match are changed by it")),
     };
     OverrideStatus {
         observed_generation: Some(policy.generation),

@@ -7,6 +7,7 @@ use federation_types::{
     condition::{self, Condition},
     policy::PolicyStatus,
     reason::condition::READY,
+    words::counted,
 };
 use serde_json::{Value, json};
 
@@ -72,6 +73,10 @@ impl PolicyStatuses {
     }
 }
 
+fn templates(count: i64) -> String {
+    counted(usize::try_from(count).unwrap_or(0), "template", "templates")
+}
+
 /// The status of every policy, the `Ready` condition first and without its time.
 pub(crate) fn count(index: &Index) -> BTreeMap<Id, PolicyStatus> {
     let mut statuses: BTreeMap<Id, PolicyStatus> = index
@@ -127,12 +132,12 @@ pub(crate) fn count(index: &Index) -> BTreeMap<Id, PolicyStatus> {
             (
                 "False",
                 "NotPlaced",
-                format!("{} of {} templates are not placed", status.failing, status.matched),
+                format!("{} of {} not placed", status.failing, templates(status.matched)),
             )
         } else if policy.limits_only {
             ("True", "Ready", format!("limits {} templates", status.matched))
         } else {
-            ("True", "Ready", format!("{} of {} templates placed", status.placed, status.matched))
+            ("True", "Ready", format!("{} of {} placed", status.placed, templates(status.matched)))
         };
         status.conditions = vec![Condition {
             kind: READY.to_owned(),

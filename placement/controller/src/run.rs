@@ -166,7 +166,12 @@ impl Decider {
                 index.gave_back();
                 let wait = self.queue.failed(&key, Instant::now());
                 let chain = Chain(&error).to_string();
-                tracing::warn!(template = %key, error = chain, retry_in = ?wait, "not written");
+                if error.is_conflict() {
+                    // Somebody wrote in between, the syncer's status above all: it is decided once more.
+                    tracing::debug!(template = %key, error = chain, retry_in = ?wait, "not written");
+                } else {
+                    tracing::warn!(template = %key, error = chain, retry_in = ?wait, "not written");
+                }
             }
         }
     }

@@ -63,6 +63,20 @@ pub(crate) enum WriteError {
     Unreadable { name: String, source: serde_json::Error },
 }
 
+impl WriteError {
+    /// Whether another writer came in between: the write is decided once more and made again.
+    pub(crate) fn is_conflict(&self) -> bool {
+        match self {
+            Self::Revision { source, .. }
+            | Self::Finalizer { source, .. }
+            | Self::Placement { source, .. } => {
+                matches!(source, kube::Error::Api(status) if status.code == 409)
+            }
+            Self::Unreadable { .. } => false,
+        }
+    }
+}
+
 /// Where a template's Placement and revisions live.
 #[derive(Debug, Clone)]
 pub(crate) struct Home {

@@ -51,8 +51,9 @@ async fn write_status(shared: &Shared, key: &Key) -> Result<(), kube::Error> {
         shared.board.wrote(key, status);
     }
     let is_known = |name: &String| !snapshot.seeded.contains(name);
-    if placement.spec.clusters.is_empty()
-        || !placement.spec.clusters.iter().all(|it| is_known(&it.name))
+    let spec = &placement.spec;
+    if (spec.clusters.is_empty() && spec.outcome.status != "False")
+        || !spec.clusters.iter().all(|it| is_known(&it.name))
     {
         return Ok(());
     }

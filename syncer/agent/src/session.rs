@@ -321,28 +321,37 @@ impl Session {
     /// Takes over what is seen of an object, and asks for a pass if it is not what the last pass left.
     pub(crate) fn observe(&self, gvk: &Gvk, live: &LiveObject) -> Key {
         let key = Arc::new(live.key(gvk));
+        if let Some((seen, changed)) = self.assess(&key, live) {
+            self.take_over(&key, seen, changed);
+        }
+        key
+    }
+
+    /// What a live object comes to, and whether its content is new; none if it is not ours or not newer than what is
+    /// known.
+    fn assess(&self, key: &Key, live: &LiveObject) -> Option<(Seen, bool)> {
         let owner =
-            marks::owner(&self.shared.hub_uid, &key, live.annotations(), live.has_controller());
+            marks::owner(&self.shared.hub_uid, key, live.annotations(), live.has_controller());
         let Owner::Us { template } = owner else {
-            self.vanished(&key, None);
-            return key;
+            self.vanished(key, None);
+            return None;
         };
         let version = live.resource_version();
         let content = live.content_hash();
         let mark = marks::revision_mark(live.annotations()).unwrap_or_default();
         let known = {
             let slots = self.slots.lock();
-            let known = slots.get(&key).and_then(|it| it.seen.as_ref());
+            let known = slots.get(key).and_then(|it| it.seen.as_ref());
             if known.is_some_and(|it| version != 0 && it.version >= version && it.uid == live.uid())
             {
-                return key;
+                return None;
             }
             known
                 .filter(|it| it.uid == live.uid() && it.content == content)
                 .map(|it| it.drift.clone())
         };
         let changed = known.is_none();
-        let drift = known.unwrap_or_else(|| self.drift_of(&key, &mark, live));
+        let drift = known.unwrap_or_else(|| self.drift_of(key, &mark, live));
         let seen = Seen {
             uid: live.uid().to_owned(),
             version,
@@ -351,21 +360,24 @@ impl Session {
             content,
             drift,
             terminating: live.is_terminating(),
-            health: Arc::new(health::assess(gvk, &live.value)),
+            health: Arc::new(health::assess(&key.gvk, &live.value)),
             scaled_by: live.scaled_by.clone(),
             created_at: live.created_at,
         };
+        Some((seen, changed))
+    }
+
+    fn take_over(&self, key: &Key, seen: Seen, changed: bool) {
         let due = {
             let mut slots = self.slots.lock();
-            let slot = slots.entry(Arc::clone(&key)).or_default();
+            let slot = slots.entry(Arc::clone(key)).or_default();
             // Looked at again: the answer to a write and the watch tell of one object at the same time, and the older
             // word must not come last.
-            let overtaken = slot
-                .seen
-                .as_ref()
-                .is_some_and(|it| version != 0 && it.uid == seen.uid && it.version >= version);
+            let overtaken = slot.seen.as_ref().is_some_and(|it| {
+                seen.version != 0 && it.uid == seen.uid && it.version >= seen.version
+            });
             if overtaken {
-                return key;
+                return;
             }
             let due = changed
                 || slot.seen.as_ref().is_none_or(|it| {
@@ -376,13 +388,12 @@ impl Session {
             due
         };
         if self.compared.load(Ordering::Relaxed) {
-            self.watch_for_newer(std::slice::from_ref(&key));
+            self.watch_for_newer(std::slice::from_ref(key));
         }
-        self.report(&key);
+        self.report(key);
         if due {
-            self.queue.push(Arc::clone(&key));
+            self.queue.push(Arc::clone(key));
         }
-        key
     }
 
     /// Stops writes into the member if any of these copies is of a later generation than the hub's store knows: the hub
@@ -520,10 +531,14 @@ impl Session {
         if self.is_dark() {
             return;
         }
-        // Who tells the board last has looked last: two that report one copy at the same time end with the newer word.
+        self.tell(key, || self.report_of(key, &entry, removing));
+    }
+
+    /// Who tells the board last has looked last: two that report one copy at the same time end with the newer word.
+    fn tell(&self, key: &Key, mut look: impl FnMut() -> Option<CopyReport>) {
         let mut told = None;
         loop {
-            let Some(report) = self.report_of(key, &entry, removing) else { return };
+            let Some(report) = look() else { return };
             if told.as_ref() == Some(&report) {
                 return;
             }
@@ -555,8 +570,9 @@ impl Session {
             copies += 1;
             let entry = index.placement(key);
             let placed = entry.is_some_and(|it| it.clusters().any(|name| name == self.cluster));
-            // A namespace comes with its first copy and needs no Placement of its own; it stays when the copies go.
-            let carried = key.gvk == namespace_kind();
+            // A namespace comes with its first copy and needs no Placement of its own; it stays when the copies go, and
+            // is left behind once the hub's own is gone.
+            let carried = key.gvk == namespace_kind() && index.namespace(&key.name).is_some();
             if !placed && !carried {
                 unknown.push(key.to_string());
             }
@@ -579,3 +595,6 @@ impl Drop for EndFollowers {
 pub(crate) fn namespace_kind() -> Gvk {
     Gvk::new("v1", "Namespace")
 }
+
+#[cfg(test)]
+mod tests;

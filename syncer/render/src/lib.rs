@@ -12,6 +12,7 @@
 
 #![deny(clippy::float_arithmetic)]
 
+pub mod adopt;
 pub mod bounds;
 pub mod drift;
 pub mod health;

@@ -7,6 +7,7 @@ use federation_types::{
     names::Gvk,
     placement::{CopyState, CopyStatus, Decision, PlacementSpec, PlacementStatus, Summary},
     reason::{condition as kind, copy},
+    words::counted,
 };
 use serde_json::{Map, Value, json};
 
@@ -153,8 +154,8 @@ fn synced_condition(spec: &PlacementSpec, reports: &Reports) -> Condition {
         .collect();
     let leaving = spec.removing.iter().filter(|it| reports.get(&it.name).is_none_or(|it| !it.gone));
     if let Some(first) = behind.first() {
-        let message =
-            format!("{} of {} clusters to go, {first} first", behind.len(), spec.clusters.len());
+        let all = counted(spec.clusters.len(), "cluster", "clusters");
+        let message = format!("{} of {all} to go, {first} first", behind.len());
         let reason = reports.get(*first).map_or("", |it| it.reason.as_str());
         let reason = if reason.is_empty() { "Pending" } else { reason };
         condition_of(kind::SYNCED, "False", reason, &message)
@@ -202,10 +203,9 @@ fn ready_condition(spec: &PlacementSpec, summary: &Summary, copies: &[CopyStatus
                 copy.reason.clone()
             };
             let detail = if copy.message.is_empty() { &reason } else { &copy.message };
-            let message = format!(
-                "{} of {} clusters ready; {}: {detail}",
-                summary.ready, summary.clusters, copy.name
-            );
+            let all =
+                counted(usize::try_from(summary.clusters).unwrap_or(0), "cluster", "clusters");
+            let message = format!("{} of {all} ready; {}: {detail}", summary.ready, copy.name);
             condition_of(kind::READY, "False", &reason, &message)
         }
     }
@@ -282,6 +282,10 @@ pub fn template_status(
     if numbers.is_empty() && !balanced {
         return None;
     }
+    // What runs nowhere has nothing to say but why.
+    if spec.clusters.is_empty() && (balanced || spec.outcome.status != "False") {
+        return None;
+    }
     let mut status = Map::new();
     if balanced {
         let mut union: Vec<&Value> = Vec::new();
@@ -308,6 +312,7 @@ pub fn template_status(
         }
         _ => observed(&mut status, spec, reports, previous),
     }
+    unplaced(&mut status, spec, previous, now);
     Some(Value::Object(status))
 }
 
@@ -350,6 +355,8 @@ fn observed(
                 it.current && !it.stale && it.health.as_ref().is_some_and(|it| it.observed)
             })
         });
+    // Where it runs nowhere, nothing is left to be observed.
+    let all = all || spec.clusters.is_empty();
     let generation = if all { spec.template.generation } else { before };
     status.insert("observedGeneration".to_owned(), json!(generation));
 }
@@ -369,6 +376,8 @@ fn deployment_conditions(
         .collect();
     let available = if lacking.is_empty() && !spec.clusters.is_empty() {
         ("True", "MinimumReplicasAvailable", "every cluster has its replicas available".to_owned())
+    } else if spec.clusters.is_empty() {
+        ("False", "MinimumReplicasUnavailable", "it runs in no cluster".to_owned())
     } else {
         let message = format!("replicas are missing in: {}", list(&lacking));
         ("False", "MinimumReplicasUnavailable", message)
@@ -386,6 +395,8 @@ fn deployment_conditions(
         });
     let progressing = if let Some((cluster, report)) = refusal(spec, reports) {
         ("False", report.reason.as_str(), sentence(cluster, report))
+    } else if spec.clusters.is_empty() {
+        ("False", spec.outcome.reason.as_str(), spec.outcome.message.clone())
     } else if let Some(message) = late {
         ("False", DEADLINE, message)
     } else if done {
@@ -399,9 +410,32 @@ fn deployment_conditions(
     json!([set(kind::AVAILABLE, available), set(kind::PROGRESSING, progressing)])
 }
 
+/// A decision that did not come out stands on the template itself, where its author looks. What runs nowhere is
+/// `Stalled` besides: tools that follow kstatus stop waiting.
+fn unplaced(status: &mut Map<String, Value>, spec: &PlacementSpec, previous: &Value, now: &str) {
+    let outcome = &spec.outcome;
+    if outcome.status != "False" {
+        return;
+    }
+    let set = |kind: &str, status: &str| {
+        let mut condition =
+            standing_condition(previous, kind, status, &outcome.reason, &outcome.message, now);
+        if let Some(fields) = condition.as_object_mut() {
+            fields.remove("lastUpdateTime");
+        }
+        condition
+    };
+    let conditions = status.entry("conditions").or_insert_with(|| json!([]));
+    if let Some(conditions) = conditions.as_array_mut() {
+        conditions.push(set(kind::PLACED, "False"));
+        if spec.clusters.is_empty() {
+            conditions.push(set(kind::STALLED, "True"));
+        }
+    }
+}
+
 fn list(names: &[&str]) -> String {
     match names {
-        [] => "no cluster was chosen".to_owned(),
         [first, second, third, rest @ ..] if !rest.is_empty() => {
             format!("{first}, {second}, {third} and {} more", rest.len())
         }

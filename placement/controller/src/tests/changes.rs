@@ -189,7 +189,7 @@ fn rule_1_3_what_is_over_the_budget_waits_visibly_until_the_window_ends() {
     "#]]
     .assert_eq(&world.settle());
     let message = &world.placed("web").unwrap().spec.outcome.message;
-    assert_eq!(message, "the change budget holds the removal of 1 copies");
+    assert_eq!(message, "the change budget holds the removal of 1 copy");
     assert_eq!(world.index.leaving, 1);
     world.pass_time(599);
     assert_eq!(world.settle(), "");

@@ -224,3 +224,28 @@ proptest! {
         prop_assert!(status["availableReplicas"].as_i64() <= status["replicas"].as_i64());
     }
 }
+
+#[test]
+fn rule_4_6_what_runs_nowhere_says_why_on_the_template_itself() {
+    let mut spec = spec(true, &[]);
+    assert_eq!(template_status(&deployment(), &spec, &reports(&[]), &Value::Null, "now"), None);
+    spec.outcome.status = "False".into();
+    spec.outcome.reason = "NoClusterFits".into();
+    spec.outcome.message = "no cluster fits (3 Taint)".into();
+    let status = status(&spec, &reports(&[]));
+    let stalled = condition_of(&status, "Stalled");
+    assert_eq!((&stalled["status"], &stalled["reason"]), (&json!("True"), &json!("NoClusterFits")));
+    assert_eq!(stalled["message"], "no cluster fits (3 Taint)");
+    assert_eq!(condition_of(&status, "Available")["status"], "False");
+    assert_eq!((&status["replicas"], &status["observedGeneration"]), (&json!(0), &json!(7)));
+    for kind in ["StatefulSet", "DaemonSet", "ReplicaSet"] {
+        let gvk = Gvk::new("apps/v1", kind);
+        let status = template_status(&gvk, &spec, &reports(&[]), &Value::Null, "now").expect("one");
+        assert_eq!(condition_of(&status, "Placed")["status"], "False", "{kind}");
+    }
+    // What still runs is not stalled, and says that it is not as it was asked for.
+    spec.clusters = self::spec(true, &["a"]).clusters;
+    let status = self::status(&spec, &reports(&[("a", report(1, 1))]));
+    assert_eq!(condition_of(&status, "Placed")["reason"], "NoClusterFits");
+    assert!(!status.to_string().contains("Stalled"));
+}

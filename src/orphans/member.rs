@@ -1,0 +1,169 @@
+//! A member as it is looked into for copies that nobody knows of.
+
+use federation_types::names::{COPY_OF_ANNOTATION, CopyOf};
+use kube::{
+    Api, Client,
+    api::{ApiResource, DeleteParams, DynamicObject, ListParams, Preconditions},
+    discovery::{Discovery, Scope, verbs},
+};
+
+use crate::output::Failure;
+
+pub(super) struct Member {
+    name: String,
+    client: Client,
+}
+
+/// A copy of the hub's, as it stands in the member.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) resource: ApiResource,
+    pub(super) object: DynamicObject,
+}
+
+impl Member {
+    pub(super) fn new(name: &str, client: Client) -> Self {
+        Self { name: name.to_owned(), client }
+    }
+
+    /// Looks for what is listed as `KIND NAMESPACE/NAME`. Only an object that proves itself a copy is found.
+    pub(super) async fn find(&self, text: &str) -> Result<Found, Failure> {
+        let (kind, rest) = text.split_once(' ').ok_or("it is not listed as KIND NAME")?;
+        let (namespace, name) = rest.split_once('/').unwrap_or(("", rest));
+        let discovery = Discovery::new(self.client.clone()).run().await?;
+        for group in discovery.groups() {
+            for (resource, capabilities) in group.recommended_resources() {
+                let scoped = (capabilities.scope == Scope::Namespaced) != namespace.is_empty();
+                if resource.kind != kind || !scoped {
+                    continue;
+                }
+                let api: Api<DynamicObject> = self.api(&resource, namespace);
+                let Some(object) = api.get_opt(name).await? else { continue };
+                if is_copy(&resource, &object) {
+                    return Ok(Found { resource, object });
+                }
+            }
+        }
+        Err("it is not there any more, or bears the hub's mark no longer".into())
+    }
+
+    fn api(&self, resource: &ApiResource, namespace: &str) -> Api<DynamicObject> {
+        if namespace.is_empty() {
+            Api::all_with(self.client.clone(), resource)
+        } else {
+            Api::namespaced_with(self.client.clone(), namespace, resource)
+        }
+    }
+
+    /// Deletes that object as it was found and no other; a namespace only if nothing is in it (RULES 4.4).
+    pub(super) async fn delete(&self, found: &Found) -> Result<(), Failure> {
+        let metadata = &found.object.metadata;
+        let name = metadata.name.clone().unwrap_or_default();
+        if found.resource.kind == "Namespace" && found.resource.group.is_empty() {
+            let inside = self.inside(&name).await?;
+            if let Some(first) = inside.first() {
+                let more = match inside.len() {
+                    1 => String::new(),
+                    count => format!(" and {} more", count - 1),
+                };
+                return Err(format!(
+                    "{first}{more} is in it: a namespace goes only when it is empty"
+                )
+                .into());
+            }
+        }
+        let namespace = metadata.namespace.clone().unwrap_or_default();
+        let params = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: metadata.uid.clone(),
+                resource_version: metadata.resource_version.clone(),
+            }),
+            ..DeleteParams::background()
+        };
+        match self.api(&found.resource, &namespace).delete(&name, &params).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                Err(format!("it changed meanwhile in {}: look again", self.name).into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What is in a namespace beside what every namespace is given. A kind that cannot be looked at may hide something.
+    async fn inside(&self, namespace: &str) -> Result<Vec<String>, Failure> {
+        let mut inside = Vec::new();
+        let discovery = Discovery::new(self.client.clone()).run().await?;
+        for group in discovery.groups() {
+            for (resource, capabilities) in group.recommended_resources() {
+                if capabilities.scope != Scope::Namespaced
+                    || !capabilities.supports_operation(verbs::LIST)
+                    || resource.kind == "Event"
+                    || resource.group == "metrics.k8s.io"
+                {
+                    continue;
+                }
+                let list =
+                    self.api(&resource, namespace).list(&ListParams::default().limit(100)).await;
+                let list = list.map_err(|error| {
+                    format!("{} of {namespace} cannot be listed: {error}", resource.plural)
+                })?;
+                let names = list.items.into_iter().filter_map(|it| it.metadata.name);
+                inside.extend(
+                    names
+                        .filter(|name| !is_given(&resource.kind, name))
+                        .map(|name| format!("{} {name}", resource.kind)),
+                );
+            }
+        }
+        Ok(inside)
+    }
+}
+
+/// What each namespace is given by the cluster itself.
+fn is_given(kind: &str, name: &str) -> bool {
+    matches!((kind, name), ("ServiceAccount", "default") | ("ConfigMap", "kube-root-ca.crt"))
+}
+
+/// Whether its mark names the object itself.
+fn is_copy(resource: &ApiResource, object: &DynamicObject) -> bool {
+    let metadata = &object.metadata;
+    let mark = metadata.annotations.as_ref().and_then(|it| it.get(COPY_OF_ANNOTATION));
+    let controlled =
+        metadata.owner_references.iter().flatten().any(|it| it.controller == Some(true));
+    mark.and_then(|it| CopyOf::parse(it)).is_some_and(|it| {
+        !controlled
+            && it.group == resource.group
+            && it.kind == resource.kind
+            && Some(it.name) == metadata.name
+            && it.namespace == metadata.namespace.clone().unwrap_or_default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn rule_4_3_only_an_object_whose_mark_names_itself_is_a_copy() {
+        let resource = ApiResource {
+            group: String::new(),
+            version: "v1".into(),
+            api_version: "v1".into(),
+            kind: "ConfigMap".into(),
+            plural: "configmaps".into(),
+        };
+        let object = |mark: &str| -> DynamicObject {
+            let value = json!({"metadata": {
+                "name": "stray", "namespace": "shop", "annotations": {COPY_OF_ANNOTATION: mark},
+            }});
+            serde_json::from_value(value).expect("an object")
+        };
+        assert!(is_copy(&resource, &object("hub//ConfigMap/shop/stray/t")));
+        assert!(!is_copy(&resource, &object("hub//ConfigMap/shop/other/t")));
+        assert!(!is_copy(&resource, &object("hub//Secret/shop/stray/t")));
+        assert!(!is_copy(&resource, &object("mine")));
+        assert!(is_given("ServiceAccount", "default") && !is_given("ServiceAccount", "web"));
+    }
+}
