@@ -123,21 +123,32 @@ impl Pass<'_> {
             let few = Bounds { domains: (min, max.min(min.max(held.len()).max(1))), ..bounds };
             return cheapest::solve(choices, total, few).or_else(any);
         }
-        if providers.len() < 2 {
-            return any();
+        let unbound = any();
+        let mut used: Vec<u32> = candidates
+            .iter()
+            .zip(unbound.iter().flat_map(|it| &it.shares))
+            .filter(|(at, share)| at.held > 0 || **share > 0)
+            .map(|(at, _)| of(at))
+            .collect();
+        used.sort_unstable();
+        used.dedup();
+        if used.len() <= held.len().max(1) {
+            // The best of all ways does so by itself, or there is none at all.
+            return unbound;
         }
-        let within = |provider: u32| {
-            let stays = |at: &Candidate| of(at) == provider || held.contains(&of(at));
-            let narrow: Vec<Choice> = candidates
-                .iter()
-                .zip(choices)
-                .map(|(at, choice)| if stays(at) { choice.clone() } else { choice.closed() })
-                .collect();
-            let shares = cheapest::solve(&narrow, total, bounds)?;
+        let within = |allowed: &[u32]| {
+            let narrow = candidates.iter().zip(choices).map(|(at, choice)| {
+                if allowed.contains(&of(at)) { choice.clone() } else { choice.closed() }
+            });
+            let shares = cheapest::solve(&narrow.collect::<Vec<_>>(), total, bounds)?;
             Some((cheapest::cost_of(choices, &shares), shares))
         };
-        let best = providers.iter().filter_map(|it| within(*it)).min_by_key(|it| it.0);
-        best.map(|it| it.1).or_else(any)
+        let best = if held.is_empty() {
+            providers.iter().filter_map(|it| within(&[*it])).min_by_key(|it| it.0)
+        } else {
+            within(&held)
+        };
+        best.map(|it| it.1).or(unbound)
     }
 
     fn cheapest_minima(&self, primary: Option<usize>) -> (usize, usize, usize) {
