@@ -18,10 +18,11 @@ use placement_engine::{
 use crate::{
     approval, bounds,
     claim::Policy,
-    clock,
+    clock, failback,
     gate::{self, Asking, Hold},
     index::{Index, Placed, Template},
     members::{is_ready, patience},
+    ordinals,
     outcome::{Event, describe, events, outcome, trigger},
     snapshot::{Snapshot, Snapshots},
     spending,
@@ -195,10 +196,14 @@ fn decide(
     let workload = own.as_ref().unwrap_or(&template.workload);
     let snapshot = snapshots.get(index, patience(&winner.spec), now);
     let Snapshot { fleet, room } = &mut *snapshot;
-    let meant = still_meant(&previous);
+    let mut meant = still_meant(&previous);
+    let wait = failback::wait(&winner.spec, previous.returned.as_ref(), now);
+    meant.returns = wait.is_some_and(|it| index.may_return(key, it, now));
+    let workload = index.in_company(key, template, workload, &winner.spec);
     // What may turn out to need an approval must not take room that it then does not use.
     let before = (is_bound(template) && !meant.clusters.is_empty()).then(|| room.clone());
-    let decision = engine::place(fleet, room, workload, compiled, &meant);
+    let decision = engine::place(fleet, room, &workload, compiled, &meant);
+    index.note_failback(key, decision.failback, wait, now);
     // After a restart nobody knows: then an edit is as likely as any.
     let known = index.decided.insert(key.clone(), compiled.id);
     let edited = known != Some(compiled.id);
@@ -257,8 +262,13 @@ fn decide(
         revision: revision.hash.clone(),
     };
     let shrinks = decision.replicas() < meant.clusters.iter().filter_map(|it| it.replicas).sum();
+    let returns = decision.failback == engine::Failback::Returned;
+    if returns {
+        spec.returned = Some(failback::returned(previous.returned.as_ref(), now));
+    }
     let because = |name: &str| match lost.contains(name) {
         true => Trigger::Failover,
+        false if returns => Trigger::Failback,
         false => trigger(&decision, fleet, name, shrinks, edited),
     };
     let copies = placed.map_or_else(Copies::default, |it| Copies::of(&it.status));
@@ -270,7 +280,15 @@ fn decide(
     if never_purges(&winner) {
         draft.asking.retain(|(_, it)| it != cause::FAILOVER);
     }
-    let (spec, gated) = settle(index, key, draft, spec, now);
+    let (mut spec, gated) = settle(index, key, draft, spec, now);
+    ordinals::number(&previous, &mut spec, &template.workload);
+    if let Some(cluster) = ordinals::beyond_its_range(&spec) {
+        index.give_back(gated.counted);
+        let message = format!("{cluster} would run more replicas than its range has ordinals");
+        let outcome = outcome("False", reason::INVALID, message);
+        let spec = PlacementSpec { outcome, ..previous };
+        return place(index, key, placed, template, spec, None);
+    }
     let pass = place(index, key, placed, template, spec, Some(revision));
     Pass { counted: gated.counted, hold: gated.hold, approval, ..pass }
 }
@@ -464,5 +482,10 @@ pub(crate) fn still_meant(previous: &PlacementSpec) -> Previous {
         .filter(|it| it.leaving.is_empty())
         .map(|it| PreviousCluster { name: it.name.clone(), replicas: it.replicas, spot: it.spot })
         .collect();
-    Previous { clusters, affinity: previous.affinity.clone(), divided: previous.divided }
+    Previous {
+        clusters,
+        affinity: previous.affinity.clone(),
+        divided: previous.divided,
+        returns: false,
+    }
 }

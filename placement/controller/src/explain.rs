@@ -81,7 +81,7 @@ pub(crate) fn explain(
     let mut status = placement_engine::explain(
         &snapshot.fleet,
         &snapshot.room,
-        workload,
+        &index.in_company(&key, template, workload, &winner.spec),
         compiled,
         &previous,
         only,

@@ -22,6 +22,7 @@ use crate::{
     approval::Approvals,
     bounds::{self, Bounds},
     claim::{Claim, Facts, Override, Policy, claim, overrides},
+    failback::Returning,
     gate::Budget,
     members::Fleet,
     override_status,
@@ -156,6 +157,10 @@ pub struct Index {
     pub(crate) held_back: BTreeSet<ObjectKey>,
     /// Removals that wait for a budget's next window.
     pub(crate) over_budget: BTreeSet<ObjectKey>,
+    /// Namespaces in which templates moved or have other labels.
+    pub(crate) moved_in: BTreeSet<String>,
+    /// What is elsewhere than its policy prefers.
+    pub(crate) returning: Returning,
     /// By which policy, with its limits, each template was last decided: tells an edit of it from a change of a cluster.
     pub(crate) decided: BTreeMap<ObjectKey, u64>,
     /// How many Placements came out how, by reason.
@@ -197,6 +202,12 @@ impl Index {
             return;
         }
         self.kinds_changed = true;
+        let timed =
+            |it: &Arc<Policy>| it.spec.tolerations.iter().any(|it| it.toleration_seconds.is_some());
+        if policy.as_ref().is_some_and(timed) {
+            // Another time may have come for it than for those before.
+            self.fleet_version += 1;
+        }
         let spec = |it: &Arc<Policy>| it.spec.selectors.clone();
         let mut selectors: Vec<TemplateSelector> = old.iter().flat_map(&spec).collect();
         selectors.extend(policy.iter().flat_map(&spec));
@@ -223,6 +234,9 @@ impl Index {
         match template {
             Some(new) => {
                 let old = self.templates.insert(key.clone(), Arc::clone(&new));
+                if old.as_ref().is_some_and(|old| old.labels != new.labels) {
+                    self.moved_in.insert(key.namespace.clone());
+                }
                 let same = old.is_some_and(|old| {
                     old.uid == new.uid
                         && old.content == new.content
@@ -240,6 +254,8 @@ impl Index {
             None => {
                 if self.templates.remove(&key).is_some() {
                     self.decided.remove(&key);
+                    self.forget_failback(&key);
+                    self.moved_in.insert(key.namespace.clone());
                     self.dirty.insert(key);
                 }
             }
@@ -308,6 +324,13 @@ impl Index {
             self.leaving += sign * it.leaving();
             *self.outcomes.entry(it.spec.outcome.reason.clone()).or_default() += sign;
         }
+        let names = |it: &Option<Arc<Placed>>| -> Vec<String> {
+            let meant = it.iter().flat_map(|it| &it.spec.clusters);
+            meant.filter(|it| it.leaving.is_empty()).map(|it| it.name.clone()).collect()
+        };
+        if names(&old) != names(&new) {
+            self.moved_in.insert(key.namespace.clone());
+        }
         if old.as_ref().is_some_and(|old| gives_back(old, new.as_deref())) {
             self.gave_back();
         }
@@ -373,6 +396,17 @@ impl Index {
     /// Whatever waits: for a cluster, for room, for the gate.
     pub fn touch_waiting(&mut self) {
         self.dirty.extend(self.unsettled.iter().cloned());
+        let away: Vec<ObjectKey> = self.away().cloned().collect();
+        self.dirty.extend(away);
+    }
+
+    /// The templates of a namespace that have a Placement.
+    pub(crate) fn placed_in(&self, namespace: &str) -> impl Iterator<Item = &ObjectKey> {
+        let from = (namespace.to_owned(), String::new());
+        self.placement_names
+            .range(from..)
+            .take_while(move |(name, _)| name.0 == namespace)
+            .map(|(_, key)| key)
     }
 
     /// What was decided and does not run is not to run any more, or could not be written: its room is free again.
@@ -385,6 +419,9 @@ impl Index {
     pub(crate) fn take_dirty(&mut self) -> BTreeSet<ObjectKey> {
         if std::mem::take(&mut self.freed) {
             self.touch_waiting();
+        }
+        if !self.moved_in.is_empty() {
+            self.touch_company();
         }
         std::mem::take(&mut self.dirty)
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use federation_types::{
-    cluster::MemberCluster,
+    cluster::{MemberCluster, Taint, TaintEffect},
     condition,
     names::{LEAVE_ANNOTATION, LEAVE_ORPHAN},
     policy::PlacementPolicySpec,
@@ -30,6 +30,10 @@ pub(crate) struct Fleet {
     /// Clusters that answered once and do not now: since when, in seconds since the epoch.
     dark: BTreeMap<String, i64>,
     presumed: gate::Fleet,
+    /// NoExecute taints by cluster, key and value: since when they stand, in seconds since the epoch.
+    tainted: BTreeMap<(String, String, String), i64>,
+    /// When `tolerationSeconds` were last counted.
+    counted: i64,
     /// By patience: the clusters that counted as lost when that was last looked at.
     lost: BTreeMap<i64, BTreeSet<String>>,
 }
@@ -137,6 +141,52 @@ impl Index {
         }
         if !changed.is_empty() {
             self.touch_waiting();
+        }
+    }
+
+    /// Since when a NoExecute taint stands, as RFC 3339: as its owner says, or when it was first seen.
+    pub(crate) fn tainted_since(&self, cluster: &str, taint: &Taint) -> String {
+        let id = (cluster.to_owned(), taint.key.clone(), taint.value.clone());
+        self.fleet.tainted.get(&id).map_or_else(String::new, |it| clock::text(*it))
+    }
+
+    /// Follows NoExecute taints, and marks what lies on a cluster where some policy's `tolerationSeconds` have passed:
+    /// once, when that happens.
+    pub(crate) fn touch_taints(&mut self, now: i64) {
+        let mut standing = BTreeMap::new();
+        for (name, member) in &self.clusters {
+            let evicting = |it: &&Taint| it.effect == TaintEffect::NoExecute;
+            for taint in member.spec.taints.iter().filter(evicting) {
+                let id = (name.clone(), taint.key.clone(), taint.value.clone());
+                let since = match clock::seconds(&taint.time_added) {
+                    0 => self.fleet.tainted.get(&id).copied().unwrap_or(now),
+                    stated => stated,
+                };
+                standing.insert(id, since);
+            }
+        }
+        let last = std::mem::replace(&mut self.fleet.counted, now);
+        self.fleet.tainted = standing;
+        if self.fleet.tainted.is_empty() {
+            return;
+        }
+        let tolerations = self.policies.values().flat_map(|it| &it.spec.tolerations);
+        let times: BTreeSet<i64> = tolerations.filter_map(|it| it.toleration_seconds).collect();
+        let ended = |since: i64| {
+            times.iter().any(|it| (last + 1..=now).contains(&since.saturating_add(*it)))
+        };
+        let ended: BTreeSet<String> = self
+            .fleet
+            .tainted
+            .iter()
+            .filter(|(_, since)| ended(**since))
+            .map(|((cluster, ..), _)| cluster.clone())
+            .collect();
+        if !ended.is_empty() {
+            self.fleet_version += 1;
+        }
+        for cluster in &ended {
+            self.touch_placed_on(cluster);
         }
     }
 

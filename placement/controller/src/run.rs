@@ -127,6 +127,8 @@ impl Decider {
             let mut index = self.context.index.lock();
             let now = clock::now();
             index.touch_lost(now);
+            index.touch_taints(now);
+            index.touch_returning(now);
             index.touch_over_budget(now);
             index.expire_scores(now);
             if self.snapshots.is_stale(&index) {
@@ -239,7 +241,7 @@ impl Decider {
         let kind = job.write.kind();
         if let Write::Place { spec, .. } = &job.write {
             let replicas =
-                spec.clusters.iter().filter_map(|it| Some((it.name.clone(), it.replicas?)));
+                spec.clusters.iter().map(|it| (it.name.clone(), it.replicas.unwrap_or(0)));
             self.context.index.lock().in_flight.insert(key.clone(), replicas.collect());
         }
         self.writes.spawn(async move {

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use federation_types::{names::ObjectKey, validate::Problem};
+use federation_types::{cluster::TaintEffect, names::ObjectKey, validate::Problem};
 use placement_engine::{ClusterInput, CompiledPolicy, Fleet, PriceIndex, Room, SetInput};
 use tokio::time::Instant;
 
@@ -101,6 +101,12 @@ pub(crate) fn build(index: &Index, lost: &BTreeSet<String>, now: i64) -> Snapsho
         .map(|member| {
             let mut input = ClusterInput::from_member(member);
             input.lost = lost.contains(&input.name);
+            for taint in &mut input.spec.taints {
+                let since = index.tainted_since(&input.name, taint);
+                if !since.is_empty() && taint.effect == TaintEffect::NoExecute {
+                    taint.time_added = since;
+                }
+            }
             input.leaving |= leaves_as_orphans(member);
             index.score(&mut input, now);
             input

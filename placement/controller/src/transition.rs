@@ -30,6 +30,7 @@ pub enum Trigger {
     ClusterChanged,
     ScaledDown,
     Failover,
+    Failback,
     ClusterLeaving,
 }
 
@@ -40,6 +41,7 @@ impl Trigger {
             Self::ClusterChanged => cause::CLUSTER_CHANGED,
             Self::ScaledDown => cause::SCALED_DOWN,
             Self::Failover => cause::FAILOVER,
+            Self::Failback => cause::FAILBACK,
             Self::ClusterLeaving => cause::CLUSTER_LEAVING,
         }
     }
@@ -126,12 +128,17 @@ pub fn draft(
     standing: &Standing<'_>,
 ) -> Draft {
     let mut draft = Draft::default();
+    let before: BTreeMap<&str, &PlacedCluster> =
+        previous.clusters.iter().map(|it| (it.name.as_str(), it)).collect();
     for (name, replicas) in &target.clusters {
+        let old = before.get(name.as_str());
         draft.clusters.push(PlacedCluster {
             name: name.clone(),
             replicas: *replicas,
             revision: target.revision.clone(),
-            spot: previous.clusters.iter().any(|it| it.spot && it.name == *name),
+            spot: old.is_some_and(|it| it.spot),
+            ordinals_start: old.and_then(|it| it.ordinals_start),
+            share: old.and_then(|it| it.share),
             ..PlacedCluster::default()
         });
     }

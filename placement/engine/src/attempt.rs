@@ -43,13 +43,48 @@ pub(crate) struct Pass<'a> {
     pub(crate) elastic: bool,
     /// What fits is enough.
     pub(crate) partial: bool,
+    /// The groups that are tried.
+    pub(crate) scope: Scope,
     pub(crate) gap: i64,
 }
 
+/// Affinity groups by their places: those whose clusters keep what they hold, and those that may get something new.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Scope {
+    pub(crate) keep: (usize, usize),
+    pub(crate) open: (usize, usize),
+}
+
+impl Scope {
+    pub(crate) fn only(group: usize) -> Self {
+        Self { keep: (group, group), open: (group, group) }
+    }
+}
+
 impl Pass<'_> {
-    /// Tries a group with what is free, then with what autoscaled clusters could add.
+    /// Tries a group alone, and where it overflows and holds only part, with those after it.
     pub(crate) fn try_group(&mut self, group: usize) -> Result<Attempt, Outcome> {
-        let first = self.attempt(group);
+        if self.spills(group) {
+            return self.overflow(group);
+        }
+        self.scope = Scope::only(group);
+        match self.try_scope() {
+            Err(
+                Outcome::NotEnoughRoom { .. } | Outcome::Spread { .. } | Outcome::NoClusterFits,
+            ) if self.last_of(group) > group => self.overflow(group),
+            other => other,
+        }
+    }
+
+    /// Whether a group alone can take all of it, with what it holds.
+    pub(crate) fn takes_all(&mut self, group: usize) -> Option<Attempt> {
+        self.scope = Scope::only(group);
+        self.try_scope().ok().filter(|it| it.missing == 0 && !it.clusters.is_empty())
+    }
+
+    /// Tries the groups in view with what is free, then with what autoscaled clusters could add.
+    pub(crate) fn try_scope(&mut self) -> Result<Attempt, Outcome> {
+        let first = self.attempt();
         if !matches!(first, Err(Outcome::NotEnoughRoom { .. })) {
             return first;
         }
@@ -58,7 +93,7 @@ impl Pass<'_> {
             return first;
         }
         self.elastic = true;
-        let second = self.attempt(group);
+        let second = self.attempt();
         self.elastic = false;
         second.or(first)
     }
@@ -80,35 +115,41 @@ impl Pass<'_> {
             return None;
         }
         self.gap = 0;
-        self.open(group);
+        self.scope = self.chain(group);
+        self.open();
         let mut candidates = std::mem::take(&mut self.scratch.candidates);
         candidates.clear();
-        let attempt = self.less(group, &mut candidates);
+        let attempt = self.less(&mut candidates);
         self.scratch.candidates = candidates;
         attempt
     }
 
     /// Whether a cluster keeps what it holds.
-    pub(crate) fn keeps(&self, group: usize, cluster: u32) -> bool {
+    pub(crate) fn keeps(&self, cluster: u32) -> bool {
         let at = cluster as usize;
         let unfenced = self.policy.spec.failover.as_ref().is_some_and(|it| it.unfenced.is_some());
         let replaced = self.fleet.lost.contains(at) && (self.workload.fails_over() || unfenced);
-        self.masks.groups[group].keep.contains(at) && !replaced
+        let (first, last) = self.scope.keep;
+        !replaced && self.masks.groups[first..=last].iter().any(|it| it.keep.contains(at))
     }
 
-    fn attempt(&mut self, group: usize) -> Result<Attempt, Outcome> {
+    fn attempt(&mut self) -> Result<Attempt, Outcome> {
         self.gap = 0;
-        self.open(group);
-        if self.mode.divides() { self.divided(group) } else { self.copies(group) }
+        self.open();
+        if self.mode.divides() { self.divided() } else { self.copies() }
     }
 
     /// Works out which clusters may get something new: `scratch.open`, and the rules of those that may not.
-    fn open(&mut self, group: usize) {
-        let mask = &self.masks.groups[group];
+    fn open(&mut self) {
+        let (first, last) = self.scope.open;
+        let mask = &self.masks.groups[first];
         self.rules.clear();
         self.rules.extend_from_slice(&mask.rules);
+        self.scratch.open.copy_from(&mask.open);
+        if self.scope != Scope::only(first) {
+            self.open_more(first + 1..=last);
+        }
         let open = &mut self.scratch.open;
-        open.copy_from(&mask.open);
         let serving = self.fleet.serving(&self.workload.api).map(|it| it.words());
         for (at, word) in open.words_mut().iter_mut().enumerate() {
             let served = serving.map_or(0, |it| it[at]);
@@ -116,6 +157,10 @@ impl Pass<'_> {
                 self.rules[at * 64 + bit] = Rule::ApiNotServed;
             }
             *word &= served;
+        }
+        self.scratch.wishes.clear();
+        if !self.masks.beside.is_empty() {
+            self.keep_company();
         }
     }
 
@@ -178,7 +223,7 @@ impl Pass<'_> {
     }
 
     /// All of the workload on each chosen cluster.
-    fn copies(&mut self, group: usize) -> Result<Attempt, Outcome> {
+    fn copies(&mut self) -> Result<Attempt, Outcome> {
         let mut max = match self.mode {
             Mode::One => 1,
             _ => self.max_clusters(),
@@ -195,7 +240,7 @@ impl Pass<'_> {
             max = max.min(fits);
         }
         let kept: Vec<(u32, i64)> =
-            self.scratch.held.iter().filter(|it| self.keeps(group, it.0)).copied().collect();
+            self.scratch.held.iter().filter(|it| self.keeps(it.0)).copied().collect();
         let open = self.scratch.open.count();
         let new =
             kept.iter().filter(|it| !self.scratch.open.contains(it.0 as usize)).count() + open;
@@ -254,14 +299,12 @@ impl Pass<'_> {
 
     /// Where it fits before where it does not, then what prefers to be left alone, then money.
     fn copy_rank(&self, cluster: u32) -> Rank {
-        let at = cluster as usize;
         let fits = !self.workload.has_pods()
             || self.grows(cluster)
             || self.room.capacity(ClusterId(cluster), self.need) >= self.workload.pods();
-        let soft = self.masks.soft.contains(at);
         let held = self.scratch.held.binary_search_by_key(&cluster, |it| it.0).is_ok();
         let (score, tie) = self.score(cluster, held);
-        (2 * u8::from(!fits) + u8::from(soft), score, tie)
+        (128 * u8::from(!fits) + self.unmet(cluster), score, tie)
     }
 
     /// Whether new nodes for the workload can come there.

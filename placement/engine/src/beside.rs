@@ -1,7 +1,12 @@
 //! Where other templates are that a workload wants near it, or keeps away from: `workloadAffinity` and
 //! `workloadAntiAffinity` of its policy. What runs does not move for it; it says where something new may come.
 
-use federation_types::policy::{WhenUnsatisfiable, WorkloadTerm};
+use std::collections::BTreeMap;
+
+use federation_types::{
+    names::ObjectKey,
+    policy::{PlacementPolicySpec, WhenUnsatisfiable, WorkloadTerm},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -30,6 +35,48 @@ pub struct Beside {
     pub anti_affinity: Vec<Neighbours>,
 }
 
+impl Beside {
+    /// Nothing is known of other templates, which is so where the policy speaks of none.
+    pub fn is_none(&self) -> bool {
+        self.affinity.is_empty() && self.anti_affinity.is_empty()
+    }
+
+    /// Works out where the neighbours are that a policy speaks of. `others`: the templates of the namespace with their
+    /// labels and the clusters that are to hold them.
+    pub fn of<'a>(
+        spec: &PlacementPolicySpec,
+        key: &ObjectKey,
+        labels: &BTreeMap<String, String>,
+        others: impl Iterator<Item = (&'a ObjectKey, &'a BTreeMap<String, String>, Vec<&'a str>)>,
+    ) -> Self {
+        let of = |terms: &[WorkloadTerm]| -> Vec<Neighbours> {
+            let itself = |it: &WorkloadTerm| it.label_selector.matches(labels);
+            terms
+                .iter()
+                .map(|it| Neighbours { itself: itself(it), ..Neighbours::default() })
+                .collect()
+        };
+        let mut beside = Self {
+            affinity: of(&spec.workload_affinity),
+            anti_affinity: of(&spec.workload_anti_affinity),
+        };
+        for (other, labels, clusters) in others.filter(|it| it.0 != key) {
+            let near = spec.workload_affinity.iter().zip(&mut beside.affinity);
+            let apart = spec.workload_anti_affinity.iter().zip(&mut beside.anti_affinity);
+            for (term, known) in near.chain(apart) {
+                if other.namespace == key.namespace && term.label_selector.matches(labels) {
+                    known.clusters.extend(clusters.iter().map(|it| (*it).to_owned()));
+                }
+            }
+        }
+        for known in beside.affinity.iter_mut().chain(&mut beside.anti_affinity) {
+            known.clusters.sort_unstable();
+            known.clusters.dedup();
+        }
+        beside
+    }
+}
+
 /// The domains of each term: those of affinity first.
 pub(crate) fn domains(fleet: &Fleet, policy: &CompiledPolicy) -> Vec<Domains> {
     let spec = &policy.spec;
@@ -48,18 +95,13 @@ impl Pass<'_> {
         let first = spec.workload_affinity.len();
         let none = Neighbours::default();
         for (at, (term, near)) in near.chain(apart).enumerate() {
-            let known = if near { beside.affinity.get(at) } else { beside.anti_affinity.get(at - first) };
+            let known =
+                if near { beside.affinity.get(at) } else { beside.anti_affinity.get(at - first) };
             self.hold_to(term, near, &self.masks.beside[at], known.unwrap_or(&none));
         }
     }
 
-    fn hold_to(
-        &mut self,
-        term: &WorkloadTerm,
-        near: bool,
-        domains: &Domains,
-        known: &Neighbours,
-    ) {
+    fn hold_to(&mut self, term: &WorkloadTerm, near: bool, domains: &Domains, known: &Neighbours) {
         if near && known.clusters.is_empty() && known.itself {
             return;
         }
@@ -88,10 +130,13 @@ impl Pass<'_> {
         }
     }
 
-    /// How many wishes a cluster leaves unmet: taints that ask to stay away, neighbours that are elsewhere.
+    /// How many wishes about other workloads a cluster leaves unmet.
+    pub(crate) fn lonely(&self, cluster: u32) -> u8 {
+        self.scratch.wishes.get(cluster as usize).copied().unwrap_or(0).min(100)
+    }
+
+    /// The same, with the taints that ask to stay away.
     pub(crate) fn unmet(&self, cluster: u32) -> u8 {
-        let at = cluster as usize;
-        let wishes = self.scratch.wishes.get(at).copied().unwrap_or(0);
-        u8::from(self.masks.soft.contains(at)) + wishes.min(100)
+        u8::from(self.masks.soft.contains(cluster as usize)) + self.lonely(cluster)
     }
 }

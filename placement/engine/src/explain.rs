@@ -3,6 +3,7 @@
 use federation_types::{
     cluster::Taint,
     money::Money,
+    policy::WhenUnsatisfiable,
     review::{ClusterExplanation, ExplanationStatus, ScorePart},
     selector::{ClusterSelector, LabelSelector},
 };
@@ -154,6 +155,7 @@ impl Teller<'_> {
                 self.outdone(id, rule)
             }
             Rule::ApiNotServed => self.not_served(id),
+            Rule::WorkloadAffinity | Rule::WorkloadAntiAffinity => self.company(rule),
             Rule::NotAccepted
             | Rule::NotReady
             | Rule::Leaving
@@ -189,6 +191,9 @@ impl Teller<'_> {
 
     fn chosen(&mut self, id: ClusterId) -> Text {
         let found = match self.check.soft(id.at(), &mut self.expressions) {
+            Some(Refusal::Affinity(_)) if self.policy.groups[self.check.group].overflows => {
+                format!("the group before is full; {}", self.room_text(id))
+            }
             Some(refusal) if self.holds(id) => {
                 format!("keeps what it holds; nothing new, by {}", refusal.rule().id())
             }
@@ -265,6 +270,37 @@ impl Teller<'_> {
         Text::new(api, found, format!("the cluster serves {api}"))
     }
 
+    /// Where the other workloads are, and what would bring or take them away.
+    fn company(&self, rule: Rule) -> Text {
+        let (spec, beside) = (&self.policy.spec, &self.workload.beside);
+        let near = rule == Rule::WorkloadAffinity;
+        let (terms, known) = if near {
+            (&spec.workload_affinity, &beside.affinity)
+        } else {
+            (&spec.workload_anti_affinity, &beside.anti_affinity)
+        };
+        let wanted: Vec<_> = terms
+            .iter()
+            .filter(|it| it.when_unsatisfiable != Some(WhenUnsatisfiable::ScheduleAnyway))
+            .map(|it| format!("{} of {}", it.topology_key, labels_text(&it.label_selector)))
+            .collect();
+        let mut found: Vec<&str> =
+            known.iter().flat_map(|it| &it.clusters).map(String::as_str).collect();
+        found.sort_unstable();
+        found.dedup();
+        let found = if found.is_empty() {
+            "they are placed nowhere".to_owned()
+        } else {
+            format!("they are on {}", found.join(", "))
+        };
+        let (word, change) = if near {
+            ("in the", "one of them placed there")
+        } else {
+            ("in no", "none of them placed there")
+        };
+        Text::new(format!("{word} {}", wanted.join(", ")), found, change)
+    }
+
     fn refused(&self, id: ClusterId, refusal: Refusal) -> Text {
         let cluster = self.fleet.cluster(id);
         match refusal {
@@ -309,7 +345,7 @@ impl Teller<'_> {
                 let wanted = self.policy.spec.residency.as_ref().map(|it| &it.jurisdictions);
                 jurisdiction(wanted.map_or(&[], Vec::as_slice), &cluster.spec.jurisdiction)
             }
-            Refusal::Taint(at) => self.taint(&cluster.spec.taints[at]),
+            Refusal::Taint(at) | Refusal::TaintForNow(at) => self.taint(&cluster.spec.taints[at]),
             Refusal::Near(at) => {
                 let near = &self.policy.spec.near[at];
                 let services = cluster.spec.services.iter().filter(|it| it.name == near.service);

@@ -20,6 +20,7 @@ use crate::{
     price::{Price, PriceIndex},
     rates::Rates,
     room::{Group, Slots},
+    time,
 };
 
 /// A cluster by its place in the order of names: the lower number is the lower name.
@@ -197,6 +198,8 @@ pub(crate) struct Set {
 #[derive(Clone, Debug)]
 pub struct Fleet {
     pub as_of: String,
+    /// The same in seconds since 1970-01-01, where it is a time.
+    pub(crate) now: Option<i64>,
     /// Sorted by name.
     pub clusters: Vec<Cluster>,
     pub classes: Vec<ShapeClass>,
@@ -316,6 +319,7 @@ impl Fleet {
         };
         Self {
             as_of: as_of.to_owned(),
+            now: time::seconds(as_of),
             provider: domain(|it| it.provider.clone()),
             region: domain(|it| it.region.clone()),
             zone: domain(|it| {

@@ -12,6 +12,7 @@
 #![deny(clippy::float_arithmetic)]
 
 mod attempt;
+pub mod beside;
 pub mod bits;
 mod cheapest;
 pub mod claim;
@@ -23,6 +24,7 @@ mod extras;
 pub mod fleet;
 pub mod lint;
 mod mask;
+mod overflow;
 pub mod place;
 pub mod plan;
 pub mod policy;
@@ -39,11 +41,13 @@ mod settle;
 mod share;
 mod skew;
 mod spot;
+mod time;
 pub mod workload;
 
+pub use beside::Beside;
 pub use explain::explain;
 pub use fleet::{ClusterId, ClusterInput, Fleet, SetInput};
-pub use place::{Decision, Outcome, Placed, Previous, PreviousCluster, place};
+pub use place::{Decision, Failback, Outcome, Placed, Previous, PreviousCluster, place};
 pub use plan::{Change, Plan};
 pub use policy::CompiledPolicy;
 pub use price::PriceIndex;

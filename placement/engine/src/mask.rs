@@ -9,12 +9,14 @@ use federation_types::{
 };
 
 use crate::{
+    beside,
     bits::Bits,
     expression::Expressions,
     fleet::{Cluster, Domains, Fleet},
     policy::{CompiledPolicy, Selector},
     report::Rule,
     room::Room,
+    time,
 };
 
 /// Which part of a selector refused.
@@ -42,6 +44,8 @@ pub(crate) enum Refusal {
     Residency,
     /// The taint by its place in the cluster's list.
     Taint(usize),
+    /// The same, of one that is tolerated for a while: what runs stays, and nothing new comes.
+    TaintForNow(usize),
     /// The service by its place in the policy's list.
     Near(usize),
     NotAccepted,
@@ -60,7 +64,7 @@ impl Refusal {
             Self::Affinity(_) | Self::NoWeight => Rule::Affinity,
             Self::Limit(..) | Self::LimitJurisdiction(_) => Rule::Limit,
             Self::Residency => Rule::Residency,
-            Self::Taint(_) => Rule::Taint,
+            Self::Taint(_) | Self::TaintForNow(_) => Rule::Taint,
             Self::Near(_) => Rule::Near,
             Self::NotAccepted => Rule::NotAccepted,
             Self::NotReady => Rule::NotReady,
@@ -70,7 +74,7 @@ impl Refusal {
     /// Whether a cluster that holds the workload keeps it nevertheless: it only gets nothing new.
     pub(crate) fn keeps(self, cluster: &Cluster) -> bool {
         match self {
-            Self::NotAccepted | Self::NotReady | Self::NoWeight => true,
+            Self::NotAccepted | Self::NotReady | Self::NoWeight | Self::TaintForNow(_) => true,
             Self::Taint(at) => cluster.spec.taints[at].effect != TaintEffect::NoExecute,
             Self::Leaving
             | Self::Namespace
@@ -106,6 +110,8 @@ pub(crate) struct Masks {
     pub(crate) latency: Option<Vec<u32>>,
     /// Clusters with a PreferNoSchedule taint that is not tolerated.
     pub(crate) soft: Bits,
+    /// The domains of each term about other workloads.
+    pub(crate) beside: Vec<Domains>,
 }
 
 impl Room {
@@ -165,6 +171,7 @@ fn build(fleet: &Fleet, policy: &CompiledPolicy, expressions: &mut Expressions) 
         domains: policy.spread.iter().map(|it| fleet.domains(&it.key)).collect(),
         latency,
         soft,
+        beside: beside::domains(fleet, policy),
     }
 }
 
@@ -230,8 +237,18 @@ impl Check<'_> {
                 .position(|it| it.effect == effect && !tolerated(it, &policy.tolerations))
                 .map(Refusal::Taint)
         };
+        // One that is tolerated for a while says less than one that is not tolerated at all.
+        let now = fleet.now;
+        let evicts =
+            |it: &Taint| it.effect == TaintEffect::NoExecute && !tolerated(it, &policy.tolerations);
+        let taints = &cluster.spec.taints;
+        let lasting = taints
+            .iter()
+            .position(|it| evicts(it) && !tolerated_for_now(it, &policy.tolerations, now))
+            .map(Refusal::Taint);
+        let evicting = lasting.or_else(|| taints.iter().position(evicts).map(Refusal::TaintForNow));
         let late = [
-            hard_taint(TaintEffect::NoExecute),
+            evicting,
             hard_taint(TaintEffect::NoSchedule),
             flag(!fleet.accepted.contains(at), Refusal::NotAccepted),
             flag(!fleet.ready.contains(at) || fleet.lost.contains(at), Refusal::NotReady),
@@ -259,7 +276,18 @@ fn within(jurisdictions: &[String], own: &str) -> bool {
 }
 
 fn tolerated(taint: &Taint, tolerations: &[Toleration]) -> bool {
-    tolerations.iter().any(|it| it.tolerates(taint))
+    tolerations.iter().any(|it| it.toleration_seconds.is_none() && it.tolerates(taint))
+}
+
+/// Whether the time has not come yet until which a NoExecute taint is tolerated. One whose beginning is not known has
+/// only just begun.
+fn tolerated_for_now(taint: &Taint, tolerations: &[Toleration], now: Option<i64>) -> bool {
+    let times = tolerations.iter().filter(|it| it.tolerates(taint));
+    let Some(longest) = times.filter_map(|it| it.toleration_seconds).max() else { return false };
+    match (time::seconds(&taint.time_added), now) {
+        (Some(since), Some(now)) => now < since.saturating_add(longest),
+        _ => true,
+    }
 }
 
 /// Which part of a selector refuses the cluster.

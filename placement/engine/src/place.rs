@@ -3,7 +3,7 @@
 use federation_types::{money::Money, placement::PlacementSpec, reason::placed};
 
 use crate::{
-    attempt::{Attempt, Pass},
+    attempt::{Attempt, Pass, Scope},
     cost::{Estimate, estimate},
     fleet::{ClusterId, Fleet},
     policy::{CompiledPolicy, Mode},
@@ -41,6 +41,8 @@ pub struct Previous {
     /// The affinity group that was chosen.
     pub affinity: String,
     pub divided: bool,
+    /// It may return to a preferred affinity group: one could hold all of it for long enough (RULES 3.5).
+    pub returns: bool,
 }
 
 impl From<&PlacementSpec> for Previous {
@@ -52,7 +54,7 @@ impl From<&PlacementSpec> for Previous {
         };
         let mut clusters: Vec<_> = spec.clusters.iter().map(of).collect();
         clusters.sort_by(|a, b| a.name.cmp(&b.name));
-        Self { clusters, affinity: spec.affinity.clone(), divided: spec.divided }
+        Self { clusters, affinity: spec.affinity.clone(), divided: spec.divided, returns: false }
     }
 }
 
@@ -162,6 +164,20 @@ impl std::fmt::Display for Outcome {
     }
 }
 
+/// Where a workload stands on the way back to a preferred affinity group, where its policy wants it back (RULES 3.5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Failback {
+    /// It is where it is preferred, or stays where it is.
+    #[default]
+    None,
+    /// It is elsewhere, and no preferred group could hold all of it.
+    Away,
+    /// A preferred group could hold all of it.
+    Possible,
+    /// It returns by this decision.
+    Returned,
+}
+
 /// What was decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
@@ -172,6 +188,7 @@ pub struct Decision {
     /// The affinity group, see [`CompiledPolicy::affinity_name`].
     pub affinity: Option<usize>,
     pub divided: bool,
+    pub failback: Failback,
     pub outcome: Outcome,
     /// Above 512 replicas, Cheapest may be so many µ$/h off the least cost.
     pub gap: i64,
@@ -235,9 +252,10 @@ pub fn place(
         absent: absent.iter().filter_map(|it| it.replicas).sum(),
         elastic: false,
         partial: false,
+        scope: Scope::default(),
         gap: 0,
     };
-    let (affinity, result) = decide(&mut pass, previous);
+    let Decided { affinity, failback, result } = decide(&mut pass, previous);
     let Pass { rules, gap, .. } = pass;
     let mut report = Report { rules };
     let (clusters, outcome) = match result {
@@ -306,22 +324,31 @@ pub fn place(
     }
     room.need = need;
     room.scratch = scratch;
-    Decision { clusters, absent, affinity, divided: mode.divides(), outcome, gap, spot, report }
+    let divided = mode.divides();
+    Decision { clusters, absent, affinity, divided, failback, outcome, gap, spot, report }
+}
+
+/// What the affinity groups gave.
+struct Decided {
+    affinity: Option<usize>,
+    failback: Failback,
+    result: Result<Attempt, Outcome>,
 }
 
 /// Tries the affinity groups in their order: the first that fits wins, and one that was chosen stays while it holds
-/// anything (RULES 3.3: growth that finds no room waits).
-fn decide(pass: &mut Pass<'_>, previous: &Previous) -> (Option<usize>, Result<Attempt, Outcome>) {
+/// anything (RULES 3.3: growth that finds no room waits), unless it is time to return (RULES 3.5).
+fn decide(pass: &mut Pass<'_>, previous: &Previous) -> Decided {
     let groups = pass.policy.groups.len();
     let current = (!pass.scratch.held.is_empty())
         .then(|| pass.policy.groups.iter().position(|it| it.label == previous.affinity))
         .flatten();
+    let decided = |affinity, result| Decided { affinity, failback: Failback::None, result };
     let started = pass.workload.class == KindClass::Job && pass.workload.job.started;
     if pass.policy.spec.suspend || (started && !pass.scratch.held.is_empty()) {
         let at = current.unwrap_or(0);
         pass.rules = pass.masks.groups[at].rules.clone();
         if pass.policy.spec.suspend {
-            return (current, Err(Outcome::Suspended));
+            return decided(current, Err(Outcome::Suspended));
         }
         let same = |(id, held): &(u32, i64)| Placed {
             cluster: ClusterId(*id),
@@ -331,14 +358,41 @@ fn decide(pass: &mut Pass<'_>, previous: &Previous) -> (Option<usize>, Result<At
                 .map(|all| if pass.mode == Mode::One { all } else { *held }),
         };
         let clusters = pass.scratch.held.iter().map(same).collect();
-        return (current, Ok(Attempt { clusters, missing: 0 }));
+        return decided(current, Ok(Attempt { clusters, missing: 0 }));
     }
+    let preferred = current.and_then(|group| pass.preferred(group));
+    if let Some((group, attempt)) = preferred.clone().filter(|_| previous.returns) {
+        pass.takes_all(group);
+        return Decided {
+            affinity: Some(group),
+            failback: Failback::Returned,
+            result: Ok(attempt),
+        };
+    }
+    let (affinity, result) = first_that_fits(pass, current, groups);
+    let failback = match (&preferred, affinity, &result) {
+        (Some(_), ..) => Failback::Possible,
+        (None, Some(group), Ok(attempt)) if pass.is_away(group, &attempt.clusters) => {
+            Failback::Away
+        }
+        (None, Some(group), Err(_)) if group > 0 && pass.policy.fails_back() => Failback::Away,
+        _ => Failback::None,
+    };
+    Decided { affinity, failback, result }
+}
+
+fn first_that_fits(
+    pass: &mut Pass<'_>,
+    current: Option<usize>,
+    groups: usize,
+) -> (Option<usize>, Result<Attempt, Outcome>) {
     let mut first_error = None;
     if let Some(group) = current {
         match pass.try_group(group) {
             Ok(attempt) => return (current, Ok(attempt)),
             Err(outcome) => {
-                let holds = pass.scratch.held.iter().any(|(id, _)| pass.keeps(group, *id));
+                pass.scope = pass.chain(group);
+                let holds = pass.scratch.held.iter().any(|(id, _)| pass.keeps(*id));
                 if holds {
                     // Taking away never waits for room, and what fits may be enough: whichever runs more.
                     let tries = [pass.try_less(group), pass.try_partly(group)];

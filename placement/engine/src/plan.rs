@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     cost::Estimate,
     fleet::Fleet,
-    place::{Decision, Outcome, Placed, Previous},
+    place::{Decision, Failback, Outcome, Placed, Previous},
     policy::CompiledPolicy,
     report::Rule,
     workload::{KindClass, Workload},
@@ -200,6 +200,9 @@ fn by_rule(since: PolicySince) -> &'static str {
 
 fn removal(fleet: &Fleet, name: &str, decision: &Decision, since: PolicySince) -> &'static str {
     let rule = fleet.id(name).map(|it| decision.report.rules[it.at()]);
+    if decision.failback == Failback::Returned && rule == Some(Rule::Affinity) {
+        return cause::FAILBACK;
+    }
     match rule {
         Some(Rule::Leaving) => cause::CLUSTER_LEAVING,
         Some(Rule::NotReady) => cause::FAILOVER,

@@ -3,7 +3,10 @@
 
 use federation_types::{
     money::Money,
-    policy::{Division, Limits, PlacementPolicySpec, ReplicaMode, Toleration, WhenUnsatisfiable},
+    policy::{
+        Division, FailbackMode, Limits, PlacementPolicySpec, ReplicaMode, Toleration,
+        WhenUnsatisfiable,
+    },
     selector::ClusterSelector,
     validate::Problem,
 };
@@ -61,6 +64,8 @@ pub(crate) struct Group {
     /// Its name, or its place in the list.
     pub(crate) label: String,
     pub(crate) selector: Selector,
+    /// Where it holds only part, growth goes on in the next group.
+    pub(crate) overflows: bool,
 }
 
 /// A ClusterSelector with its expressions parsed.
@@ -141,10 +146,11 @@ impl CompiledPolicy {
                     "",
                     &mut problems,
                 ),
+                overflows: it.overflow.is_some() && at + 1 < spec.affinities.len(),
             })
             .collect();
         let groups = if groups.is_empty() {
-            vec![Group { label: String::new(), selector: Selector::default() }]
+            vec![Group { label: String::new(), selector: Selector::default(), overflows: false }]
         } else {
             groups
         };
@@ -258,6 +264,12 @@ impl CompiledPolicy {
     /// Whether every copy is pinned to spot nodes.
     pub(crate) fn all_on_spot(&self) -> bool {
         self.spec.spot.as_ref().is_some_and(|it| it.percent >= 100)
+    }
+
+    /// Whether what runs elsewhere returns to a preferred group by itself.
+    pub fn fails_back(&self) -> bool {
+        let failback = self.spec.failover.as_ref().and_then(|it| it.failback.as_ref());
+        failback.is_some_and(|it| it.mode != Some(FailbackMode::Never))
     }
 
     /// The least number of clusters that the spread asks for.

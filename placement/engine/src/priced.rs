@@ -43,11 +43,11 @@ impl Pass<'_> {
             .map(|it| {
                 let room = usize::try_from(per_cluster - it.held).unwrap_or(0).min(most);
                 let room = if it.open { room } else { 0 };
+                // A wish that is not met counts as a move.
+                let moves = i64::from(!it.kept) + i64::from(self.lonely(it.cluster));
                 let mut extras = self.extras(it.cluster, it.held > 0);
                 extras.per_replica += self.latency_score(it.cluster);
-                if !it.kept {
-                    extras.per_replica += self.policy.money.per_move;
-                }
+                extras.per_replica += moves * self.policy.money.per_move;
                 let id = ClusterId(it.cluster);
                 let (fleet, need) = (self.fleet, self.need);
                 Choice {

@@ -21,6 +21,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) room: i64,
     /// Those that are taken only as far as the others are not enough.
     pub(crate) spare: Vec<bool>,
+    /// The preferred group of clusters comes first: what lies in a further one is not needed as long as this is enough.
+    pub(crate) tiers: Vec<usize>,
 }
 
 /// The first choice in the order of `all` that is as asked, as places in it. `caps` says how much each can hold.
@@ -158,6 +160,10 @@ impl<'a> Search<'a> {
             let others = self.taken.iter().filter(|it| **it != at);
             let room = others.map(|it| self.caps[*it]).fold(0, i64::saturating_add);
             if self.taken.len() == 1 || room < self.asked.room || self.rules.iter().any(domain) {
+                continue;
+            }
+            let tiers = &self.asked.tiers;
+            if self.taken.iter().any(|other| tiers[*other] > tiers[at]) {
                 continue;
             }
             self.taken.remove(place);

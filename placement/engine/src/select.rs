@@ -20,13 +20,15 @@ pub(crate) struct Candidate {
     pub(crate) cap: i64,
     pub(crate) weight: i64,
     pub(crate) rank: Rank,
+    /// Its affinity group, counted from the one that flows over.
+    pub(crate) tier: usize,
 }
 
 impl Candidate {
-    /// Kept ones first, the fuller before the emptier; then by rank and name.
-    pub(crate) fn order(&self) -> (bool, i64, Rank, u32) {
+    /// Kept ones first, those of a preferred group before others, the fuller before the emptier; then by rank and name.
+    pub(crate) fn order(&self) -> (bool, usize, i64, Rank, u32) {
         let held = if self.kept { -self.held } else { 0 };
-        (!self.kept, held, self.rank, self.cluster)
+        (!self.kept, self.tier, held, self.rank, self.cluster)
     }
 }
 
@@ -37,6 +39,8 @@ pub(crate) struct Scratch {
     pub(crate) candidates: Vec<Candidate>,
     pub(crate) parties: Vec<Party>,
     pub(crate) held: Vec<(u32, i64)>,
+    /// Wishes about other workloads that each cluster leaves unmet; empty where there are none.
+    pub(crate) wishes: Vec<u8>,
 }
 
 /// What is asked of a choice.

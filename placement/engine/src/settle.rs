@@ -37,13 +37,9 @@ impl Pass<'_> {
     }
 
     /// What can stay of those that keep every rule now, if it is to be fewer: as much as taking away alone allows.
-    pub(crate) fn less(
-        &mut self,
-        group: usize,
-        candidates: &mut Vec<Candidate>,
-    ) -> Option<Attempt> {
+    pub(crate) fn less(&mut self, candidates: &mut Vec<Candidate>) -> Option<Attempt> {
         let total = (self.workload.replicas? - self.absent).max(0);
-        let held = self.gather_kept(group, candidates);
+        let held = self.gather_kept(candidates);
         let each = self.policy.min_per_cluster().max(1);
         if total >= held || total < each || !self.stands(self.max_clusters(), candidates) {
             return None;
@@ -164,7 +160,7 @@ impl Pass<'_> {
             cost::slot(self.fleet, ClusterId(it.cluster), self.need)
                 .map_or(i64::MAX, |it| it.micros)
         };
-        candidates.sort_by_cached_key(|it| (!it.kept, price(it), it.rank, it.cluster));
+        candidates.sort_by_cached_key(|it| (!it.kept, it.tier, price(it), it.rank, it.cluster));
     }
 
     /// Keeps the best of the clusters that hold nothing, some of each combination of domains.
@@ -197,7 +193,7 @@ impl Pass<'_> {
         let each = self.policy.min_per_cluster().max(1);
         let few = matches!(self.mode, Mode::Packed | Mode::Cheapest);
         let runs = candidates.iter().any(|it| it.held > 0);
-        let spare = |it: &Candidate| room > 0 && (few || (runs && it.held < each));
+        let spare = |it: &Candidate| room > 0 && (few || it.tier > 0 || (runs && it.held < each));
         let mut wishes = rules.iter().filter(|it| !it.hard && it.min > 1).count();
         loop {
             let mut left = wishes;
@@ -221,6 +217,7 @@ impl Pass<'_> {
                 clusters: max,
                 room,
                 spare: candidates.iter().map(spare).collect(),
+                tiers: candidates.iter().map(|it| it.tier).collect(),
             };
             let found = survivors(candidates, caps, &asked);
             if found.is_some() || wishes == 0 {
@@ -282,6 +279,9 @@ impl Pass<'_> {
                 Party { weight: it.weight, floor: base(it), cap: it.cap, seats: 0 }
             });
         }
+        if shrinks {
+            keep_preferred(&mut parties, candidates, total);
+        }
         let left = match self.mode {
             Mode::Packed | Mode::Cheapest => in_order(&mut parties, total),
             _ if !shrinks && self.skews() => self.level(&mut parties, candidates, total),
@@ -319,6 +319,22 @@ pub(crate) fn take_away(held: &mut [(u32, i64)], total: i64, least: i64) {
                 it.1 = party.seats;
             }
             return;
+        }
+    }
+}
+
+/// Of several tiers the first keeps what it can have, then the next: what flowed over goes before the rest.
+fn keep_preferred(parties: &mut [Party], candidates: &[Candidate], total: i64) {
+    let last = candidates.iter().map(|it| it.tier).max().unwrap_or(0);
+    for tier in 0..last {
+        let floors = parties.iter().map(|it| it.floor).fold(0, i64::saturating_add);
+        let own = || candidates.iter().enumerate().filter(move |it| it.1.tier == tier);
+        let more: i64 = own().map(|(at, _)| parties[at].cap - parties[at].floor).sum();
+        if floors.saturating_add(more) > total {
+            break;
+        }
+        for (at, _) in own() {
+            parties[at].floor = parties[at].cap;
         }
     }
 }

@@ -20,7 +20,7 @@ const PRICED: i64 = 1 << 16;
 
 impl Pass<'_> {
     /// The replicas of the workload over the clusters of a group.
-    pub(crate) fn divided(&mut self, group: usize) -> Result<Attempt, Outcome> {
+    pub(crate) fn divided(&mut self) -> Result<Attempt, Outcome> {
         let total = self.workload.replicas.unwrap_or(0);
         if let Some((max, policy)) = &self.policy.max_replicas
             && total > i64::from(*max)
@@ -31,7 +31,7 @@ impl Pass<'_> {
         }
         let total = (total - self.absent).max(0);
         if total == 0 {
-            return self.none_running(group);
+            return self.none_running();
         }
         let least = self.policy.min_per_cluster();
         let min = self.policy.min_clusters();
@@ -49,19 +49,19 @@ impl Pass<'_> {
         let held: i64 = self.scratch.held.iter().map(|it| it.1).sum();
         let before = self.elastic;
         self.elastic |= self.mode == Mode::Cheapest && total - held > PRICED;
-        let result = self.divide_among(group, total, max, &mut candidates);
+        let result = self.divide_among(total, max, &mut candidates);
         self.elastic = before;
         self.scratch.candidates = candidates;
         result
     }
 
     /// Clusters stay with no replicas while the template has none (RULES 3.3).
-    fn none_running(&mut self, group: usize) -> Result<Attempt, Outcome> {
+    fn none_running(&mut self) -> Result<Attempt, Outcome> {
         let kept: Vec<_> = self
             .scratch
             .held
             .iter()
-            .filter(|it| self.keeps(group, it.0))
+            .filter(|it| self.keeps(it.0))
             .map(|it| Placed { cluster: ClusterId(it.0), replicas: Some(0) })
             .collect();
         if !kept.is_empty() {
@@ -71,7 +71,7 @@ impl Pass<'_> {
         candidates.clear();
         let max = self.max_clusters();
         let total = i64::try_from(self.policy.min_clusters()).unwrap_or(1);
-        let result = self.divide_among(group, total, max, &mut candidates);
+        let result = self.divide_among(total, max, &mut candidates);
         self.scratch.candidates = candidates;
         let mut attempt = result?;
         for it in &mut attempt.clusters {
@@ -82,12 +82,11 @@ impl Pass<'_> {
 
     fn divide_among(
         &mut self,
-        group: usize,
         total: i64,
         max: usize,
         candidates: &mut Vec<Candidate>,
     ) -> Result<Attempt, Outcome> {
-        let held = self.gather_kept(group, candidates);
+        let held = self.gather_kept(candidates);
         let kept = candidates.clone();
         let missing = if held > 0 && total <= held {
             // What others could hold is told, and needed only if taking away is not enough.
@@ -213,12 +212,12 @@ impl Pass<'_> {
     }
 
     /// Clusters that hold replicas and may keep them; returns how many they hold.
-    pub(crate) fn gather_kept(&mut self, group: usize, candidates: &mut Vec<Candidate>) -> i64 {
+    pub(crate) fn gather_kept(&mut self, candidates: &mut Vec<Candidate>) -> i64 {
         let most = self.policy.max_per_cluster();
         let mut sum = 0;
         for at in 0..self.scratch.held.len() {
             let (cluster, held) = self.scratch.held[at];
-            if !self.keeps(group, cluster) {
+            if !self.keeps(cluster) {
                 continue;
             }
             let open = self.scratch.open.contains(cluster as usize);
@@ -232,6 +231,7 @@ impl Pass<'_> {
             }
             .min(most);
             it.held = held.min(it.cap);
+            it.tier = self.tier(cluster);
             self.rank(&mut it);
             // Its place is taken: it is not to be found among the others.
             self.scratch.open.remove(cluster as usize);
@@ -251,7 +251,7 @@ impl Pass<'_> {
 
     fn rank(&self, it: &mut Candidate) {
         let at = it.cluster as usize;
-        let soft = u8::from(self.masks.soft.contains(at));
+        let soft = self.unmet(it.cluster);
         match self.mode {
             Mode::Room | Mode::Packed => {
                 it.weight = it.cap;
@@ -273,7 +273,8 @@ impl Pass<'_> {
     fn gather_open(&mut self, max: usize, candidates: &mut Vec<Candidate>) -> bool {
         let over_clusters = self.policy.spread.iter().all(|it| it.key == "cluster");
         let by_room = matches!(self.mode, Mode::Room | Mode::Packed);
-        if !(by_room && over_clusters && max <= SWEEP && !self.elastic) {
+        let one_tier = self.scope.keep.0 == self.scope.keep.1;
+        if !(by_room && over_clusters && max <= SWEEP && !self.elastic && one_tier) {
             self.gather_all(candidates);
             return false;
         }
@@ -284,7 +285,7 @@ impl Pass<'_> {
         for (at, word) in self.scratch.open.words().iter().enumerate() {
             for bit in ones(*word) {
                 let cluster = ClusterId::of(at * 64 + bit);
-                let soft = u8::from(self.masks.soft.contains(cluster.at()));
+                let soft = self.unmet(cluster.0);
                 let bound = self.room.bound(cluster, self.need).min(most);
                 if bound < each {
                     self.rules[cluster.at()] = Rule::Room;
@@ -336,7 +337,8 @@ impl Pass<'_> {
                 self.rules[at] = Rule::Room;
                 continue;
             }
-            let mut it = Candidate { cluster, open: true, cap, ..Candidate::default() };
+            let tier = self.tier(cluster);
+            let mut it = Candidate { cluster, open: true, cap, tier, ..Candidate::default() };
             self.rank(&mut it);
             candidates.push(it);
         }

@@ -103,8 +103,10 @@ impl Pass<'_> {
         for (rule, spread) in self.policy.spread.iter().enumerate() {
             let Some(skew) = spread.max_skew.filter(|_| spread.hard) else { continue };
             for gently in [true, false] {
+                // Whoever holds what makes it count keeps that much.
                 let bounds = |it: &Party, candidate: &Candidate| {
-                    if gently { (it.floor, it.cap) } else { (floor, candidate.cap) }
+                    let least = floor.min(it.seats);
+                    if gently { (it.floor.max(least), it.cap) } else { (least, candidate.cap) }
                 };
                 self.even_out_rule(rule, skew, parties, candidates, &bounds);
             }

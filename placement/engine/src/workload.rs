@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    beside::Beside,
     fleet::{BASE, SPOT_LABELS, ShapeClass},
     place::PreviousCluster,
     schedule::{self, Run},
@@ -166,6 +167,12 @@ pub struct Workload {
     pub load_balancer: bool,
     /// What the hub knows beside the template.
     pub around: Around,
+    /// Of a StatefulSet: its first ordinal.
+    #[serde(default)]
+    pub ordinals_start: i64,
+    /// Where other templates are that its policy speaks of.
+    #[serde(default, skip_serializing_if = "Beside::is_none")]
+    pub beside: Beside,
 }
 
 /// Storage that comes with a replica.
@@ -248,6 +255,8 @@ impl Workload {
             run: schedule::run(class, template),
             load_balancer: gvk.path() == "v1/Service" && text("/spec/type") == "LoadBalancer",
             around: Around::default(),
+            ordinals_start: number("/spec/ordinals/start").unwrap_or(0),
+            beside: Beside::default(),
             key: ObjectKey {
                 gvk,
                 namespace: text("/metadata/namespace"),

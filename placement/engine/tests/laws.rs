@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 use federation_types::{
     cluster::{FreeNodes, MemberClusterSpec, NodeShape},
     policy::{
-        Division, Partial, PlacementPolicySpec, ReplicaMode, Replicas, Spread, WhenUnsatisfiable,
+        Affinity, Division, Failback, Failover, Overflow, Partial, PlacementPolicySpec,
+        ReplicaMode, Replicas, Spread, WhenUnsatisfiable,
     },
     price::{NodePrice, PriceBookSpec},
+    selector::ClusterSelector,
 };
 use placement_engine::{
     ClusterInput, CompiledPolicy, Decision, Fleet, Outcome, Previous, PreviousCluster, PriceIndex,
@@ -180,6 +182,7 @@ fn as_previous(fleet: &Fleet, decision: &Decision, policy: &CompiledPolicy) -> P
             .collect(),
         affinity: decision.affinity.map_or("", |it| policy.affinity_name(it)).to_owned(),
         divided: decision.divided,
+        returns: false,
     }
 }
 
@@ -312,7 +315,7 @@ proptest! {
             // Anything may run, by another policy.
             let held = (0..members.len()).filter_map(|at| Some((at, held[at]?)));
             let of = |(at, n)| PreviousCluster { name: name(at), replicas: Some(n), ..PreviousCluster::default() };
-            previous = Previous { clusters: held.map(of).collect(), affinity: "".to_owned(), divided: true };
+            previous = Previous { clusters: held.map(of).collect(), divided: true, ..Previous::default() };
         }
         for replicas in steps {
             let workload = workload(replicas, cpu);
@@ -436,6 +439,8 @@ proptest! {
             prop_assert!(is_level(&members, &spec, &first), "{:?} after {:?}", first, previous);
         }
         if first.outcome.is_placed() {
+            let clusters: Vec<_> = first.clusters.iter().map(|it| it.cluster.0 as usize).collect();
+            prop_assert!(is_spread(&members, &spec, &clusters), "{:?} after {:?}", first, previous);
             let again = as_previous(&fleet, &first, &policy);
             let mut room = room_beside(&fleet, &workload, &again);
             let second = place(&fleet, &mut room, &workload, &policy, &again);
@@ -483,6 +488,83 @@ proptest! {
         let decision = decide(&fleet, replicas, cpu, &spec, &Previous::default());
         prop_assert_eq!(decision.outcome.is_placed(), fits, "{:?} {:?}", decision.outcome, caps);
         prop_assert!(!fits || is_level(&members, &spec, &decision));
+    }
+
+    #[test]
+    fn rule_3_5_a_group_that_overflows_is_full_before_the_next_gets_anything(
+        members in members(), first in 0_usize..7, replicas in 1_i64..40, cpu in 1_i64..20,
+        division in prop::sample::select(vec![Division::Room, Division::Packed]),
+        more in 0_i64..20, fewer in 1_i64..40,
+    ) {
+        let mut members = members;
+        for it in &mut members {
+            it.autoscaled = false;
+        }
+        let group = |name: &str, own: bool, overflow| Affinity {
+            name: name.to_owned(),
+            clusters: ClusterSelector {
+                names: (0..7).filter(|at| (*at < first) == own).map(self::name).collect(),
+                ..ClusterSelector::default()
+            },
+            overflow,
+        };
+        let spec = PlacementPolicySpec {
+            affinities: vec![group("near", true, Some(Overflow::Allow)), group("far", false, None)],
+            replicas: Some(Replicas {
+                mode: Some(ReplicaMode::Divided), division: Some(division), ..Replicas::default()
+            }),
+            failover: Some(Failover { failback: Some(Failback::default()), ..Failover::default() }),
+            ..PlacementPolicySpec::default()
+        };
+        // A group without names would restrict nothing.
+        if (1..members.len()).contains(&first) {
+            let fleet = fleet(&members);
+            let policy = compiled(&spec);
+            let sum = |decision: &Decision, near: bool| -> i64 {
+                let own = decision.clusters.iter().filter(|it| ((it.cluster.0 as usize) < first) == near);
+                own.filter_map(|it| it.replicas).sum()
+            };
+            let free = |near: bool| -> i64 {
+                let mut room = Room::new(&fleet);
+                let own = (0..members.len()).filter(|at| (*at < first) == near && members[*at].ready);
+                own.map(|at| room.available(&fleet, fleet.id(&name(at)).unwrap(), &workload(1, cpu))).sum()
+            };
+            let (near, far) = (free(true), free(false));
+            let decision = decide(&fleet, replicas, cpu, &spec, &Previous::default());
+            prop_assert_eq!(decision.outcome.is_placed(), near + far >= replicas, "{:?}", decision.outcome);
+            if decision.outcome.is_placed() {
+                prop_assert_eq!(sum(&decision, true), near.min(replicas));
+                let previous = as_previous(&fleet, &decision, &policy);
+                let again = |replicas: i64, previous: &Previous| {
+                    let mut room = room_beside(&fleet, &workload(replicas, cpu), previous);
+                    place(&fleet, &mut room, &workload(replicas, cpu), &policy, previous)
+                };
+                prop_assert_eq!(again(replicas, &previous).clusters, decision.clusters.clone());
+                let grown = again(replicas + more, &previous);
+                prop_assert_eq!(grown.outcome.is_placed(), near + far >= replicas + more);
+                let (before, after) = (by_name(&fleet, &decision), by_name(&fleet, &grown));
+                prop_assert!(before.iter().all(|(at, n)| after.get(at) >= Some(n)));
+                if fewer < replicas {
+                    let less = again(fewer, &previous);
+                    prop_assert_eq!(less.replicas(), fewer);
+                    prop_assert_eq!(sum(&less, true), fewer.min(near.min(replicas)), "the overflow goes first");
+                }
+                // Nothing runs in the first group, and there is room: it returns when it is time, and not before.
+                let away = Previous {
+                    clusters: vec![PreviousCluster { name: name(first), replicas: Some(replicas), ..PreviousCluster::default() }],
+                    affinity: "far".to_owned(),
+                    divided: true,
+                    returns: false,
+                };
+                if members[first].ready && near >= replicas {
+                    let waits = again(replicas, &away);
+                    prop_assert_eq!((sum(&waits, true), waits.failback), (0, placement_engine::Failback::Possible));
+                    let returns = again(replicas, &Previous { returns: true, ..away });
+                    prop_assert_eq!(returns.failback, placement_engine::Failback::Returned);
+                    prop_assert_eq!(sum(&returns, true), replicas);
+                }
+            }
+        }
     }
 
     #[test]

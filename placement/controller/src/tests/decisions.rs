@@ -393,3 +393,80 @@ fn rule_2_6_a_policy_that_only_limits_counts_what_it_limits() {
     let web = &statuses[&("shop".to_owned(), "web".to_owned())];
     assert_eq!((web.matched, web.placed), (2, 2));
 }
+
+#[test]
+fn rule_3_1_workloads_keep_apart_although_their_placements_are_still_being_written() {
+    let mut world = World::new("a eks, b gke");
+    world.policy(
+        "web",
+        json!({"spread": [{"topologyKey": "cluster", "max": 1}],
+               "workloadAntiAffinity": [{"labelSelector": {"matchLabels": {"app": "db"}}, "topologyKey": "cluster"}]}),
+    );
+    world.apply_labelled("one", &[("app", "db")]);
+    world.apply_labelled("two", &[("app", "db")]);
+    world.apply_labelled("three", &[("app", "db")]);
+    world.settle();
+    assert_eq!(world.show("one"), "a=1 | Placed");
+    assert_eq!(world.show("three"), "b=1 | Placed");
+    assert_eq!(world.show("two"), "| NoClusterFits");
+    // One of them goes: the one that waited takes its place.
+    world.delete("one");
+    world.settle();
+    assert_eq!(world.show("two"), "a=1 | Placed");
+    world.index.in_flight.insert(key("two"), vec![("b".into(), 1)]);
+    world.apply_labelled("four", &[("app", "db")]);
+    let mut log = String::new();
+    world.decide(&mut log);
+    assert_eq!(world.show("four"), "a=1 | Placed", "where it is being written to counts");
+}
+
+#[test]
+fn rule_3_1_a_workload_follows_the_one_that_it_wants_near() {
+    let mut world = World::new("a eks, b gke");
+    let select =
+        |name: &str| json!([{"apiVersion": "apps/v1", "kind": "Deployment", "name": name}]);
+    world.policy(
+        "web",
+        json!({"selectors": select("web"), "workloadAffinity": [
+            {"labelSelector": {"matchLabels": {"app": "cache"}}, "topologyKey": "provider"}]}),
+    );
+    world.policy(
+        "cache",
+        json!({"selectors": select("cache"), "affinities": [{"clusters": {"names": ["b"]}}]}),
+    );
+    world.apply("web", 1, "v1");
+    world.settle();
+    assert_eq!(world.show("web"), "| NoClusterFits");
+    world.apply_labelled("cache", &[("app", "cache")]);
+    world.settle();
+    assert_eq!(world.show("web"), "b=1 | Placed");
+}
+
+#[test]
+fn rule_3_4_a_divided_statefulset_is_given_ordinals_that_are_never_reused() {
+    let mut world = World::new("a eks, b gke, c onprem");
+    let policy = |names: &[&str]| {
+        json!({"selectors": [{"apiVersion": "apps/v1", "kind": "StatefulSet"}],
+               "affinities": [{"clusters": {"names": names}}], "spread": [{"topologyKey": "cluster", "min": 2}],
+               "replicas": {"mode": "Divided"}, "failover": {"unfenced": "Allow"}})
+    };
+    world.policy("db", policy(&["a", "b"]));
+    world.apply("StatefulSet/db", 4, "v1");
+    world.settle();
+    let starts = |world: &World| -> Vec<(String, Option<i64>)> {
+        let spec = &world.placed("StatefulSet/db").unwrap().spec;
+        spec.clusters.iter().map(|it| (it.name.clone(), it.ordinals_start)).collect()
+    };
+    let of = |name: &str, start: i64| (name.to_owned(), Some(start));
+    assert_eq!(starts(&world), [of("a", 0), of("b", 1_000)]);
+    world.apply("StatefulSet/db", 9, "v2");
+    world.settle();
+    assert_eq!(starts(&world), [of("a", 0), of("b", 1_000)]);
+    // Lost for good: its successor begins where nobody was.
+    world.policy("db", policy(&["a", "b", "c"]));
+    world.settle();
+    world.cluster("b gke dark");
+    world.pass_time(300);
+    world.settle();
+    assert_eq!(starts(&world), [of("a", 0), of("b", 1_000), of("c", 2_000)]);
+}

@@ -210,3 +210,123 @@ fn why_tells_of_a_freeze_and_of_a_fleet_that_does_not_answer() {
     let notes = world.notes("web").join("; ");
     assert!(notes.contains("itself cut off"), "{notes}");
 }
+
+fn two_groups(stable_for: &str) -> serde_json::Value {
+    json!({"affinities": [{"name": "near", "clusters": {"names": ["a"]}}, {"name": "far", "clusters": {"names": ["b"]}}],
+           "failover": {"after": "10s", "failback": {"mode": "Automatic", "stableFor": stable_for}}})
+}
+
+#[test]
+fn rule_3_5_it_returns_to_the_preferred_group_after_a_while_the_new_copy_first() {
+    let mut world = World::new("a eks, b gke, c onprem, d onprem");
+    world.policy("web", two_groups("30m"));
+    world.apply("web", 2, "v1");
+    world.settle();
+    world.cluster("a eks dark");
+    world.pass_time(10);
+    world.settle();
+    world.cluster("a eks");
+    world.settle();
+    assert_eq!(world.show("web"), "b=2 | Placed");
+    world.pass_time(1_799);
+    assert_eq!(world.settle(), "");
+    world.pass_time(1);
+    expect![[r#"
+        web: a=2 b=2!Failback | Placed
+        web: a=2 -b:Failback | Placed
+        web: a=2 | Placed
+    "#]]
+    .assert_eq(&world.settle());
+    let returned = world.placed("web").unwrap().spec.returned.clone().unwrap();
+    assert_eq!((returned.times, returned.last), (1, crate::clock::text(world.now)));
+    // It is thrown out again: it waits twice as long.
+    world.cluster("a eks dark");
+    world.pass_time(10);
+    world.settle();
+    world.cluster("a eks");
+    world.settle();
+    world.pass_time(3_599);
+    assert_eq!(world.settle(), "");
+    world.pass_time(1);
+    world.settle();
+    assert_eq!(world.show("web"), "a=2 | Placed");
+    assert_eq!(world.placed("web").unwrap().spec.returned.as_ref().unwrap().times, 2);
+}
+
+#[test]
+fn rule_3_5_a_preferred_group_that_fails_meanwhile_begins_anew() {
+    let mut world = World::new("a eks, b gke, c onprem, d onprem");
+    world.policy("web", two_groups("30m"));
+    world.apply("web", 2, "v1");
+    world.settle();
+    world.cluster("a eks dark");
+    world.pass_time(10);
+    world.settle();
+    world.cluster("a eks");
+    world.settle();
+    world.pass_time(1_000);
+    world.cluster("a eks dark");
+    world.settle();
+    world.cluster("a eks");
+    world.settle();
+    world.pass_time(1_799);
+    assert_eq!(world.settle(), "");
+    world.pass_time(1);
+    world.settle();
+    assert_eq!(world.show("web"), "a=2 | Placed");
+}
+
+#[test]
+fn rule_3_5_what_overflowed_returns_once_its_group_has_had_room_for_long_enough() {
+    let mut world = World::new("a eks rooms=3, b gke rooms=9");
+    world.policy(
+        "web",
+        json!({"affinities": [{"name": "near", "clusters": {"names": ["a"]}, "overflow": "Allow"},
+                              {"name": "far", "clusters": {"names": ["b"]}}],
+               "replicas": {"mode": "Divided", "division": "Room"},
+               "failover": {"failback": {"stableFor": "1m"}}}),
+    );
+    world.apply("web", 5, "v1");
+    world.settle();
+    assert_eq!(world.show("web"), "a=3 b=2 | Placed");
+    world.cluster("a eks rooms=2");
+    assert_eq!(world.settle(), "", "room moves nothing by itself");
+    world.pass_time(59);
+    assert_eq!(world.settle(), "");
+    world.pass_time(1);
+    world.settle();
+    assert_eq!(world.show("web"), "a=5 | Placed");
+}
+
+#[test]
+fn rule_3_5_a_taint_that_is_tolerated_for_a_while_evicts_when_the_time_is_over() {
+    let mut world = World::new("a eks, b gke");
+    let policy = |seconds: i64| {
+        json!({"spread": [{"topologyKey": "cluster", "max": 1}],
+               "tolerations": [{"key": "repair", "operator": "Exists", "effect": "NoExecute",
+                                "tolerationSeconds": seconds}]})
+    };
+    world.policy("web", policy(60));
+    world.apply("web", 2, "v1");
+    world.settle();
+    assert_eq!(world.show("web"), "a=2 | Placed");
+    world.cluster("a eks drain=repair");
+    assert_eq!(world.settle(), "");
+    world.pass_time(0);
+    world.pass_time(59);
+    assert_eq!(world.settle(), "");
+    world.pass_time(1);
+    expect![[r#"
+        web: a=2!ClusterChanged b=2 | Placed
+        web: b=2 -a:ClusterChanged | Placed
+        web: b=2 | Placed
+    "#]]
+    .assert_eq(&world.settle());
+    // While it lasts, time alone makes no passes.
+    world.pass_time(60);
+    assert!(world.index.dirty.is_empty());
+    // A new template does not go where it could not stay.
+    world.apply("api", 1, "v1");
+    world.settle();
+    assert_eq!(world.show("api"), "b=1 | Placed");
+}

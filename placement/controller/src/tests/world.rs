@@ -282,6 +282,14 @@ impl World {
         self.index.set_template(key.clone(), Some(Arc::new(template)));
     }
 
+    /// A Deployment of one replica with labels.
+    pub(super) fn apply_labelled(&mut self, name: &str, labels: &[(&str, &str)]) {
+        self.apply(name, 1, "v1");
+        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let labels: BTreeMap<String, String> = labels.collect();
+        self.with_template(&key(name), |it| it.labels = labels);
+    }
+
     pub(super) fn with_template(&mut self, key: &ObjectKey, change: impl FnOnce(&mut Template)) {
         let Some(old) = self.index.templates.get(key) else { return };
         let mut template = Template { resource_version: String::new(), ..(**old).clone() };
@@ -334,6 +342,8 @@ impl World {
     pub(super) fn pass_time(&mut self, seconds: i64) {
         self.now += seconds;
         self.index.touch_lost(self.now);
+        self.index.touch_taints(self.now);
+        self.index.touch_returning(self.now);
         self.index.touch_over_budget(self.now);
     }
 

@@ -10,6 +10,7 @@ use federation_types::{
 
 use super::{Deciding, Given, Scenario, refused};
 use crate::{
+    beside::Beside,
     claim::{Facts, claim, never},
     explain::explain,
     fleet::Fleet,
@@ -17,21 +18,35 @@ use crate::{
     plan::{self, Action, TemplatePlan},
     policy::CompiledPolicy,
     room::Room,
+    workload::Workload,
 };
+
+/// What decisions leave behind for the next ones.
+struct Stage {
+    room: Room,
+    /// The clusters of each workload.
+    placed: Vec<Vec<String>>,
+}
 
 impl Scenario {
     /// Decides for every workload in turn, and says what came out.
     pub fn report(&self) -> String {
         let fleet = self.fleet();
-        let mut room = Room::new(&fleet);
+        let clusters = |it: &Given| -> Vec<String> {
+            it.previous.clusters.iter().map(|it| it.name.clone()).collect()
+        };
+        let mut stage = Stage {
+            room: Room::new(&fleet),
+            placed: self.workloads.iter().map(clusters).collect(),
+        };
         let mut blocks = Vec::new();
-        for it in &self.workloads {
-            blocks.push(self.block(&fleet, &mut room, it));
+        for (at, it) in self.workloads.iter().enumerate() {
+            blocks.push(self.block(&fleet, &mut stage, (at, it)));
         }
         blocks.join("\n")
     }
 
-    fn block(&self, fleet: &Fleet, room: &mut Room, given: &Given) -> String {
+    fn block(&self, fleet: &Fleet, stage: &mut Stage, given: (usize, &Given)) -> String {
         let mut out = String::new();
         let told = match &self.deciding {
             Deciding::One { spec, namespace, limits } => {
@@ -39,7 +54,7 @@ impl Scenario {
                 let mut problems = validate::placement_policy(spec);
                 match CompiledPolicy::compile("the policy", namespace.as_deref(), spec, &limits) {
                     Ok(policy) if problems.is_empty() => {
-                        self.decide(fleet, room, given, &policy, &mut out)
+                        self.decide(fleet, stage, given, &policy, &mut out)
                     }
                     Ok(_) => problem_lines(&mut out, &problems),
                     Err(more) => {
@@ -48,7 +63,7 @@ impl Scenario {
                     }
                 }
             }
-            Deciding::Claims(_) => self.claimed(fleet, room, given, &mut out),
+            Deciding::Claims(_) => self.claimed(fleet, stage, given, &mut out),
         };
         told.expect("writing to a String does not fail");
         out
@@ -57,13 +72,14 @@ impl Scenario {
     fn claimed(
         &self,
         fleet: &Fleet,
-        room: &mut Room,
-        given: &Given,
+        stage: &mut Stage,
+        given: (usize, &Given),
         out: &mut String,
     ) -> fmt::Result {
-        let key = &given.workload.key;
+        let Given { workload, secret_type, .. } = given.1;
+        let key = &workload.key;
         let Deciding::Claims(policies) = &self.deciding else { return Ok(()) };
-        let facts = Facts { key, labels: &given.workload.labels, secret_type: &given.secret_type };
+        let facts = Facts { key, labels: &workload.labels, secret_type };
         if let Some(why) = never(&facts) {
             return writeln!(out, "{key}: never a template: {why}");
         }
@@ -78,7 +94,7 @@ impl Scenario {
         }
         match claim.compile() {
             Some(Ok(policy)) => {
-                self.decide(fleet, room, given, &policy, out)?;
+                self.decide(fleet, stage, given, &policy, out)?;
                 for (policy, lost) in &claim.shadowed {
                     writeln!(out, "also matched by {}: {}", policy.title(), lost.text())?;
                 }
@@ -95,15 +111,25 @@ impl Scenario {
     fn decide(
         &self,
         fleet: &Fleet,
-        room: &mut Room,
-        given: &Given,
+        stage: &mut Stage,
+        (at, given): (usize, &Given),
         policy: &CompiledPolicy,
         out: &mut String,
     ) -> fmt::Result {
         let Given { workload, previous, .. } = given;
+        let all = self.workloads.iter().zip(&stage.placed);
+        let others = all.map(|(it, clusters)| {
+            let clusters = clusters.iter().map(String::as_str).collect();
+            (&it.workload.key, &it.workload.labels, clusters)
+        });
+        let beside = Beside::of(&policy.spec, &workload.key, &workload.labels, others);
+        let workload = &Workload { beside, ..workload.clone() };
+        let room = &mut stage.room;
         let explanation = explain(fleet, room, workload, policy, previous, None);
         let decision = place(fleet, room, workload, policy, previous);
         let changes = plan::diff(fleet, workload, policy, previous, &decision, self.since);
+        stage.placed[at] =
+            decision.clusters.iter().map(|it| fleet.name(it.cluster).to_owned()).collect();
         let title = matches!(self.deciding, Deciding::Claims(_)).then_some(policy.name.as_str());
         write_decision(out, (fleet, self.figures), title, &explanation, &decision, &changes)
     }
