@@ -74,7 +74,7 @@ impl DryRun {
 
     fn rounds(&mut self, asked: Asked) {
         for _ in 0..ROUNDS {
-            let dirty = std::mem::take(&mut self.index.dirty);
+            let dirty = self.index.take_dirty();
             let mut order: Vec<(i64, ObjectKey)> =
                 dirty.into_iter().map(|it| (self.index.rank(&it), it)).collect();
             if order.is_empty() {

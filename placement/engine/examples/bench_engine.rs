@@ -176,6 +176,7 @@ fn again(policies: &[CompiledPolicy]) -> (Duration, Duration) {
                 clusters: decision.clusters.iter().map(of).collect(),
                 affinity: String::new(),
                 divided: decision.divided,
+                ..Previous::default()
             }
         })
         .collect();
