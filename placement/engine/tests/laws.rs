@@ -539,7 +539,7 @@ proptest! {
                     let mut room = room_beside(&fleet, &workload(replicas, cpu), previous);
                     place(&fleet, &mut room, &workload(replicas, cpu), &policy, previous)
                 };
-                prop_assert_eq!(again(replicas, &previous).clusters, decision.clusters.clone());
+                prop_assert_eq!(&again(replicas, &previous).clusters, &decision.clusters);
                 let grown = again(replicas + more, &previous);
                 prop_assert_eq!(grown.outcome.is_placed(), near + far >= replicas + more);
                 let (before, after) = (by_name(&fleet, &decision), by_name(&fleet, &grown));
