@@ -199,10 +199,10 @@ fn decide(
     let mut meant = still_meant(&previous);
     let wait = failback::wait(&winner.spec, previous.returned.as_ref(), now);
     meant.returns = wait.is_some_and(|it| index.may_return(key, it, now));
-    let workload = index.in_company(key, template, workload, &winner.spec);
+    let workload = &*index.in_company(key, template, workload, &winner.spec);
     // What may turn out to need an approval must not take room that it then does not use.
     let before = (is_bound(template) && !meant.clusters.is_empty()).then(|| room.clone());
-    let decision = engine::place(fleet, room, &workload, compiled, &meant);
+    let decision = engine::place(fleet, room, workload, compiled, &meant);
     index.note_failback(key, decision.failback, wait, now);
     // After a restart nobody knows: then an edit is as likely as any.
     let known = index.decided.insert(key.clone(), compiled.id);

@@ -139,6 +139,7 @@ pub fn draft(
             spot: old.is_some_and(|it| it.spot),
             ordinals_start: old.and_then(|it| it.ordinals_start),
             share: old.and_then(|it| it.share),
+            leaving: String::new(),
         });
     }
     draft.removing = previous

@@ -325,9 +325,9 @@ impl World {
         let key = key(text);
         let question = federation_types::review::ExplanationSpec {
             api_version: key.gvk.api_version(),
-            kind: key.gvk.kind.clone(),
-            name: key.name.clone(),
-            namespace: key.namespace.clone(),
+            kind: key.gvk.kind,
+            name: key.name,
+            namespace: key.namespace,
             cluster: String::new(),
         };
         crate::explain::explain(&self.index, &question).unwrap().notes
