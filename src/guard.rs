@@ -27,7 +27,7 @@ use placement_engine::expression::Expression;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::output::count;
+use crate::{output::count, plan::text};
 
 /// The group of Roles and their bindings.
 const RBAC: &str = "rbac.authorization.k8s.io";
@@ -52,14 +52,23 @@ impl Admission for Guard {
                 request.kind
             ));
         }
-        match (request.operation, request.object, request.old) {
+        let mut verdict = match (request.operation, request.object, request.old) {
             (Operation::Delete, _, Some(old)) => self.judge_delete(request, old),
             (Operation::Create, Some(object), _) => self.judge_write(request, object, true),
             (Operation::Update, Some(object), _) => self.judge_write(request, object, false),
             (Operation::Create | Operation::Update | Operation::Delete, ..) => {
                 Verdict::Allow(Vec::new())
             }
+        };
+        if request.dry_run
+            && !component
+            && let Verdict::Allow(warnings) = &mut verdict
+            && let Some(object) = request.object
+        {
+            let plan = self.controller.preview(object);
+            warnings.extend(plan.map(|it| text::summary(&it)));
         }
+        verdict
     }
 }
 

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod apply;
 mod cluster;
 mod demo;
 mod freeze;
@@ -11,10 +12,13 @@ mod guard;
 mod hub;
 mod orphans;
 mod output;
+mod plan;
 mod policy;
+mod reviews;
 mod serve;
 mod status;
 mod version;
+mod whatif;
 mod why;
 
 // Objects are many small allocations made on one thread and freed on another, which is what this allocator is for; huge
@@ -44,6 +48,13 @@ enum Command {
     /// Test and lint policies, without a hub.
     #[command(subcommand)]
     Policy(policy::Policy),
+    /// Say what a change would do, and what it would cost, before it is made.
+    Plan(plan::Plan),
+    /// Make the changes of a kept plan, and give the approvals that it names.
+    Apply(apply::Apply),
+    /// Say what would happen if clusters were lost, prices or policies changed, apps grew.
+    #[command(name = "whatif")]
+    WhatIf(Box<whatif::WhatIf>),
     /// Stop every write to members: of the fleet, one cluster or one namespace.
     Freeze(freeze::Freeze),
     /// Take a freeze back.
@@ -73,6 +84,9 @@ fn main() -> ExitCode {
             Command::Status(it) => it.run().await,
             Command::Why(it) => it.run().await,
             Command::Policy(it) => it.run(),
+            Command::Plan(it) => it.run().await,
+            Command::Apply(it) => it.run().await,
+            Command::WhatIf(it) => it.run().await,
             Command::Freeze(it) => it.run().await,
             Command::Thaw(it) => it.run().await,
             Command::Orphans(it) => it.run().await,

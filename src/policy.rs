@@ -5,7 +5,7 @@ use clap::Subcommand;
 use crate::output::Failure;
 
 mod difference;
-mod files;
+pub(crate) mod files;
 mod lint;
 mod test;
 

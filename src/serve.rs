@@ -39,6 +39,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     guard::Guard,
     output::{self, Failure},
+    reviews,
 };
 
 #[derive(Debug, Args)]
@@ -163,7 +164,11 @@ impl Hub {
         let guard = Guard { controller: Arc::clone(&controller), rbac: Arc::clone(&rbac) };
         shell.admission = vec![Arc::new(guard)];
         let opened = Arc::new(OnceLock::new());
-        shell.reviews = vec![explanation(Arc::clone(&controller), Arc::clone(&opened))];
+        shell.reviews = vec![
+            explanation(Arc::clone(&controller), Arc::clone(&opened)),
+            reviews::plan(Arc::clone(&controller), Arc::clone(&opened)),
+            reviews::simulation(Arc::clone(&controller), Arc::clone(&opened)),
+        ];
         let shell = Shell::open(shell).await?;
         drop(opened.set(Arc::clone(&shell.server)));
         drop(rbac.set(Arc::clone(&shell.rbac)));

@@ -16,6 +16,7 @@ use federation_types::{
     review::{
         ExplanationSpec, ExplanationStatus,
         plan::{PlanSpec, PlanStatus},
+        simulation::{SimulationSpec, SimulationStatus},
     },
 };
 use kube::Client;
@@ -53,6 +54,7 @@ mod policy_status;
 mod queue;
 mod run;
 mod scores;
+mod simulation;
 mod snapshot;
 mod spending;
 mod status;
@@ -111,5 +113,21 @@ impl Controller {
     pub async fn plan(&self, caller: &Client, spec: &PlanSpec) -> Result<PlanStatus, PlanError> {
         let _turn = self.planning.acquire().await.expect("the semaphore is never closed");
         plan::plan(&self.index, caller, spec).await
+    }
+
+    /// What the write of one object would do, worked out on the spot; none where that is nothing, or too much to be
+    /// worked out while a request waits.
+    pub fn preview(&self, object: &serde_json::Value) -> Option<PlanStatus> {
+        plan::preview(&self.index, object)
+    }
+
+    /// What would happen if; told of what `caller` may read.
+    pub async fn simulate(
+        &self,
+        caller: &Client,
+        spec: &SimulationSpec,
+    ) -> Result<SimulationStatus, PlanError> {
+        let _turn = self.planning.acquire().await.expect("the semaphore is never closed");
+        simulation::simulate(&self.index, caller, spec).await
     }
 }

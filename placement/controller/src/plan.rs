@@ -35,7 +35,7 @@ mod ask;
 mod checks;
 
 pub use ask::PlanError;
-pub(crate) use ask::plan;
+pub(crate) use ask::{Kinds, group_of, may_see_clusters, plan, preview, readable};
 
 /// More templates than this are counted and not listed.
 const LISTED: usize = 5_000;

@@ -8,4 +8,5 @@ mod members;
 mod money;
 mod plans;
 mod random;
+mod simulations;
 pub(crate) mod world;

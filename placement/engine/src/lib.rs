@@ -39,6 +39,7 @@ mod search;
 mod select;
 mod settle;
 mod share;
+pub mod simulate;
 mod skew;
 mod spot;
 mod time;

@@ -106,7 +106,6 @@ fn user_roles() -> Vec<Value> {
                 rule(WRITE, "events.k8s.io", "events"),
                 rule(ALL, "coordination.k8s.io", "leases"),
                 rule(WRITE, "archipel.dev", OUR_POLICIES),
-                rule("create", "review.archipel.dev", "plans"),
             ],
         ),
         labelled(
@@ -143,8 +142,8 @@ fn system_roles() -> Vec<Value> {
                     "selfsubjectaccessreviews selfsubjectrulesreviews",
                 ),
                 rule("create", "authentication.k8s.io", "selfsubjectreviews"),
-                // It is answered to whoever may read the object in question.
-                rule("create", "review.archipel.dev", "explanations"),
+                // They say nothing of objects that whoever asks may not read, and plan nothing that one may not write.
+                rule("create", "review.archipel.dev", "explanations plans simulations"),
             ],
         ),
         role(

@@ -105,7 +105,10 @@ fn people_may_do_what_their_roles_say_and_nothing_else() {
             "create review.archipel.dev/explanations /",
             &["root", "ann", "ed", "vic", "nobody", "master", "monitor"],
         ),
-        ("create review.archipel.dev/plans shop/", &["root", "ann", "ed"]),
+        (
+            "create review.archipel.dev/plans /",
+            &["root", "ann", "ed", "vic", "nobody", "master", "monitor"],
+        ),
         ("create rbac.authorization.k8s.io/rolebindings shop/", &["root", "ann"]),
         ("create rbac.authorization.k8s.io/clusterrolebindings /", &["root"]),
         ("federate rbac.authorization.k8s.io/roles shop/x", &["root"]),

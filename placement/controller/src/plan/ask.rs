@@ -29,6 +29,8 @@ use crate::{
 
 /// More objects than this are not planned at once.
 const OBJECTS: usize = 1_000;
+/// With more templates than this a dry run of one write is not planned.
+const PREVIEWED: usize = 2_000;
 /// The field manager of what is applied with a plan.
 pub(crate) const MANAGER: &str = "archipel-apply";
 
@@ -51,8 +53,49 @@ impl PlanError {
     }
 }
 
+tokio::task_local! {
+    /// Set while a plan asks the API what objects would become: those dry runs need no plan of their own.
+    static PLANNING: ();
+}
+
 /// Plans what the caller asks for.
 pub(crate) async fn plan(
+    index: &Mutex<Index>,
+    caller: &Client,
+    spec: &PlanSpec,
+) -> Result<PlanStatus, PlanError> {
+    PLANNING.scope((), Box::pin(planned(index, caller, spec))).await
+}
+
+/// What a single write would do, for who tries it out; none while a plan is being made. Of a namespaced object only what
+/// happens in its own namespace is told.
+pub(crate) fn preview(index: &Mutex<Index>, object: &Value) -> Option<PlanStatus> {
+    if PLANNING.try_with(|()| ()).is_ok() {
+        return None;
+    }
+    let after: DynamicObject = serde_json::from_value(object.clone()).ok()?;
+    let types = after.types.clone()?;
+    let namespace = after.metadata.namespace.clone().unwrap_or_default();
+    let object = ObjectRef {
+        api_version: types.api_version,
+        kind: types.kind,
+        namespace: namespace.clone(),
+        name: after.metadata.name.clone()?,
+    };
+    let copy = {
+        let index = index.lock();
+        // It is worked out while the write waits: a larger hub is asked by `archipel plan`.
+        (index.templates.len() <= PREVIEWED).then(|| index.clone())?
+    };
+    let edits = [Edit { object, before: None, after: Some(after) }];
+    let draft = work_out(copy, &edits, Approvals::Given, clock::now()).ok()?;
+    let told = |key: &ObjectKey| namespace.is_empty() || key.namespace == namespace;
+    let mut plan = draft.finish(&[], &|key, _| told(key));
+    plan.notes.clear();
+    (!plan.templates.is_empty()).then_some(plan)
+}
+
+async fn planned(
     index: &Mutex<Index>,
     caller: &Client,
     spec: &PlanSpec,
@@ -274,6 +317,12 @@ pub(crate) async fn readable(
         found.insert(group, may);
     }
     Ok(found)
+}
+
+/// Whether the caller may know how full clusters are.
+pub(crate) async fn may_see_clusters(caller: &Client) -> Result<bool, PlanError> {
+    let resource = ApiResource::erase::<federation_types::cluster::MemberCluster>(&());
+    may_get(caller, &resource, "").await
 }
 
 async fn may_get(

@@ -1,0 +1,179 @@
+//! `archipel apply PLAN`: makes the changes of a kept plan, exactly those, and gives the approvals that it names.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use clap::Args;
+use federation_types::{
+    names::APPROVED_ANNOTATION,
+    review::plan::{ObjectRef, PlanSpec},
+};
+use kube::{
+    Api, Client,
+    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams},
+    core::GroupVersionKind,
+    discovery::{Scope, pinned_kind},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    hub::Hub,
+    output::{self, Failure},
+    plan::{SavedPlan, ask_plan, text},
+    policy::files,
+};
+
+/// The field manager of what is applied; plans are made for it too.
+const MANAGER: &str = "archipel-apply";
+
+#[derive(Debug, Args)]
+pub(crate) struct Apply {
+    /// A plan that `archipel plan --out` has kept.
+    #[arg(value_name = "PLAN")]
+    plan: PathBuf,
+    #[command(flatten)]
+    hub: Hub,
+}
+
+/// Why a plan is not applied.
+#[derive(Debug, thiserror::Error)]
+enum ApplyError {
+    #[error("`{path}` is not a plan: `archipel plan -f FILE --out PLAN` makes one")]
+    NotAPlan { path: PathBuf, source: serde_json::Error },
+    #[error(
+        "the plan is out of date: what it was worked out from has changed, and now it would be: {now}\n\
+         plan again: nothing was changed"
+    )]
+    OutOfDate { now: String },
+    #[error("{done} of {all} changes were made; {what} was not")]
+    Interrupted { done: usize, all: usize, what: String, source: kube::Error },
+}
+
+impl Apply {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let file = files::one(&self.plan)?;
+        let plan: SavedPlan = serde_json::from_str(&file.text)
+            .map_err(|source| ApplyError::NotAPlan { path: self.plan.clone(), source })?;
+        let client = self.hub.client().await?;
+        let now = ask_plan(&client, &plan.spec).await?;
+        if now.inputs != plan.status.inputs {
+            return Err(ApplyError::OutOfDate { now: text::summary(&now) }.into());
+        }
+        if now.is_empty() {
+            output::line(text::summary(&now));
+            return Ok(());
+        }
+        let approvals: Vec<(ObjectRef, String)> = now
+            .templates
+            .iter()
+            .filter(|it| !it.approval.is_empty())
+            .map(|it| (it.template.clone(), it.approval.clone()))
+            .collect();
+        let mut work = Work { client, kinds: BTreeMap::new(), done: 0, all: 0 };
+        work.all = approvals.len() + plan.spec.objects.len() + plan.spec.delete.len();
+        // Approvals first: a move that they name must find them when the objects make it due.
+        for (template, approval) in &approvals {
+            work.approve(template, approval).await?;
+        }
+        work.write(&plan.spec).await?;
+        output::line(text::summary(&now));
+        output::progress("applied; archipel status shows how it goes on");
+        Ok(())
+    }
+}
+
+struct Work {
+    client: Client,
+    kinds: BTreeMap<(String, String), (ApiResource, Scope)>,
+    done: usize,
+    all: usize,
+}
+
+impl Work {
+    async fn approve(&mut self, template: &ObjectRef, approval: &str) -> Result<(), Failure> {
+        let api = self.api(template).await?;
+        // The time makes an approval of the same move another one: none is used twice.
+        let value = format!("{approval}/{}", jiff::Timestamp::now());
+        let patch = json!({"metadata": {"annotations": {APPROVED_ANNOTATION: value}}});
+        let parameters =
+            PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let result = api.patch(&template.name, &parameters, &Patch::Merge(patch)).await;
+        self.after("approved", template, result.map(drop))
+    }
+
+    async fn write(&mut self, spec: &PlanSpec) -> Result<(), Failure> {
+        for object in in_order(&spec.objects) {
+            let reference = reference(object);
+            let api = self.api(&reference).await?;
+            let mut parameters = PatchParams::apply(MANAGER);
+            parameters.force = spec.force;
+            let result = api.patch(&reference.name, &parameters, &Patch::Apply(object)).await;
+            self.after("applied", &reference, result.map(drop))?;
+        }
+        for object in &spec.delete {
+            let api = self.api(object).await?;
+            let result = match api.delete(&object.name, &DeleteParams::default()).await {
+                Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+                other => other.map(drop),
+            };
+            self.after("deleted", object, result)?;
+        }
+        Ok(())
+    }
+
+    fn after(
+        &mut self,
+        verb: &str,
+        object: &ObjectRef,
+        result: Result<(), kube::Error>,
+    ) -> Result<(), Failure> {
+        let (done, all, what) = (self.done, self.all, object.to_string());
+        result.map_err(|source| ApplyError::Interrupted { done, all, what, source })?;
+        self.done += 1;
+        output::progress(format_args!("{object} {verb}"));
+        Ok(())
+    }
+
+    async fn api(&mut self, object: &ObjectRef) -> Result<Api<DynamicObject>, Failure> {
+        let id = (object.api_version.clone(), object.kind.clone());
+        if !self.kinds.contains_key(&id) {
+            let gvk = federation_types::names::Gvk::new(&object.api_version, &object.kind);
+            let gvk = GroupVersionKind { group: gvk.group, version: gvk.version, kind: gvk.kind };
+            let (resource, capabilities) = pinned_kind(&self.client, &gvk).await?;
+            self.kinds.insert(id.clone(), (resource, capabilities.scope));
+        }
+        let (resource, scope) = &self.kinds[&id];
+        Ok(match scope {
+            Scope::Cluster => Api::all_with(self.client.clone(), resource),
+            Scope::Namespaced => {
+                let namespace = match object.namespace.as_str() {
+                    "" => "default",
+                    stated => stated,
+                };
+                Api::namespaced_with(self.client.clone(), namespace, resource)
+            }
+        })
+    }
+}
+
+/// Namespaces and definitions before what needs them.
+fn in_order(objects: &[Value]) -> Vec<&Value> {
+    let mut ordered: Vec<&Value> = objects.iter().collect();
+    ordered.sort_by_key(|it| match it["kind"].as_str() {
+        Some("Namespace") => 0,
+        Some("CustomResourceDefinition") => 1,
+        _ => 2,
+    });
+    ordered
+}
+
+fn reference(object: &Value) -> ObjectRef {
+    let text = |pointer: &str| {
+        object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    ObjectRef {
+        api_version: text("/apiVersion"),
+        kind: text("/kind"),
+        namespace: text("/metadata/namespace"),
+        name: text("/metadata/name"),
+    }
+}

@@ -1,0 +1,211 @@
+//! `archipel plan`: what a change would do, before it is made.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use federation_types::{
+    names::REVIEW_API_VERSION,
+    review::plan::{ObjectRef, PlanSpec, PlanStatus},
+};
+use kube::{
+    Api, Client,
+    api::{ApiResource, DynamicObject, PostParams},
+    core::TypeMeta,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use crate::{
+    hub::Hub,
+    output::{self, Failure},
+    policy::files,
+};
+
+pub(crate) mod text;
+
+/// What `--detailed-exitcode` ends with where something would change.
+const CHANGES: i32 = 2;
+const ENDINGS: [&str; 3] = [".yaml", ".yml", ".json"];
+
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    /// Objects as they are to be: files, or directories of them. Left out: what waits for an approval.
+    #[arg(long, short = 'f', value_name = "FILE|DIR")]
+    file: Vec<PathBuf>,
+    /// The objects in the files are to be deleted.
+    #[arg(long, requires = "file")]
+    delete: bool,
+    /// Keep the plan in a file, for `archipel apply`.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[arg(long, short = 'o', value_enum, default_value_t)]
+    output: PlanFormat,
+    /// Exit with 2 if something would change.
+    #[arg(long)]
+    detailed_exitcode: bool,
+    /// Take over fields that another manager owns.
+    #[arg(long)]
+    force_conflicts: bool,
+    #[command(flatten)]
+    hub: Hub,
+}
+
+/// How a plan is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlanFormat {
+    #[default]
+    Text,
+    Json,
+    Markdown,
+}
+
+/// A plan as it is kept in a file: the review with its answer.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SavedPlan {
+    pub(crate) api_version: String,
+    pub(crate) kind: String,
+    pub(crate) spec: PlanSpec,
+    pub(crate) status: PlanStatus,
+}
+
+/// Why there is nothing to plan.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PlanFileError {
+    #[error("`{path}` is neither YAML nor JSON")]
+    Unreadable { path: PathBuf, source: serde_norway::Error },
+    #[error("`{path}`: object {at} has no {field}")]
+    Incomplete { path: PathBuf, at: usize, field: &'static str },
+    #[error("the hub's answer is not a {kind}")]
+    Answer { kind: &'static str, source: serde_json::Error },
+}
+
+impl Plan {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let objects = objects(&self.file)?;
+        let mut spec = PlanSpec { force: self.force_conflicts, ..PlanSpec::default() };
+        if self.delete {
+            spec.delete = objects.iter().map(reference).collect();
+        } else {
+            spec.objects = objects;
+        }
+        let client = self.hub.client().await?;
+        let status = ask_plan(&client, &spec).await?;
+        print(self.output, &status)?;
+        let changes = !status.is_empty();
+        if let Some(path) = &self.out {
+            save(path, spec, status)?;
+            output::progress(format_args!(
+                "kept in {path}; next: archipel apply {path}",
+                path = path.display()
+            ));
+        }
+        if self.detailed_exitcode && changes {
+            std::process::exit(CHANGES);
+        }
+        Ok(())
+    }
+}
+
+/// Keeps a plan for `archipel apply`.
+pub(crate) fn save(path: &Path, spec: PlanSpec, status: PlanStatus) -> Result<(), Failure> {
+    let saved = SavedPlan {
+        api_version: REVIEW_API_VERSION.to_owned(),
+        kind: "Plan".to_owned(),
+        spec,
+        status,
+    };
+    let text = serde_json::to_string_pretty(&saved)?;
+    Ok(files::write(path, &format!("{text}\n"))?)
+}
+
+/// Prints a plan.
+pub(crate) fn print(format: PlanFormat, status: &PlanStatus) -> Result<(), Failure> {
+    match format {
+        PlanFormat::Json => output::line(serde_json::to_string_pretty(status)?),
+        PlanFormat::Text => output::line(text::text(status).trim_end()),
+        PlanFormat::Markdown => output::line(text::markdown(status).trim_end()),
+    }
+    Ok(())
+}
+
+pub(crate) async fn ask_plan(client: &Client, spec: &PlanSpec) -> Result<PlanStatus, Failure> {
+    ask(client, "Plan", "plans", spec).await
+}
+
+/// Asks the hub a review.
+pub(crate) async fn ask<A: DeserializeOwned>(
+    client: &Client,
+    kind: &'static str,
+    plural: &str,
+    spec: &impl Serialize,
+) -> Result<A, Failure> {
+    let (group, version) = REVIEW_API_VERSION.split_once('/').expect("the review API has a group");
+    let resource = ApiResource {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        api_version: REVIEW_API_VERSION.to_owned(),
+        kind: kind.to_owned(),
+        plural: plural.to_owned(),
+    };
+    let types = TypeMeta { api_version: REVIEW_API_VERSION.to_owned(), kind: kind.to_owned() };
+    let review = DynamicObject {
+        types: Some(types),
+        metadata: Default::default(),
+        data: json!({ "spec": spec }),
+    };
+    let api = Api::<DynamicObject>::all_with(client.clone(), &resource);
+    let answer = api.create(&PostParams::default(), &review).await?;
+    let status = answer.data.get("status").cloned().unwrap_or_default();
+    serde_json::from_value(status).map_err(|source| PlanFileError::Answer { kind, source }.into())
+}
+
+/// The objects of files: YAML of any number of documents, or JSON; lists are taken apart.
+pub(crate) fn objects(paths: &[PathBuf]) -> Result<Vec<Value>, Failure> {
+    let mut found = Vec::new();
+    for file in files::read(paths, &ENDINGS)? {
+        let mut at = 0;
+        for document in serde_norway::Deserializer::from_str(&file.text) {
+            let value = Value::deserialize(document)
+                .map_err(|source| PlanFileError::Unreadable { path: file.path.clone(), source })?;
+            let items = match value {
+                Value::Null => continue,
+                Value::Object(mut list) if list.get("items").is_some_and(Value::is_array) => {
+                    match list.remove("items") {
+                        Some(Value::Array(items)) => items,
+                        _ => Vec::new(),
+                    }
+                }
+                object => vec![object],
+            };
+            for object in items {
+                let missing = [
+                    ("/apiVersion", "apiVersion"),
+                    ("/kind", "kind"),
+                    ("/metadata/name", "metadata.name"),
+                ]
+                .into_iter()
+                .find(|(pointer, _)| !object.pointer(pointer).is_some_and(Value::is_string));
+                if let Some((_, field)) = missing {
+                    let path = file.path.clone();
+                    return Err(PlanFileError::Incomplete { path, at, field }.into());
+                }
+                found.push(object);
+                at += 1;
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn reference(object: &Value) -> ObjectRef {
+    let text = |pointer: &str| {
+        object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    ObjectRef {
+        api_version: text("/apiVersion"),
+        kind: text("/kind"),
+        namespace: text("/metadata/namespace"),
+        name: text("/metadata/name"),
+    }
+}
