@@ -22,6 +22,11 @@ impl Identity {
         self.user.starts_with("system:serviceaccount:archipel-system:")
     }
 
+    /// Whether it may do everything, whatever roles say.
+    pub(crate) fn is_master(&self) -> bool {
+        self.groups.iter().any(|group| group == "system:masters")
+    }
+
     /// A ServiceAccount with the groups that Kubernetes gives to it.
     pub fn service_account(namespace: &str, name: &str) -> Self {
         Self {

@@ -21,6 +21,7 @@ mod convert;
 pub mod crd;
 mod decode;
 mod discovery;
+pub mod fair;
 mod fields;
 mod files;
 pub mod health;

@@ -21,6 +21,8 @@ use crate::{
     app::Server,
     authn::Authenticator,
     body::ResponseBody,
+    fair::{Flow, Seat, Seats},
+    identity::Identity,
     request::RequestInfo,
     status::ApiError,
     tls::{self, Peer},
@@ -39,7 +41,7 @@ const GRACE: Duration = Duration::from_secs(5);
 pub struct Limits {
     /// Connections at once; more are closed as they come.
     pub connections: usize,
-    /// Requests at once over all connections, watches left out; more get 429.
+    /// Requests at once over all connections, watches left out; more wait for their flow's turn.
     pub in_flight: usize,
     /// Streams of one HTTP/2 connection.
     pub streams: u32,
@@ -47,7 +49,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 20_000, in_flight: 1_000, streams: 1_000 }
+        Self { connections: 20_000, in_flight: 256, streams: 1_000 }
     }
 }
 
@@ -56,7 +58,7 @@ impl Default for Limits {
 pub struct Front {
     server: Arc<Server>,
     authenticator: Arc<Authenticator>,
-    in_flight: Semaphore,
+    seats: Arc<Seats>,
     limits: Limits,
     /// Ends watches, which would otherwise hold a shutdown up.
     closing: CancellationToken,
@@ -68,10 +70,40 @@ impl Front {
         server: Arc<Server>,
         authenticator: Arc<Authenticator>,
         limits: Limits,
+        seats: Arc<Seats>,
         closing: CancellationToken,
     ) -> Arc<Self> {
-        let in_flight = Semaphore::new(limits.in_flight);
-        Arc::new(Self { server, authenticator, in_flight, limits, closing })
+        Arc::new(Self { server, authenticator, seats, limits, closing })
+    }
+
+    /// A seat for a request; none for what takes none.
+    async fn seat(
+        &self,
+        parts: &http::request::Parts,
+        identity: &Identity,
+    ) -> Result<Option<Seat>, ApiError> {
+        let (path, query) = (parts.uri.path(), parts.uri.query().unwrap_or_default());
+        let exempt = ["/healthz", "/livez", "/readyz", "/metrics"];
+        if exempt.iter().any(|it| path.starts_with(it)) || identity.is_master() {
+            return Ok(None);
+        }
+        let parse = || RequestInfo::parse(&parts.method, &parts.uri).ok();
+        // Most requests are no watch, and need not be parsed to see it.
+        let may_watch = query.contains("watch") || path.contains("/watch/");
+        if may_watch && parse().is_some_and(|info| info.attributes.verb == "watch") {
+            return Ok(None);
+        }
+        let flow = || Flow {
+            user: identity.user.clone(),
+            namespace: parse().map(|info| info.attributes.namespace).unwrap_or_default(),
+        };
+        let refused = |why| {
+            ApiError::too_many_requests(
+                format!("too many requests, please try again later: {why}"),
+                1,
+            )
+        };
+        self.seats.take(flow).await.map(Some).map_err(refused)
     }
 
     async fn answer(
@@ -91,19 +123,9 @@ impl Front {
                 return crate::respond::error(&parts, &error);
             }
         };
-        let is_watch = RequestInfo::parse(&parts.method, &parts.uri)
-            .is_ok_and(|info| info.attributes.verb == "watch");
-        let _room = if is_watch {
-            None
-        } else {
-            match self.in_flight.try_acquire() {
-                Ok(permit) => Some(permit),
-                Err(_) => {
-                    let error =
-                        ApiError::too_many_requests("too many requests, please try again later", 1);
-                    return crate::respond::error(&parts, &error);
-                }
-            }
+        let _seat = match self.seat(&parts, &identity).await {
+            Ok(seat) => seat,
+            Err(error) => return crate::respond::error(&parts, &error),
         };
         let mut response = self.server.handle(identity, Request::from_parts(parts, body)).await;
         let body = std::mem::replace(response.body_mut(), ResponseBody::empty());

@@ -26,6 +26,7 @@ use crate::{
     authorize::Authorizer,
     authz::{self, EscalationCheck, FollowError, Rbac},
     body::ResponseBody,
+    fair::Seats,
     files::FileError,
     health::{Health, HealthPaths},
     hooks::{Admission, Review},
@@ -223,7 +224,10 @@ impl Shell {
         closing: CancellationToken,
     ) -> Result<(), ShellError> {
         let url = self.url();
-        let front = Front::new(self.server, self.authenticator, self.limits, closing.clone());
+        let seats = Seats::new(self.limits.in_flight);
+        self.metrics.register(|registry| seats.register(registry));
+        let front =
+            Front::new(self.server, self.authenticator, self.limits, seats, closing.clone());
         let serving = listen::serve(self.listener, self.config, front);
         let tending = async {
             while !self.health.is_ready().await {

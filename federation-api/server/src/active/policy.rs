@@ -343,8 +343,9 @@ pub(super) fn check(object: &Value) -> Vec<Cause> {
             let none = Map::new();
             let item = item.as_object().unwrap_or(&none);
             for field in fields {
+                let required = *field == "expression";
                 let expression = item.get(*field).and_then(Value::as_str);
-                let Some(expression) = expression.or((*field == "expression").then_some("")) else {
+                let Some(expression) = expression.or_else(|| required.then_some("")) else {
                     continue;
                 };
                 if let Err(error) = Program::compile(expression, VARIABLES) {
