@@ -54,9 +54,18 @@ impl Hub {
     async fn config(&self) -> Result<Config, Failure> {
         match &self.hub_kubeconfig {
             Some(path) => read(path).await,
-            None => Config::infer().await.map_err(|error| {
-                HubError::Nowhere { source: kube::Error::InferConfig(error) }.into()
-            }),
+            None => {
+                // Named and not readable is something else than nowhere to look.
+                if let Some(path) = std::env::var_os("KUBECONFIG").filter(|it| !it.is_empty())
+                    && let Err(source) = Kubeconfig::from_env()
+                {
+                    let path = path.to_string_lossy().into_owned();
+                    return Err(HubError::Unreadable { path, source }.into());
+                }
+                Config::infer().await.map_err(|error| {
+                    HubError::Nowhere { source: kube::Error::InferConfig(error) }.into()
+                })
+            }
         }
     }
 }

@@ -57,7 +57,7 @@ pub fn placement_policy(spec: &PlacementPolicySpec) -> Vec<Problem> {
     for (at, selector) in spec.selectors.iter().enumerate() {
         if is_cluster_scoped(&selector.api_version, &selector.kind) {
             let why = format!(
-                "{}s have no namespace: a ClusterPlacementPolicy selects them",
+                "a {} has no namespace: a ClusterPlacementPolicy selects it",
                 selector.kind
             );
             check.forbidden(&format!("spec.selectors[{at}].kind"), &why);

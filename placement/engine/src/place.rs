@@ -133,10 +133,14 @@ impl std::fmt::Display for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Placed => f.write_str("placed"),
+            Self::Partial { missing: 1 } => {
+                f.write_str("1 replica finds no room; the others are placed")
+            }
             Self::Partial { missing } => {
                 write!(f, "{missing} replicas find no room; the others are placed")
             }
             Self::NoClusterFits => f.write_str("no cluster passes the rules of the policy"),
+            Self::NotEnoughRoom { missing: 1 } => f.write_str("there is no room for 1 replica"),
             Self::NotEnoughRoom { missing } => write!(f, "there is no room for {missing} replicas"),
             Self::Spread { key, min, found } => {
                 write!(f, "the spread over {key} needs {min}, and {found} can be had")

@@ -103,7 +103,7 @@ pub(super) async fn room_is_counted_by_node_and_growth_waits_for_it(fleet: &mut 
     kubectl.apply(&policy("room", "big", by_room)).await;
     // Three nodes of 16 Gi are 48 in all, and yet none has 20.
     kubectl.apply(&big("huge", 1, "20Gi")).await;
-    refused(fleet, "room", "huge", "NoClusterFits").await;
+    refused(fleet, "room", "huge", "NotEnoughRoom").await;
     let why = fleet.hub.archipel_ok(&["why", "deploy/huge", "-n", "room", "--not", "eks-1"]).await;
     assert!(why.contains("Room") && why.contains("20Gi"), "{why}");
     // One a node, and one more than there are nodes: nothing, or what fits.
@@ -118,7 +118,7 @@ pub(super) async fn room_is_counted_by_node_and_growth_waits_for_it(fleet: &mut 
     }
     // What comes later waits, and is placed as soon as something goes.
     kubectl.apply(&big("late", 1, BIG)).await;
-    refused(fleet, "room", "late", "NoClusterFits").await;
+    refused(fleet, "room", "late", "NotEnoughRoom").await;
     kubectl.ok(["scale", "deploy/big", "-n", "room", "--replicas=8"]).await;
     let args = ["placement", "deployment-late", "-n", "room"];
     let late = fleet

@@ -140,15 +140,13 @@ pub(super) async fn objects_without_a_namespace_are_claimed_by_cluster_policies_
     fleet.begin("scope").await;
     let class = "apiVersion: scheduling.k8s.io/v1, kind: PriorityClass";
     // A namespaced policy selects its own namespace only.
-    kubectl
-        .apply(&policy("scope", "classes", "").replace(
-            "{apiVersion: apps/v1, kind: Deployment, name: classes}",
-            &format!("{{{class}}}"),
-        ))
-        .await;
+    let namespaced = policy("scope", "classes", "")
+        .replace("{apiVersion: apps/v1, kind: Deployment, name: classes}", &format!("{{{class}}}"));
+    let refused = kubectl.run_with(&namespaced, ["apply", "-f", "-"]).await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("a PriorityClass has no namespace"), "{refused:?}");
     let object = format!("{{{class}, metadata: {{name: scope-high}}, value: 1000}}");
-    let warned = kubectl.run_with(&object, ["apply", "-f", "-"]).await;
-    assert!(warned.success() && warned.stderr.contains("claimed by no"), "{warned:?}");
+    kubectl.apply(&object).await;
     let name = "priorityclass-scope-high";
     assert!(fleet.get(&["clusterplacement", name]).await.is_none());
     kubectl

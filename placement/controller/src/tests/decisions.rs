@@ -205,7 +205,7 @@ fn rule_3_3_growth_waits_and_what_runs_stays() {
     assert_eq!(world.show("web"), "a=4 | NotEnoughRoom");
     assert_eq!(
         world.placed("web").unwrap().spec.outcome.message.split(';').next().unwrap(),
-        "1 replicas find no room"
+        "1 replica finds no room"
     );
 }
 
