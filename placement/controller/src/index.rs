@@ -121,6 +121,8 @@ pub struct Index {
     pub clusters: BTreeMap<String, Arc<MemberCluster>>,
     /// Which of the clusters answer.
     pub(crate) fleet: Fleet,
+    /// Their status is due, though nothing may be decided: a policy that matches nothing is told so too (RULES 2.6).
+    pub(crate) policies_changed: bool,
     pub sets: BTreeMap<String, Arc<ClusterSet>>,
     pub books: BTreeMap<String, Arc<PriceBook>>,
     pub budgets: BTreeMap<String, Budget>,
@@ -208,6 +210,7 @@ impl Index {
             // Another time may have come for it than for those before.
             self.fleet_version += 1;
         }
+        self.policies_changed = true;
         let spec = |it: &Arc<Policy>| it.spec.selectors.clone();
         let mut selectors: Vec<TemplateSelector> = old.iter().flat_map(&spec).collect();
         selectors.extend(policy.iter().flat_map(&spec));
@@ -224,6 +227,7 @@ impl Index {
             return;
         }
         self.renders_changed = true;
+        self.policies_changed = true;
         let spec = |it: &Arc<Override>| it.spec.selectors.clone();
         let mut selectors: Vec<TemplateSelector> = old.iter().flat_map(&spec).collect();
         selectors.extend(policy.iter().flat_map(&spec));

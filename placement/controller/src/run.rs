@@ -131,6 +131,10 @@ impl Decider {
             index.touch_returning(now);
             index.touch_over_budget(now);
             index.expire_scores(now);
+            if std::mem::take(&mut index.policies_changed) {
+                self.statuses.mark();
+                self.overrides.mark();
+            }
             if self.snapshots.is_stale(&index) {
                 index.touch_waiting();
             }

@@ -470,3 +470,11 @@ fn rule_3_4_a_divided_statefulset_is_given_ordinals_that_are_never_reused() {
     world.settle();
     assert_eq!(starts(&world), [of("a", 0), of("b", 1_000), of("c", 2_000)]);
 }
+
+#[test]
+fn rule_2_6_a_policy_that_matches_nothing_is_due_for_its_status_too() {
+    let mut world = World::new("a eks");
+    assert!(!std::mem::take(&mut world.index.policies_changed));
+    world.policy("web", json!({}));
+    assert!(std::mem::take(&mut world.index.policies_changed));
+}
