@@ -13,7 +13,7 @@ use crate::harness::*;
 
 const ADMISSION: &str = "/apis/admissionregistration.k8s.io/v1";
 
-fn active(kind: &str, name: &str, spec: Value) -> Value {
+fn active(kind: &str, name: &str, spec: &Value) -> Value {
     json!({
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": kind,
@@ -30,7 +30,7 @@ fn replicas_policy() -> Value {
     active(
         "ValidatingAdmissionPolicy",
         "replicas",
-        json!({
+        &json!({
             "matchConstraints": {"resourceRules": rules("deployments")},
             "paramKind": {"apiVersion": "v1", "kind": "ConfigMap"},
             "matchConditions": [{"name": "not-free", "expression": "object.metadata.name != 'free'"}],
@@ -43,11 +43,11 @@ fn replicas_policy() -> Value {
     )
 }
 
-fn binding(actions: Value) -> Value {
+fn binding(actions: &Value) -> Value {
     let mut binding = active(
         "ValidatingAdmissionPolicyBinding",
         "everywhere",
-        json!({
+        &json!({
             "policyName": "replicas",
             "validationActions": actions,
             "paramRef": {"name": "limits", "namespace": "default", "parameterNotFoundAction": "Deny"},
@@ -82,7 +82,7 @@ async fn rule_2_5_a_policy_acts_here_only_if_it_is_made_active() {
     let bindings = format!("{ADMISSION}/validatingadmissionpolicybindings");
     let made = api.post(&policies, &inert).await;
     assert_eq!(made.warnings().len(), 1, "{:?}", made.warnings());
-    api.post(&bindings, &binding(json!(["Deny"]))).await.ok();
+    api.post(&bindings, &binding(&json!(["Deny"]))).await.ok();
     api.post(DEPLOYMENTS, &deployment("before")).await.ok();
 
     let annotate = json!({"metadata": {"annotations": {"archipel.dev/hub": "Active"}}});
@@ -138,7 +138,7 @@ async fn an_active_policy_that_cannot_be_carried_out_is_refused() {
         api.post(&policies, &policy).await.ok();
     }
     let hooks = format!("{ADMISSION}/validatingwebhookconfigurations");
-    let mut hook = webhook("http://127.0.0.1:1/", "", json!({}));
+    let mut hook = webhook("http://127.0.0.1:1/", "", &json!({}));
     let status = api.post(&hooks, &hook).await.refused(422, "Invalid");
     assert_eq!(status["details"]["causes"][0]["field"], "webhooks[0].clientConfig.url");
     hook["webhooks"][0]["clientConfig"] = json!({"service": {"name": "a", "namespace": "b"}});
@@ -146,7 +146,7 @@ async fn an_active_policy_that_cannot_be_carried_out_is_refused() {
     assert!(made.warnings()[0].contains("does not call them"), "{:?}", made.warnings());
 }
 
-fn webhook(url: &str, bundle: &str, more: Value) -> Value {
+fn webhook(url: &str, bundle: &str, more: &Value) -> Value {
     let mut hook = json!({
         "name": "check.example.org",
         "clientConfig": {"url": url},
@@ -160,7 +160,7 @@ fn webhook(url: &str, bundle: &str, more: Value) -> Value {
     for (field, value) in more.as_object().unwrap() {
         hook[field] = value.clone();
     }
-    let mut configuration = active("ValidatingWebhookConfiguration", "check", Value::Null);
+    let mut configuration = active("ValidatingWebhookConfiguration", "check", &Value::Null);
     configuration.as_object_mut().unwrap().remove("spec");
     configuration["webhooks"] = json!([hook]);
     configuration
@@ -231,7 +231,7 @@ async fn rule_2_5_an_active_webhook_is_called_by_url() {
     let (url, bundle, asked) = listen(no_latest).await;
     let api = Api::new().await;
     let hooks = format!("{ADMISSION}/validatingwebhookconfigurations");
-    api.post(&hooks, &webhook(&url, &bundle, json!({}))).await.ok();
+    api.post(&hooks, &webhook(&url, &bundle, &json!({}))).await.ok();
     let mut latest = deployment("web");
     latest["spec"]["template"]["spec"]["containers"][0]["image"] = "i:latest".into();
     let refused = until(&api, DEPLOYMENTS, &latest, |it| it.code == 403).await;
@@ -265,10 +265,10 @@ async fn a_webhook_that_does_not_answer_fails_as_its_policy_says() {
     let hooks = format!("{ADMISSION}/validatingwebhookconfigurations");
     // Nobody listens there.
     let url = "https://127.0.0.1:1/";
-    let mut side = webhook(url, "", json!({}));
+    let mut side = webhook(url, "", &json!({}));
     side["webhooks"][0]["sideEffects"] = "Some".into();
     api.post(&hooks, &side).await.refused(422, "Invalid");
-    let made = api.post(&hooks, &webhook(url, "", json!({}))).await.ok();
+    let made = api.post(&hooks, &webhook(url, "", &json!({}))).await.ok();
     let web = deployment("web");
     let failed = until(&api, DEPLOYMENTS, &web, |it| it.code == 500).await;
     let message = failed.refused(500, "InternalError")["message"].to_string();
@@ -290,7 +290,7 @@ fn label(review: &Value) -> Value {
 async fn a_mutating_webhook_changes_what_is_stored() {
     let (url, bundle, _) = listen(label).await;
     let api = Api::new().await;
-    let mut hook = webhook(&url, &bundle, json!({"reinvocationPolicy": "Never"}));
+    let mut hook = webhook(&url, &bundle, &json!({"reinvocationPolicy": "Never"}));
     hook["kind"] = "MutatingWebhookConfiguration".into();
     let hooks = format!("{ADMISSION}/mutatingwebhookconfigurations");
     api.post(&hooks, &hook).await.ok();
