@@ -11,7 +11,7 @@ use federation_server::{
 use federation_types::{
     budget::{ChangeBudgetSpec, CostBudgetSpec},
     cluster::MemberClusterSpec,
-    names::{ALLOW_DELETE_ANNOTATION, API_VERSION, GROUP},
+    names::{ALLOW_DELETE_ANNOTATION, API_VERSION, COPIES_FINALIZER, GROUP},
     overrides::OverridePolicySpec,
     policy::{ClusterPlacementPolicySpec, PlacementPolicySpec},
     price::PriceBookSpec,
@@ -70,13 +70,25 @@ impl Admission for Guard {
         }
         verdict
     }
+
+    fn finalizers(&self, request: &AdmissionRequest<'_>) -> Vec<&'static str> {
+        if self.will_be_copied(request) { vec![COPIES_FINALIZER] } else { Vec::new() }
+    }
 }
 
 impl Guard {
+    /// Whether a new object will be placed, as far as the policies of this moment say.
+    fn will_be_copied(&self, request: &AdmissionRequest<'_>) -> bool {
+        request.subresource.is_empty()
+            && !is_group(request.api_version, GROUP)
+            && request.object.is_some_and(|object| {
+                self.controller.index().claims(request.api_version, request.kind, object)
+            })
+    }
+
     fn judge_write(&self, request: &AdmissionRequest<'_>, object: &Value, create: bool) -> Verdict {
-        let group = request.api_version.split_once('/').map_or("", |(group, _)| group);
-        if group != GROUP {
-            if group == RBAC
+        if !is_group(request.api_version, GROUP) {
+            if is_group(request.api_version, RBAC)
                 && self.controller.index().claims(request.api_version, request.kind, object)
                 && let Some(refusal) = self.refuse_to_federate(request, request.resource)
             {
@@ -178,6 +190,10 @@ impl Guard {
             )),
         }
     }
+}
+
+fn is_group(api_version: &str, group: &str) -> bool {
+    api_version.split_once('/').is_some_and(|(own, _)| own == group)
 }
 
 /// The kinds of RBAC that a policy selects.

@@ -81,8 +81,8 @@ async fn rule_4_8_the_account_of_the_hub_changes_only_what_is_the_hubs() {
 
     // A policy is in force a moment after it was made.
     wait::until("the guard is in force", SOON, async || {
-        let dry = PostParams { dry_run: true, ..PostParams::default() };
-        match own.create(&dry, &config_map("probe", false)).await {
+        let dry = DeleteParams { dry_run: true, ..DeleteParams::default() };
+        match own.delete("foreign", &dry).await {
             Err(kube::Error::Api(status)) if status.message.contains("archipel-guard") => Ok(()),
             other => Err(format!("{other:?}")),
         }
@@ -97,7 +97,9 @@ async fn rule_4_8_the_account_of_the_hub_changes_only_what_is_the_hubs() {
     refused("apply over", own.patch("foreign", &force, &Patch::Apply(&over)).await);
     let mut copied = config_map("copied", true);
     copied.metadata.name = Some("copied-marks".to_owned());
-    refused("marks of another object", own.create(&post, &copied).await);
+    theirs.create(&post, &copied).await.unwrap();
+    let delete = DeleteParams::default();
+    refused("marks of another object", own.delete("copied-marks", &delete).await);
 
     // What is ours comes and goes.
     own.create(&post, &config_map("ours", true)).await.unwrap();

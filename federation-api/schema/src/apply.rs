@@ -21,7 +21,7 @@ pub use conflict::{ApplyError, Conflict, Conflicts};
 pub use fieldset::FieldSet;
 use managed::{Entry, Managed, ManagerId, is_reset};
 use schema::Ty;
-use walk::{Comparison, compare, fields_of, with_named_fields};
+use walk::{Comparison, compare, compare_objects, fields_of, with_named_fields};
 
 use crate::model::TypeRef;
 
@@ -56,6 +56,7 @@ pub enum Owns<'a> {
 impl Owns<'_> {
     fn filter(self, set: &FieldSet) -> FieldSet {
         match self {
+            _ if set.is_empty() => FieldSet::default(),
             Self::All => set.clone(),
             Self::AllBut(field) => set.recursive_difference(&FieldSet::of(&[field])),
             Self::Only(field) => {
@@ -141,34 +142,44 @@ pub fn apply(
 /// `live` is the stored object, `None` on creation.
 pub fn update(live: Option<&Value>, new: Value, ty: &TypeRef, write: &Write<'_>) -> Value {
     let ty: Ty = Some(ty.clone());
-    let list = live.and_then(|l| metadata(l, "managedFields")).cloned().unwrap_or(Value::Null);
-    let of_live = Managed::decode(&list).unwrap_or_default();
+    let none = Value::Null;
+    let list = live.and_then(|l| metadata(l, "managedFields")).unwrap_or(&none);
     let sent = metadata(&new, "managedFields");
-    let mut managed = if !write.subresource.is_empty() {
-        of_live.clone()
-    } else if is_reset(sent) {
-        Managed::default()
-    } else {
-        // Clients that do not know managedFields leave them out, and must not lose them by that.
-        match sent.map(Managed::decode) {
-            Some(Ok(sent)) if !sent.entries.is_empty() => sent,
-            _ => of_live.clone(),
-        }
+    let reset = write.subresource.is_empty() && is_reset(sent);
+    let of_live = Managed::decode(list).unwrap_or_default();
+    // Clients that do not know managedFields leave them out, and must not lose them by that; a patch carries along what
+    // stands there.
+    let of_others = |sent: &Value| write.subresource.is_empty() && sent != list;
+    let mut managed = match sent.filter(|it| of_others(it)).map(Managed::decode) {
+        _ if reset => Managed::default(),
+        Some(Ok(sent)) if !sent.entries.is_empty() => sent,
+        _ => of_live.clone(),
     };
     let new = without_managed_fields(new);
-    let stored = live.map_or_else(|| empty_like(&new), |live| without_managed_fields(live.clone()));
-    if managed.entries.is_empty() && live.is_some() {
-        return finish(new, &managed, live, &stored, &of_live, &list);
+    let changes = match live {
+        Some(live) => compare_objects(live, &new, &ty),
+        None => compare_objects(&empty_like(&new), &new, &ty),
+    };
+    let same = live.is_some() && changes.is_empty();
+    // Nobody is given what stood there before anyone's fields were kept.
+    if !changes.is_empty() && (live.is_none() || !managed.entries.is_empty()) {
+        managed.reconcile(&ty);
+        give(&mut managed, changes, write);
+        managed.cap();
     }
-    track(&mut managed, &stored, &new, &ty, write);
-    managed.cap();
-    finish(new, &managed, live, &stored, &of_live, &list)
+    let unchanged = same && managed.same_ownership(&of_live);
+    with_managed_fields(new, if unchanged { kept(list) } else { managed.encode() })
 }
 
 /// Gives the writer what it changed, and takes it from the others.
 fn track(managed: &mut Managed, live: &Value, new: &Value, ty: &Ty, write: &Write<'_>) {
     managed.reconcile(ty);
-    let changes = compare(live, new, ty).filter(|set| write.owns.filter(set));
+    give(managed, compare(live, new, ty), write);
+}
+
+/// Gives the writer what changed, and takes it from the others.
+fn give(managed: &mut Managed, changes: Comparison, write: &Write<'_>) {
+    let changes = changes.filter(|set| write.owns.filter(set));
     release(managed, &changes, None);
     let taken = write.owns.filter(&changes.modified.union(&changes.added)).difference(nobodys());
     if taken.is_empty() {
@@ -310,7 +321,7 @@ fn update_last_applied(object: &mut Value, config: &Value) {
 
 /// Writes the managedFields into the object; where nothing but times would change, the old ones stay.
 fn finish(
-    mut object: Value,
+    object: Value,
     managed: &Managed,
     live: Option<&Value>,
     stored: &Value,
@@ -320,8 +331,15 @@ fn finish(
     let unchanged = live.is_some()
         && managed.same_ownership(before)
         && element::same(Some(stored), Some(&object));
-    let encoded =
-        if unchanged { (!list.is_null()).then(|| list.clone()) } else { managed.encode() };
+    with_managed_fields(object, if unchanged { kept(list) } else { managed.encode() })
+}
+
+/// The list as it stood; none where there was none.
+fn kept(list: &Value) -> Option<Value> {
+    (!list.is_null()).then(|| list.clone())
+}
+
+fn with_managed_fields(mut object: Value, encoded: Option<Value>) -> Value {
     if let Some(encoded) = encoded
         && let Value::Object(fields) = &mut object
         && let Value::Object(metadata) =

@@ -27,22 +27,34 @@ pub(crate) struct Writing<'a> {
     pub dry_run: bool,
 }
 
+impl<'a> Writing<'a> {
+    fn request(&self) -> AdmissionRequest<'a> {
+        AdmissionRequest {
+            operation: self.operation,
+            identity: self.identity,
+            api_version: &self.kind.api_version,
+            kind: &self.kind.kind,
+            resource: &self.kind.plural,
+            subresource: self.subresource,
+            namespace: self.namespace,
+            name: self.name,
+            object: self.object,
+            old: self.old,
+            dry_run: self.dry_run,
+        }
+    }
+}
+
+/// The finalizers that the hooks want on a new object.
+pub(crate) fn finalizers(server: &Server, writing: &Writing<'_>) -> Vec<&'static str> {
+    let request = writing.request();
+    server.admission.iter().flat_map(|hook| hook.finalizers(&request)).collect()
+}
+
 /// Asks the hooks; their warnings are returned.
 pub(crate) fn judge(server: &Server, writing: &Writing<'_>) -> Result<Vec<String>, ApiError> {
     let kind = writing.kind;
-    let request = AdmissionRequest {
-        operation: writing.operation,
-        identity: writing.identity,
-        api_version: &kind.api_version,
-        kind: &kind.kind,
-        resource: &kind.plural,
-        subresource: writing.subresource,
-        namespace: writing.namespace,
-        name: writing.name,
-        object: writing.object,
-        old: writing.old,
-        dry_run: writing.dry_run,
-    };
+    let request = writing.request();
     let mut warnings = Vec::new();
     for hook in &server.admission {
         match hook.judge(&request) {

@@ -60,6 +60,11 @@ pub enum Verdict {
 /// Judges a write before it is stored. Synchronous and quick: it runs on every write.
 pub trait Admission: Send + Sync + 'static {
     fn judge(&self, request: &AdmissionRequest<'_>) -> Verdict;
+
+    /// Finalizers that a new object is made with: whoever would set them in a second write says so here.
+    fn finalizers(&self, _request: &AdmissionRequest<'_>) -> Vec<&'static str> {
+        Vec::new()
+    }
 }
 
 /// Why a review was not answered.

@@ -33,6 +33,19 @@ pub(crate) fn finalizers(object: &Value) -> Vec<&str> {
         .unwrap_or_default()
 }
 
+/// Adds the finalizers that the object has not.
+pub(crate) fn add_finalizers(object: &mut Value, added: &[&'static str]) {
+    let had = finalizers(object);
+    let missing: Vec<&str> = added.iter().filter(|it| !had.contains(it)).copied().collect();
+    if missing.is_empty() {
+        return;
+    }
+    let all: Vec<Value> = had.into_iter().chain(missing).map(Value::from).collect();
+    if let Some(metadata) = metadata_mut(object) {
+        metadata.insert("finalizers".to_owned(), Value::Array(all));
+    }
+}
+
 /// Whether the object has been asked to go.
 pub(crate) fn is_deleting(object: &Value) -> bool {
     metadata(object).get("deletionTimestamp").is_some_and(|value| !value.is_null())

@@ -23,8 +23,6 @@ use crate::{
 
 /// New copies, then the removal of old ones, then their tombstones (RULES 3.2), and once more for what waited for those.
 const ROUNDS: usize = 6;
-/// Longer than any round takes, in times of what a snapshot takes to build.
-const REST: u32 = 1_000_000;
 
 /// Whether a template is looked at because of what is supposed, or for the sake of what others did.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,7 +54,7 @@ impl DryRun {
         index.approvals = approvals;
         Self {
             index,
-            snapshots: Snapshots::resting(REST),
+            snapshots: Snapshots::default(),
             now,
             touched: BTreeSet::new(),
             written: BTreeSet::new(),
@@ -83,11 +81,6 @@ impl DryRun {
                 break;
             }
             order.sort();
-            // Room that is given back counts from the next round on: a snapshot for every pass would take a plan of
-            // many templates for ever.
-            if self.snapshots.is_stale(&self.index) {
-                self.snapshots = Snapshots::resting(REST);
-            }
             for (_, key) in order {
                 let wrote = self.pass(&key);
                 if wrote || asked == Asked::Yes {

@@ -51,7 +51,7 @@ impl Index {
         Some(format!("{key} is claimed by no placement policy: it stays on the hub"))
     }
 
-    /// Whether some policy claims the object.
+    /// Whether some policy claims the object: it will be copied to clusters.
     pub fn claims(&self, api_version: &str, kind: &str, object: &Value) -> bool {
         let gvk = Gvk::new(api_version, kind);
         let namespace = object["metadata"]["namespace"].as_str().unwrap_or("");
@@ -59,8 +59,9 @@ impl Index {
         let key = template_key(&gvk, namespace, name);
         let labels: BTreeMap<String, String> =
             serde_json::from_value(object["metadata"]["labels"].clone()).unwrap_or_default();
-        let facts = Facts { key: &key, labels: &labels, secret_type: "" };
-        claim(&facts, self.policies.values()).winner.is_some()
+        let secret_type = object["type"].as_str().unwrap_or("");
+        let facts = Facts { key: &key, labels: &labels, secret_type };
+        never(&facts).is_none() && claim(&facts, self.policies.values()).winner.is_some()
     }
 
     /// How far the deletion of a Namespace, a CustomResourceDefinition or a MemberCluster would reach; `None` where it

@@ -10,7 +10,7 @@ use std::{
 
 use federation_types::{
     cluster::{ClusterSet, MemberCluster},
-    names::{Gvk, ObjectKey},
+    names::{COPIES_FINALIZER, Gvk, ObjectKey},
     placement::{PlacementSpec, PlacementStatus},
     price::PriceBook,
     score::ClusterScore,
@@ -461,7 +461,8 @@ impl Index {
         self.dirty.extend(keys);
     }
 
-    /// The kinds to watch: what policies select and what Placements name, with the version wanted first.
+    /// The kinds to watch: what policies select, what Placements name, and what still bears our finalizer, with the
+    /// version wanted first.
     pub fn wanted_kinds(&self) -> BTreeMap<KindKey, String> {
         let mut kinds = BTreeMap::new();
         for policy in self.policies.values() {
@@ -472,6 +473,12 @@ impl Index {
         }
         for (kind, (_, version)) in &self.placed_kinds {
             kinds.entry(kind.clone()).or_insert_with(|| version.clone());
+        }
+        for (key, template) in &self.templates {
+            if template.finalizers.iter().any(|it| it == COPIES_FINALIZER) {
+                let version = Gvk::new(&template.api_version, &key.gvk.kind).version;
+                kinds.entry((key.gvk.group.clone(), key.gvk.kind.clone())).or_insert(version);
+            }
         }
         kinds
     }

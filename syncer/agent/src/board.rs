@@ -21,6 +21,8 @@ struct Entry {
     written: PlacementStatus,
     template: Option<Value>,
     last_write: Option<Instant>,
+    /// Since when something waits to be written.
+    waiting_since: Option<Instant>,
     /// The hub had a status when this process began: the template's is read before it is written.
     known_before: bool,
 }
@@ -52,6 +54,8 @@ pub(crate) struct Board {
 
 /// A status is not written more often than this, and less often while many are waiting.
 const INTERVAL: Duration = Duration::from_millis(200);
+/// The longest that a status waits for members that are being written to.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// What changes at once is written at once.
 const GATHER: Duration = Duration::from_millis(50);
 
@@ -108,9 +112,24 @@ impl Board {
                 entry.reports.insert(cluster.to_owned(), Reported { report, seeded: false });
             }
         }
+        entry.waiting_since.get_or_insert_with(Instant::now);
         let delay = self.delay(entry.last_write);
         drop(entries);
         self.dirty.push_after(Arc::clone(key), delay);
+    }
+
+    /// While members are being written to, statuses wait: copies come first, and what is said of a template at its end
+    /// is written once. Says whether this one is put off.
+    pub(crate) fn put_off(&self, key: &Key) -> bool {
+        let mut entries = self.entries.lock();
+        let Some(entry) = entries.get_mut(key) else { return false };
+        let since = *entry.waiting_since.get_or_insert_with(Instant::now);
+        drop(entries);
+        let waits = since.elapsed() < PATIENCE;
+        if waits {
+            self.dirty.push_after(Arc::clone(key), INTERVAL);
+        }
+        waits
     }
 
     /// The last word on a copy.
@@ -153,7 +172,10 @@ impl Board {
     }
 
     pub(crate) fn snapshot(&self, key: &Key) -> Snapshot {
-        let entries = self.entries.lock();
+        let mut entries = self.entries.lock();
+        if let Some(entry) = entries.get_mut(key) {
+            entry.waiting_since = None;
+        }
         match entries.get(key) {
             None => Snapshot {
                 reports: BTreeMap::new(),
@@ -193,5 +215,30 @@ impl Board {
             entry.template = Some(status);
             entry.last_write = Some(Instant::now());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use federation_types::names::{Gvk, ObjectKey};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_status_waits_for_a_wave_of_copies_but_not_for_ever() {
+        let board = Board::default();
+        let key = Arc::new(ObjectKey {
+            gvk: Gvk::new("apps/v1", "Deployment"),
+            namespace: "shop".into(),
+            name: "web".into(),
+        });
+        let report = CopyReport { state: CopyState::Progressing, ..CopyReport::default() };
+        board.report(&key, "a", report);
+        assert!(board.put_off(&key));
+        tokio::time::advance(PATIENCE).await;
+        assert!(!board.put_off(&key));
+        // What comes after it was looked at waits anew.
+        board.snapshot(&key);
+        assert!(board.put_off(&key));
     }
 }

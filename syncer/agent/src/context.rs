@@ -77,7 +77,15 @@ pub(crate) struct Shared {
     pub(crate) members: Mutex<BTreeMap<String, Handle>>,
 }
 
+/// So many passes under way at once are a wave, and not the daily life of a fleet.
+const WAVE: usize = 16;
+
 impl Shared {
+    /// Whether many copies are being written just now.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.members.lock().values().map(|it| it.queue.running()).sum::<usize>() >= WAVE
+    }
+
     pub(crate) fn new(context: SyncerContext) -> Self {
         Self {
             renders: Renders::new(context.hub_uid.clone(), context.evaluate),

@@ -114,6 +114,11 @@ impl Queue {
         self.changed.notify_one();
     }
 
+    /// How many keys are being worked on.
+    pub(crate) fn running(&self) -> usize {
+        self.state.lock().running.len()
+    }
+
     pub(crate) fn len(&self) -> usize {
         let state = self.state.lock();
         state.queued.len() + state.running.len()

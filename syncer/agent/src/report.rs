@@ -20,6 +20,10 @@ pub(crate) async fn write_statuses(shared: &Shared) {
     let writer = || async {
         loop {
             let key = shared.board.dirty.next().await;
+            if shared.is_busy() && shared.board.put_off(&key) {
+                shared.board.dirty.done(&key);
+                continue;
+            }
             if let Err(error) = write_status(shared, &key).await {
                 tracing::debug!(%key, %error, "a status was not written");
                 shared.board.retry(&key);

@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{fieldset::FieldSet, schema::Ty, walk::reconcile};
+use super::{
+    fieldset::FieldSet,
+    schema::Ty,
+    walk::{is_outdated, reconcile},
+};
 use crate::error::go_quote;
 
 /// The updates that are remembered one by one; older ones share an entry.
@@ -113,7 +117,7 @@ impl Managed {
     }
 
     pub(crate) fn reconcile(&mut self, ty: &Ty) {
-        for entry in self.entries.values_mut() {
+        for entry in self.entries.values_mut().filter(|it| is_outdated(&it.set, ty)) {
             entry.set = reconcile(&entry.set, ty);
         }
     }

@@ -63,6 +63,10 @@ pub(crate) struct Comparison {
 }
 
 impl Comparison {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.removed.is_empty() && self.modified.is_empty() && self.added.is_empty()
+    }
+
     pub(crate) fn filter(self, keep: impl Fn(&FieldSet) -> FieldSet) -> Self {
         Self {
             removed: keep(&self.removed),
@@ -74,7 +78,14 @@ impl Comparison {
 
 /// What must change in `old` to make `new`.
 pub(crate) fn compare(old: &Value, new: &Value, ty: &Ty) -> Comparison {
-    let mut walk = Compare { out: Comparison::default(), path: Vec::new() };
+    let mut walk = Compare { out: Comparison::default(), path: Vec::new(), whole: true };
+    walk.compare(Some(old), Some(new), ty);
+    walk.out
+}
+
+/// The same for two objects, whose managedFields are left out of it.
+pub(crate) fn compare_objects(old: &Value, new: &Value, ty: &Ty) -> Comparison {
+    let mut walk = Compare { out: Comparison::default(), path: Vec::new(), whole: false };
     walk.compare(Some(old), Some(new), ty);
     walk.out
 }
@@ -82,10 +93,16 @@ pub(crate) fn compare(old: &Value, new: &Value, ty: &Ty) -> Comparison {
 struct Compare {
     out: Comparison,
     path: Vec<PathElement>,
+    /// Whether `metadata.managedFields` is compared too.
+    whole: bool,
 }
 
 impl Compare {
     fn compare(&mut self, old: Option<&Value>, new: Option<&Value>, ty: &Ty) {
+        // Most of an object is as it was, and to see that needs no type.
+        if let (Some(Value::Object(_) | Value::Array(_)), true) = (old, old == new) {
+            return;
+        }
         let (before, after) = (atom(ty, old), atom(ty, new));
         let leaf = if new.is_none() {
             self.one(&before, old, new)
@@ -151,11 +168,18 @@ impl Compare {
         let names = old.into_iter().flatten().chain(new.into_iter().flatten());
         let names: std::collections::BTreeSet<&String> = names.map(|(name, _)| name).collect();
         for name in names {
+            if name == "managedFields" && self.skips_managed_fields() {
+                continue;
+            }
             let (ty, _) = map.field(name);
             self.path.push(PathElement::field(name));
             self.compare(old.and_then(|m| m.get(name)), new.and_then(|m| m.get(name)), &ty);
             self.path.pop();
         }
+    }
+
+    fn skips_managed_fields(&self) -> bool {
+        !self.whole && matches!(&self.path[..], [PathElement::Field(only)] if &**only == "metadata")
     }
 
     fn lists(
@@ -240,6 +264,14 @@ pub(crate) fn reconcile(set: &FieldSet, ty: &Ty) -> FieldSet {
         }
     }
     out
+}
+
+/// Whether [`reconcile`] would change the set.
+pub(crate) fn is_outdated(set: &FieldSet, ty: &Ty) -> bool {
+    set.children.iter().any(|(element, child)| {
+        let below = step(element, ty);
+        below.as_ref().is_some_and(is_atomic) || is_outdated(child, &below)
+    })
 }
 
 fn step(element: &PathElement, ty: &Ty) -> Ty {

@@ -283,6 +283,10 @@ impl Context<'_> {
             let now = object::now();
             object = schema::track(None, object, &self.write_record(options, Part::Main, &now));
         }
+        // After the tracking: they are nobody's field, so that no later apply of the author's takes them away.
+        let writing = self.writing(Operation::Create, &name, Some(&object), None, options.dry_run);
+        let finalizers = admission::finalizers(self.server, &writing);
+        object::add_finalizers(&mut object, &finalizers);
         for attempt in 1.. {
             if attempt > 1 {
                 rename(&mut object);

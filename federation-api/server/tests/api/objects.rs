@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use federation_server::{
     body::ResponseBody,
+    hooks::{Admission, AdmissionRequest, Verdict},
     observe::{Answered, Observer},
 };
 use parking_lot::Mutex;
@@ -492,4 +493,37 @@ async fn who_sees_a_create_go_out_is_told_the_name() {
     api.post(MAPS, &map("a")).await.refused(409, "AlreadyExists");
     let name = made["metadata"]["name"].as_str().unwrap();
     assert_eq!(*names.0.lock(), ["default", name, "a", "a"]);
+}
+
+/// Wants a finalizer on every ConfigMap.
+#[derive(Debug)]
+struct Keeps;
+
+impl Admission for Keeps {
+    fn judge(&self, _: &AdmissionRequest<'_>) -> Verdict {
+        Verdict::Allow(Vec::new())
+    }
+
+    fn finalizers(&self, request: &AdmissionRequest<'_>) -> Vec<&'static str> {
+        if request.kind == "ConfigMap" { vec!["example.com/kept"] } else { Vec::new() }
+    }
+}
+
+#[tokio::test]
+async fn a_hooks_finalizer_is_there_from_the_start_and_is_nobodys_field() {
+    let api = Api::with(|options| options.admission.push(Arc::new(Keeps))).await;
+    let object = json!({"metadata": {"name": "a", "finalizers": ["example.com/own"]}});
+    let made = api.post("/api/v1/namespaces/default/configmaps", &object).await.ok();
+    let both = json!(["example.com/own", "example.com/kept"]);
+    assert_eq!(made["metadata"]["finalizers"], both);
+    let owned = made["metadata"]["managedFields"].to_string();
+    assert!(owned.contains("example.com/own") && !owned.contains("example.com/kept"), "{owned}");
+    // What is applied without it does not take it away.
+    let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "b"}});
+    for _ in 0..2 {
+        let uri = "/api/v1/namespaces/default/configmaps/b?fieldManager=t";
+        let headers = [("content-type", "application/apply-patch+yaml")];
+        let applied = api.send("PATCH", uri, &headers, config.to_string()).await.ok();
+        assert_eq!(applied["metadata"]["finalizers"], json!(["example.com/kept"]));
+    }
 }

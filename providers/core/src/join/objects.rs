@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use federation_types::names::{
-    ADOPT_ANNOTATION, COPY_OF_ANNOTATION, MANAGED_LABEL, MEMBER_SERVICE_ACCOUNT, SYSTEM_NAMESPACE,
+    ADOPT_ANNOTATION, COPY_OF_ANNOTATION, MEMBER_SERVICE_ACCOUNT, SYSTEM_NAMESPACE,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -114,8 +114,8 @@ fn subjects() -> Value {
     json!([{"kind": "ServiceAccount", "name": MEMBER_SERVICE_ACCOUNT, "namespace": SYSTEM_NAMESPACE}])
 }
 
-/// The admission policy that keeps our account to what carries our marks for that very object (RULES 4.2): copied marks
-/// prove nothing. Namespaces and events may be made without; an owner may hand an object over by annotation; of
+/// The admission policy that keeps our account to changing what carries our marks for that very object (RULES 4.2):
+/// copied marks prove nothing. Events may be changed without; an owner may hand an object over by annotation; of
 /// subresources there is only the account's own token.
 pub(super) fn guard() -> Value {
     let user = format!("system:serviceaccount:{SYSTEM_NAMESPACE}:{MEMBER_SERVICE_ACCOUNT}");
@@ -124,24 +124,18 @@ pub(super) fn guard() -> Value {
         "request.resource.resource == 'serviceaccounts' && request.subResource == 'token' && \
          request.name == '{MEMBER_SERVICE_ACCOUNT}' && request.namespace == '{SYSTEM_NAMESPACE}'"
     );
-    let target = "(request.operation == 'CREATE' ? object : oldObject)";
     // The annotation is the proof; the label only finds candidates, and one that was taken off is put back.
     let copy_of = format!(
-        "has({target}.metadata.annotations) && '{COPY_OF_ANNOTATION}' in {target}.metadata.annotations ? \
-         string({target}.metadata.annotations['{COPY_OF_ANNOTATION}']).split('/') : ['']"
+        "has(oldObject.metadata.annotations) && '{COPY_OF_ANNOTATION}' in oldObject.metadata.annotations ? \
+         string(oldObject.metadata.annotations['{COPY_OF_ANNOTATION}']).split('/') : ['']"
     );
     let marked = format!(
         "variables.parts.size() == 6 && variables.parts[2] == request.kind.kind && \
-         variables.parts[4] == string({target}.metadata.name) && \
-         (!has({target}.metadata.ownerReferences) || \
-          !{target}.metadata.ownerReferences.exists(it, has(it.controller) && it.controller)) && \
-         (request.operation != 'CREATE' || \
-          has(object.metadata.labels) && '{MANAGED_LABEL}' in object.metadata.labels)"
+         variables.parts[4] == string(oldObject.metadata.name) && \
+         (!has(oldObject.metadata.ownerReferences) || \
+          !oldObject.metadata.ownerReferences.exists(it, has(it.controller) && it.controller))"
     );
-    let free = "request.operation != 'DELETE' && request.resource.resource == 'events' || \
-                request.operation == 'CREATE' && \
-                (request.resource.group == '' && request.resource.resource == 'namespaces' || \
-                 request.resource.group in ['authentication.k8s.io', 'authorization.k8s.io'])";
+    let free = "request.operation != 'DELETE' && request.resource.resource == 'events'";
     let handed_over = format!(
         "request.operation == 'UPDATE' && has(oldObject.metadata.annotations) && \
          '{ADOPT_ANNOTATION}' in oldObject.metadata.annotations && \
@@ -155,6 +149,13 @@ pub(super) fn guard() -> Value {
             "matchConstraints": {"resourceRules": [{
                 "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*/*"],
                 "operations": ["CREATE", "UPDATE", "DELETE", "CONNECT"],
+            }],
+            // What comes into being was nobody's, and whoever may write the marks could forge them: to look at every new
+            // object would bound nothing, and costs the member more than all else that a copy costs it. Subresources
+            // that are created, tokens and evictions, are looked at: `*` means objects alone.
+            "excludeResourceRules": [{
+                "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*"],
+                "operations": ["CREATE"],
             }]},
             "matchConditions": [{
                 "name": "our-account", "expression": format!("request.userInfo.username == '{user}'"),

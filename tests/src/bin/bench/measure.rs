@@ -42,6 +42,13 @@ pub(crate) fn usage(roots: &[u32]) -> io::Result<Usage> {
     Ok(sum)
 }
 
+/// What this process itself has used, without its children.
+pub(crate) fn own_cpu_s() -> io::Result<f64> {
+    let fields = stat(std::process::id())?;
+    let ticks: f64 = fields[11..13].iter().filter_map(|it| it.parse::<f64>().ok()).sum();
+    Ok(ticks / TICKS_PER_SECOND)
+}
+
 /// The fields after the name, which may hold anything.
 fn stat(pid: u32) -> io::Result<Vec<String>> {
     let line = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;

@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{
     Failure, Flags,
-    measure::{median, rounded, usage},
+    measure::{median, own_cpu_s, rounded, usage},
 };
 
 const UNDER_WAY: usize = 64;
@@ -29,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(600);
 const AFTERMATH: Duration = Duration::from_secs(10);
 
 struct Run {
+    /// What the members spent on the raw writes, and on the hub's.
+    members_cpu_s: [f64; 2],
     raw_s: f64,
     wall_s: f64,
     cpu_ms_per_object: f64,
@@ -48,17 +50,19 @@ pub(crate) async fn run(flags: &Flags) -> Result<Value, Failure> {
                 "{deployments} Deployments, divided over {members} real members: {} objects",
                 deployments * members
             );
-            println!("  run   raw s  wall s  ratio  hub CPU ms/object  RSS MiB before/after/peak");
+            println!(
+                "  run   raw s  wall s  ratio  hub CPU ms/object  RSS MiB before/after/peak  \
+                 members' CPU s raw/hub"
+            );
         }
         println!(
-            "  {number:>3}  {:>6.2}  {:>6.2}  {:>5.2}  {:>17.2}  {:.0}/{:.0}/{:.0}",
+            "  {number:>3}  {:>6.2}  {:>6.2}  {:>5.2}  {:>17.2}  {:>25}  {:>22}",
             run.raw_s,
             run.wall_s,
             run.wall_s / run.raw_s,
             run.cpu_ms_per_object,
-            run.rss_before_mib,
-            run.rss_mib,
-            run.peak_mib,
+            format!("{:.0}/{:.0}/{:.0}", run.rss_before_mib, run.rss_mib, run.peak_mib),
+            format!("{:.2}/{:.2}", run.members_cpu_s[0], run.members_cpu_s[1]),
         );
         runs.push(run);
     }
@@ -76,7 +80,9 @@ async fn once(deployments: usize, count: usize) -> Result<Run, Failure> {
     let names: Vec<String> = (1..=count).map(|n| format!("m{n}")).collect();
     let starting = names.iter().map(|name| Member::start(MemberOptions::bare(name)));
     let members: Vec<Member> = futures::future::try_join_all(starting).await?;
+    let idle = usage(&[own_pid()])?.cpu_s - own_cpu_s()?;
     let raw_s = raw(&members, deployments).await?;
+    let raw_cpu_s = usage(&[own_pid()])?.cpu_s - own_cpu_s()? - idle;
 
     let hub = Hub::start().await?;
     for member in &members {
@@ -96,16 +102,22 @@ async fn once(deployments: usize, count: usize) -> Result<Run, Failure> {
     api.create(&PostParams::default(), &deployment("warm", count)).await?;
     collect(&mut arrived, &mut seen, count).await?;
 
-    let before = usage(&[hub.pid()])?;
+    let members_cpu = || {
+        let all = usage(&[own_pid()])?.cpu_s;
+        Ok::<f64, Failure>(all - own_cpu_s()? - usage(&[hub.pid()])?.cpu_s)
+    };
+    let (before, members_before) = (usage(&[hub.pid()])?, members_cpu()?);
     let began = Instant::now();
     write(&[api], "web", deployments, count).await?;
     let last = collect(&mut arrived, &mut seen, (deployments + 1) * count).await?;
     let wall_s = last.duration_since(began).as_secs_f64();
+    let members_cpu_s = [raw_cpu_s, members_cpu()? - members_before];
     tokio::time::sleep_until(last + AFTERMATH).await;
     let after = usage(&[hub.pid()])?;
     #[expect(clippy::cast_precision_loss, reason = "a count of objects")]
     let objects = (deployments * count) as f64;
     Ok(Run {
+        members_cpu_s,
         raw_s,
         wall_s,
         cpu_ms_per_object: (after.cpu_s - before.cpu_s) * 1000.0 / objects,
@@ -113,6 +125,10 @@ async fn once(deployments: usize, count: usize) -> Result<Run, Failure> {
         rss_mib: after.rss_mib,
         peak_mib: after.peak_mib,
     })
+}
+
+fn own_pid() -> u32 {
+    std::process::id()
 }
 
 const POLICY: &str = r#"
