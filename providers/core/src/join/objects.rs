@@ -129,12 +129,10 @@ pub(super) fn guard() -> Value {
         "has(oldObject.metadata.annotations) && '{COPY_OF_ANNOTATION}' in oldObject.metadata.annotations ? \
          string(oldObject.metadata.annotations['{COPY_OF_ANNOTATION}']).split('/') : ['']"
     );
-    let marked = format!(
-        "variables.parts.size() == 6 && variables.parts[2] == request.kind.kind && \
+    let marked = "variables.parts.size() == 6 && variables.parts[2] == request.kind.kind && \
          variables.parts[4] == string(oldObject.metadata.name) && \
          (!has(oldObject.metadata.ownerReferences) || \
-          !oldObject.metadata.ownerReferences.exists(it, has(it.controller) && it.controller))"
-    );
+          !oldObject.metadata.ownerReferences.exists(it, has(it.controller) && it.controller))";
     let free = "request.operation != 'DELETE' && request.resource.resource == 'events'";
     let handed_over = format!(
         "request.operation == 'UPDATE' && has(oldObject.metadata.annotations) && \
