@@ -48,6 +48,8 @@ pub mod placed {
     /// A StatefulSet or a Job would move, which takes an approved Plan (RULES 3.4).
     pub const NEEDS_APPROVAL: &str = "NeedsApproval";
     pub const INVALID: &str = "Invalid";
+    /// Of an event on a template, and of a policy some of whose templates are not placed.
+    pub const NOT_PLACED: &str = "NotPlaced";
 }
 
 /// Rule ids of a decision per cluster: why it was refused, or that it was chosen.

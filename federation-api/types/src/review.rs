@@ -1,6 +1,10 @@
 //! Reviews: create-only kinds that are answered and not stored.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+
+use crate::cluster::TaintEffect;
 
 pub mod plan;
 pub mod simulation;
@@ -66,15 +70,143 @@ pub struct ClusterExplanation {
     pub policy: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<i64>,
-    /// What would change the answer.
+    /// What would change the answer, in words.
     #[serde(default)]
     pub would_change: String,
+    /// The same for programs: with all of these the rule would pass; others may still refuse.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Counterfactual>,
+    /// With all of any one of these the cluster would be chosen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wins_if: Vec<Vec<Counterfactual>>,
     /// Parts of the score as money per hour: `cost $0.23`, …
     #[serde(default)]
     pub score: Vec<ScorePart>,
     /// What one more replica would cost here, per month.
     #[serde(default)]
     pub marginal_cost: String,
+    /// Its place by that cost among the eligible clusters, from 1; none where the cost is not known or there is no room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<u32>,
+}
+
+/// One change of what a decision is made from. What is said of a cluster is to be said only where it is so, by its owner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all_fields = "camelCase")]
+pub enum Counterfactual {
+    /// `spec.accepted` of the cluster is true.
+    ClusterAccepted,
+    /// The cluster answers and is well.
+    ClusterReady,
+    /// The cluster is not let go.
+    ClusterStays,
+    /// The cluster serves the kind.
+    ApiServed { api: String },
+    /// A ClusterSet holds the cluster; with a namespace, one that serves it.
+    InSet {
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        set: String,
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        namespace: String,
+    },
+    /// A list of a policy has one more entry. An empty policy is the one that decides.
+    Allowed {
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        policy: String,
+        field: String,
+        value: String,
+    },
+    /// A field or an entry of a policy is gone. Of several the later entry of a list comes first.
+    Dropped {
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        policy: String,
+        field: String,
+    },
+    /// A bound of a policy is higher.
+    Raised {
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        policy: String,
+        field: String,
+        to: i64,
+    },
+    /// The policy tolerates the taint.
+    Tolerated {
+        key: String,
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        value: String,
+        effect: TaintEffect,
+    },
+    /// A weight of the policy matches the cluster.
+    Weighed { cluster: String },
+    /// So many nodes of the cluster have so much free, each; with these labels, and no taints.
+    RoomFreed {
+        nodes: i64,
+        free: BTreeMap<String, String>,
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        labels: BTreeMap<String, String>,
+    },
+    /// The newest price of the nodes is at most so much.
+    Priced {
+        provider: String,
+        region: String,
+        zone: String,
+        instance_type: String,
+        usd_hour: String,
+    },
+    /// The template has so many replicas.
+    Replicas { to: i64 },
+}
+
+impl std::fmt::Display for Counterfactual {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let of =
+            |policy: &str| if policy.is_empty() { String::new() } else { format!(" of {policy}") };
+        match self {
+            Self::ClusterAccepted => f.write_str("the cluster is accepted"),
+            Self::ClusterReady => f.write_str("the cluster is Ready again"),
+            Self::ClusterStays => f.write_str("the cluster is not let go"),
+            Self::ApiServed { api } => write!(f, "the cluster serves {api}"),
+            Self::InSet { set, namespace } if namespace.is_empty() => {
+                write!(f, "the ClusterSet {set} holds it")
+            }
+            Self::InSet { namespace, .. } => {
+                write!(f, "a ClusterSet that serves {namespace} holds it")
+            }
+            Self::Allowed { policy, field, value } => {
+                write!(f, "{field}{} has {value}", of(policy))
+            }
+            Self::Dropped { policy, field } => write!(f, "{field}{} is gone", of(policy)),
+            Self::Raised { policy, field, to } => {
+                write!(f, "{field}{} is at least {to}", of(policy))
+            }
+            Self::Tolerated { key, value, effect } => {
+                let value = if value.is_empty() { String::new() } else { format!("={value}") };
+                write!(f, "spec.tolerations has {key}{value}:{effect:?}")
+            }
+            Self::Weighed { cluster } => write!(f, "spec.replicas.weights has one for {cluster}"),
+            Self::RoomFreed { nodes, free, labels } => {
+                let list = |it: &BTreeMap<String, String>, between: &str| {
+                    let parts: Vec<_> =
+                        it.iter().map(|(key, value)| format!("{key}{between}{value}")).collect();
+                    parts.join(", ")
+                };
+                let nodes = if *nodes == 1 {
+                    "one more node".to_owned()
+                } else {
+                    format!("{nodes} more nodes")
+                };
+                write!(f, "{nodes} with {} free", list(free, " "))?;
+                if !labels.is_empty() {
+                    write!(f, ", labelled {}", list(labels, "="))?;
+                }
+                Ok(())
+            }
+            Self::Priced { instance_type, usd_hour, .. } => {
+                write!(f, "a node of type {instance_type} costs at most ${usd_hour}/h")
+            }
+            Self::Replicas { to } => write!(f, "the template has {to} replicas"),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -24,7 +24,7 @@ pub(crate) fn events(placed: Option<&Placed>, spec: &PlacementSpec) -> Vec<Event
     let new = before.is_none_or(|it| it.outcome.reason != spec.outcome.reason);
     let message = spec.outcome.message.clone();
     match spec.outcome.status.as_str() {
-        "False" if new => events.push(Event { reason: "NotPlaced", message }),
+        "False" if new => events.push(Event { reason: reason::NOT_PLACED, message }),
         "Unknown" if new && spec.outcome.reason == reason::POLICY_GONE => {
             events.push(Event { reason: reason::POLICY_GONE, message });
         }

@@ -4,23 +4,27 @@ use federation_types::{
     cluster::Taint,
     money::Money,
     policy::WhenUnsatisfiable,
-    review::{ClusterExplanation, ExplanationStatus, ScorePart},
+    review::{ClusterExplanation, Counterfactual, ExplanationStatus, ScorePart},
     selector::{ClusterSelector, LabelSelector},
 };
 
 use crate::{
-    cheapest::{self, Percent},
+    cheapest::{self, Curve, Percent},
     cost,
     expression::Expressions,
     extras::{self, Extras},
     fleet::{BASE, ClusterId, Fleet},
     mask::{Check, Part, Refusal},
     place::{Decision, Previous, place},
+    plan::{self, Action},
     policy::{CompiledPolicy, Mode, Selector},
     report::Rule,
     room::{self, Need, Room},
-    workload::Workload,
+    workload::{Requests, Workload},
 };
+
+mod changes;
+mod wins;
 
 /// Why the workload is where it is, and why not elsewhere; `only` one cluster, or all.
 ///
@@ -52,16 +56,24 @@ pub fn explain(
         check,
         need: &need,
         expressions: Expressions::default(),
+        only: only.is_some(),
     };
-    let clusters = (0..fleet.len())
+    let mut clusters: Vec<ClusterExplanation> = (0..fleet.len())
         .map(ClusterId::of)
         .filter(|it| only.is_none_or(|only| only == *it))
         .map(|it| teller.cluster(it))
         .collect();
+    if only.is_none() {
+        order(&mut clusters, &teller);
+    }
     let mut notes = estimate.notes();
     if workload.has_pods() && matches!(policy.mode(workload), Mode::Duplicated | Mode::Weighted) {
         notes.push("placed regardless of room".to_owned());
     }
+    if workload.has_pods() && workload.requests == Requests::default() {
+        notes.push("the template requests nothing: what a replica takes, and so what it costs, is not known".to_owned());
+    }
+    notes.extend(approval(fleet, workload, policy, previous, &decision));
     if decision.gap > 0 {
         let gap = Money(decision.gap).per_month();
         notes.push(format!("within {gap} a month of the least cost"));
@@ -113,6 +125,55 @@ fn summary(fleet: &Fleet, workload: &Workload, decision: &Decision) -> String {
     }
 }
 
+/// The places by what one more replica costs, among those of which that is known.
+fn order(clusters: &mut [ClusterExplanation], teller: &Teller<'_>) {
+    let mut known: Vec<(i64, usize)> = clusters
+        .iter()
+        .enumerate()
+        .filter(|(_, it)| it.eligible)
+        .filter_map(|(at, it)| Some((teller.one_more(teller.fleet.id(&it.cluster)?)?, at)))
+        .collect();
+    known.sort_unstable();
+    for (place, (_, at)) in (1..).zip(known) {
+        clusters[at].order = Some(place);
+    }
+}
+
+/// What an approval is waited for: a workload that does not move by itself would go from here to there.
+fn approval(
+    fleet: &Fleet,
+    workload: &Workload,
+    policy: &CompiledPolicy,
+    previous: &Previous,
+    decision: &Decision,
+) -> Option<String> {
+    let plan = plan::diff(fleet, workload, policy, previous, decision, plan::PolicySince::Same);
+    if !plan.needs_approval {
+        return None;
+    }
+    let (mut from, mut to) = (Vec::new(), Vec::new());
+    for it in &plan.changes {
+        match it.action {
+            Action::Add { .. } => to.push(it.cluster.clone()),
+            Action::Remove { .. } => {
+                let rule =
+                    fleet.id(&it.cluster).map_or("", |id| decision.report.rules[id.at()].id());
+                from.push(format!("{} ({rule})", it.cluster));
+            }
+            Action::Resize { from: before, to: after } if after < before => {
+                from.push(it.cluster.clone())
+            }
+            Action::Resize { .. } => to.push(it.cluster.clone()),
+        }
+    }
+    Some(format!(
+        "it would move from {} to {}: a {} moves by an approved plan only, and stays where it is until then",
+        from.join(", "),
+        to.join(", "),
+        workload.key.gvk.kind
+    ))
+}
+
 struct Teller<'a> {
     fleet: &'a Fleet,
     room: &'a Room,
@@ -123,6 +184,8 @@ struct Teller<'a> {
     check: Check<'a>,
     need: &'a Need,
     expressions: Expressions,
+    /// The question is about one cluster.
+    only: bool,
 }
 
 /// What a rule wanted, what it found, and what would change the answer.
@@ -171,6 +234,9 @@ impl Teller<'_> {
                 None => Text::default(),
             },
         };
+        let changes = self.changes(id, rule);
+        let wins_if = self.wins_if(id, rule, self.only);
+        let would_change = self.would_change(rule, &changes, &wins_if).unwrap_or(text.change);
         ClusterExplanation {
             cluster: self.fleet.name(id).to_owned(),
             eligible: rule.eligible(),
@@ -179,10 +245,43 @@ impl Teller<'_> {
             found: text.found,
             policy: text.policy,
             replicas: placed.and_then(|it| it.replicas),
-            would_change: text.change,
+            would_change,
+            changes,
+            wins_if,
+            order: None,
             score: if rule.eligible() { self.score(id) } else { Vec::new() },
             marginal_cost: if rule.eligible() { self.marginal(id) } else { String::new() },
         }
+    }
+
+    /// In words what the changes say; `None` where nothing was found that would do.
+    fn would_change(
+        &self,
+        rule: Rule,
+        changes: &[Counterfactual],
+        wins_if: &[Vec<Counterfactual>],
+    ) -> Option<String> {
+        let alternatives: Vec<String> = wins_if.iter().map(|it| changes::together(it)).collect();
+        if !alternatives.is_empty() {
+            return Some(alternatives.join("; or "));
+        }
+        if rule != Rule::PriceUnknown && !changes.is_empty() {
+            let text = changes::together(changes);
+            return Some(match rule {
+                Rule::Residency => {
+                    format!("{text}; or it lies there in truth, which only its owner can say")
+                }
+                _ => text,
+            });
+        }
+        let held: i64 = self.previous.clusters.iter().filter_map(|it| it.replicas).sum();
+        let eligible = matches!(rule, Rule::NotNeeded | Rule::Dearer);
+        (eligible && wins::stands(self.workload, held, self.policy.mode(self.workload))).then(
+            || {
+                "nothing by itself: what runs stays where it is, and only growth goes elsewhere"
+                    .to_owned()
+            },
+        )
     }
 
     fn holds(&self, id: ClusterId) -> bool {
@@ -464,17 +563,29 @@ impl Teller<'_> {
         parts
     }
 
-    /// What one more replica would add to the bill, per month.
-    fn marginal(&self, id: ClusterId) -> String {
-        if !self.workload.has_pods() {
-            return Money::ZERO.to_string();
-        }
+    /// What one more replica would add, as a curve of one step.
+    fn next(&self, id: ClusterId) -> Curve {
         let all = Percent(100);
         let extras = Extras::of(self.fleet, id, self.workload, self.policy, all, self.holds(id));
         let worth = extras::points(self.fleet.cluster(id), self.policy);
         // Points are no bill.
         let extras = Extras { per_replica: extras.per_replica + worth, ..extras };
-        let curve = cheapest::curve(self.fleet, self.room, id, self.need, 1, all, extras);
+        cheapest::curve(self.fleet, self.room, id, self.need, 1, all, extras)
+    }
+
+    /// µ$/h of one more replica; `None` where it is not known or there is no room.
+    fn one_more(&self, id: ClusterId) -> Option<i64> {
+        let curve = self.next(id);
+        let known = self.workload.has_pods() && !curve.unknown;
+        curve.costs.get(1).filter(|_| known).map(|it| cheapest::micros(*it))
+    }
+
+    /// What one more replica would add to the bill, per month.
+    fn marginal(&self, id: ClusterId) -> String {
+        if !self.workload.has_pods() {
+            return Money::ZERO.to_string();
+        }
+        let curve = self.next(id);
         match curve.costs.get(1) {
             None => "no room".to_owned(),
             Some(_) if curve.unknown => "unknown".to_owned(),

@@ -329,7 +329,12 @@ pub(crate) fn refuses(
         .map(Part::Expression)
 }
 
-fn weight(fleet: &Fleet, policy: &CompiledPolicy, at: usize, expressions: &mut Expressions) -> u32 {
+pub(crate) fn weight(
+    fleet: &Fleet,
+    policy: &CompiledPolicy,
+    at: usize,
+    expressions: &mut Expressions,
+) -> u32 {
     policy
         .weights
         .iter()

