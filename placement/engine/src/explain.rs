@@ -16,7 +16,6 @@ use crate::{
     fleet::{BASE, ClusterId, Fleet},
     mask::{Check, Part, Refusal},
     place::{Decision, Previous, place},
-    plan::{self, Action},
     policy::{CompiledPolicy, Mode, Selector},
     report::Rule,
     room::{self, Need, Room},
@@ -24,6 +23,7 @@ use crate::{
 };
 
 mod changes;
+mod notes;
 mod wins;
 
 /// Why the workload is where it is, and why not elsewhere; `only` one cluster, or all.
@@ -64,7 +64,7 @@ pub fn explain(
         .map(|it| teller.cluster(it))
         .collect();
     if only.is_none() {
-        order(&mut clusters, &teller);
+        notes::order(&mut clusters, &teller);
     }
     let mut notes = estimate.notes();
     if workload.has_pods() && matches!(policy.mode(workload), Mode::Duplicated | Mode::Weighted) {
@@ -73,7 +73,7 @@ pub fn explain(
     if workload.has_pods() && workload.requests == Requests::default() {
         notes.push("the template requests nothing: what a replica takes, and so what it costs, is not known".to_owned());
     }
-    notes.extend(approval(fleet, workload, policy, previous, &decision));
+    notes.extend(notes::approval(fleet, workload, policy, previous, &decision));
     if decision.gap > 0 {
         let gap = Money(decision.gap).per_month();
         notes.push(format!("within {gap} a month of the least cost"));
@@ -123,55 +123,6 @@ fn summary(fleet: &Fleet, workload: &Workload, decision: &Decision) -> String {
     } else {
         format!("{}: {}; {where_}", workload.key, decision.outcome)
     }
-}
-
-/// The places by what one more replica costs, among those of which that is known.
-fn order(clusters: &mut [ClusterExplanation], teller: &Teller<'_>) {
-    let mut known: Vec<(i64, usize)> = clusters
-        .iter()
-        .enumerate()
-        .filter(|(_, it)| it.eligible)
-        .filter_map(|(at, it)| Some((teller.one_more(teller.fleet.id(&it.cluster)?)?, at)))
-        .collect();
-    known.sort_unstable();
-    for (place, (_, at)) in (1..).zip(known) {
-        clusters[at].order = Some(place);
-    }
-}
-
-/// What an approval is waited for: a workload that does not move by itself would go from here to there.
-fn approval(
-    fleet: &Fleet,
-    workload: &Workload,
-    policy: &CompiledPolicy,
-    previous: &Previous,
-    decision: &Decision,
-) -> Option<String> {
-    let plan = plan::diff(fleet, workload, policy, previous, decision, plan::PolicySince::Same);
-    if !plan.needs_approval {
-        return None;
-    }
-    let (mut from, mut to) = (Vec::new(), Vec::new());
-    for it in &plan.changes {
-        match it.action {
-            Action::Add { .. } => to.push(it.cluster.clone()),
-            Action::Remove { .. } => {
-                let rule =
-                    fleet.id(&it.cluster).map_or("", |id| decision.report.rules[id.at()].id());
-                from.push(format!("{} ({rule})", it.cluster));
-            }
-            Action::Resize { from: before, to: after } if after < before => {
-                from.push(it.cluster.clone())
-            }
-            Action::Resize { .. } => to.push(it.cluster.clone()),
-        }
-    }
-    Some(format!(
-        "it would move from {} to {}: a {} moves by an approved plan only, and stays where it is until then",
-        from.join(", "),
-        to.join(", "),
-        workload.key.gvk.kind
-    ))
 }
 
 struct Teller<'a> {

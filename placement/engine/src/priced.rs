@@ -7,7 +7,7 @@ use crate::{
     fleet::ClusterId,
     place::Outcome,
     report::Rule,
-    select::{Candidate, Unfit, Wanted, select},
+    select::{Candidate, Unfit, Wanted},
 };
 
 impl Pass<'_> {
@@ -26,8 +26,10 @@ impl Pass<'_> {
         let binding: Vec<usize> = (0..rules.len()).filter(binds).collect();
         if binding.len() > 1 {
             // More than one kind of domain: clusters are chosen first, money decides among them.
-            let wanted = Wanted { max_clusters: max, room: 0, few: false };
-            select(candidates, rules, self.masks, wanted).map_err(|it| self.unfit(it))?;
+            let grows = self.any_grows(candidates);
+            let room = if self.partial || grows { 0 } else { total };
+            let wanted = Wanted { max_clusters: max, room, few: false };
+            self.select_or_search(candidates, wanted)?;
         }
         let primary = binding.first().copied();
         let domain = |it: &Candidate| primary.map_or(0, |rule| self.domain(rule, it));

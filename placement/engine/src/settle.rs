@@ -182,7 +182,7 @@ impl Pass<'_> {
     }
 
     /// The first choice that keeps every rule; wishes are given up one after the other, the last first.
-    fn search(
+    pub(crate) fn search(
         &self,
         candidates: &[Candidate],
         caps: &[i64],

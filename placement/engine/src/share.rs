@@ -344,7 +344,7 @@ impl Pass<'_> {
         }
     }
 
-    fn any_grows(&self, candidates: &[Candidate]) -> bool {
+    pub(crate) fn any_grows(&self, candidates: &[Candidate]) -> bool {
         candidates.iter().any(|it| it.open && self.grows(it.cluster))
     }
 
@@ -384,7 +384,24 @@ impl Pass<'_> {
             room: if bounded && !self.partial { total } else { 0 },
             few: few && !self.partial,
         };
-        select(candidates, &self.policy.spread, self.masks, wanted).map_err(|it| self.unfit(it))
+        self.select_or_search(candidates, wanted)
+    }
+
+    /// The first choice, or where it took what stands in the way of others, one that looks ahead.
+    pub(crate) fn select_or_search(
+        &self,
+        candidates: &mut Vec<Candidate>,
+        wanted: Wanted,
+    ) -> Result<(), Outcome> {
+        let Err(unfit) = select(candidates, &self.policy.spread, self.masks, wanted) else {
+            return Ok(());
+        };
+        let caps: Vec<i64> = candidates.iter().map(|it| it.cap).collect();
+        let Some(chosen) = self.search(candidates, &caps, wanted.room, wanted.max_clusters) else {
+            return Err(self.unfit(unfit));
+        };
+        *candidates = chosen.into_iter().map(|at| candidates[at]).collect();
+        Ok(())
     }
 
     /// Shares growth to `total` out over the chosen clusters, which hold `held`; the outcome is in `scratch.parties`.

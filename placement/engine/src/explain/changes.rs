@@ -88,7 +88,7 @@ impl Teller<'_> {
             Refusal::Taint(_) | Refusal::TaintForNow(_) => self.tolerations(id),
             Refusal::Near(_) => {
                 let near = policy.spec.near.iter().enumerate().rev();
-                near.filter(|(_, it)| it.required.unwrap_or(it.max_latency_ms.is_some()))
+                near.filter(|(_, it)| it.required.unwrap_or_else(|| it.max_latency_ms.is_some()))
                     .filter_map(|(at, it)| {
                         let max = it.max_latency_ms.unwrap_or(u32::MAX);
                         let field = format!("spec.near[{at}]");
