@@ -111,6 +111,8 @@ pub mod cluster {
     pub const IDENTITY_CHANGED: &str = "IdentityChanged";
     pub const DUPLICATE: &str = "DuplicateIdentity";
     pub const UNHEALTHY: &str = "Unhealthy";
+    /// Of a cluster as a simulation supposes it.
+    pub const SUPPOSED: &str = "Supposed";
 }
 
 /// Reasons of a MemberCluster's `SyncPaused`.

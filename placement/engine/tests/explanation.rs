@@ -137,7 +137,8 @@ impl Inputs {
 /// `spec.a[0].b[key]` as its steps.
 fn steps(path: &str) -> Vec<String> {
     let mut steps = Vec::new();
-    let mut rest = path.strip_prefix("spec.limits.").or(path.strip_prefix("spec.")).unwrap();
+    let mut rest =
+        path.strip_prefix("spec.limits.").or_else(|| path.strip_prefix("spec.")).unwrap();
     while !rest.is_empty() {
         if let Some(inside) = rest.strip_prefix('[') {
             let (key, after) = inside.split_once(']').unwrap();
@@ -146,7 +147,8 @@ fn steps(path: &str) -> Vec<String> {
         } else {
             let end = rest.find(['.', '[']).unwrap_or(rest.len());
             steps.push(rest[..end].to_owned());
-            rest = rest[end..].strip_prefix('.').unwrap_or(&rest[end..]);
+            let after = &rest[end..];
+            rest = after.strip_prefix('.').unwrap_or(after);
         }
     }
     steps
@@ -240,7 +242,7 @@ prop_compose! {
 }
 
 /// Some of the entries, as a patch of a JSON object.
-fn some_of(of: Value) -> impl Strategy<Value = Value> {
+fn some_of(of: &Value) -> impl Strategy<Value = Value> + use<> {
     let entries: Vec<(String, Value)> =
         of.as_object().unwrap().iter().map(|(key, it)| (key.clone(), it.clone())).collect();
     prop::collection::vec(prop::bool::weighted(0.25), entries.len()).prop_map(move |chosen| {
@@ -250,7 +252,7 @@ fn some_of(of: Value) -> impl Strategy<Value = Value> {
 }
 
 fn selector() -> impl Strategy<Value = Value> {
-    some_of(json!({
+    some_of(&json!({
         "names": ["c0", "c2"],
         "exclude": ["c1", "c*1", "c3"],
         "providers": ["eks", "gke"],
@@ -285,7 +287,7 @@ prop_compose! {
     fn inputs()(
         (clusters, prices) in clusters(),
         clusters_of_policy in prop::option::of(selector()),
-        more in some_of(json!({
+        more in some_of(&json!({
             "tolerations": [{"key": "gpu", "operator": "Exists"}],
             "residency": {"jurisdictions": ["EU"]},
             "near": [{"service": "queue", "maxLatencyMs": 20}, {"service": "queue", "maxLatencyMs": 40}],
@@ -293,7 +295,7 @@ prop_compose! {
         })),
         replicas in divisions(),
         limits in prop::collection::vec(
-            (some_of(json!({"jurisdictions": ["EU", "CH"], "tolerations": ["spot"], "maxClusters": 2})), prop::option::of(selector())), 0..3),
+            (some_of(&json!({"jurisdictions": ["EU", "CH"], "tolerations": ["spot"], "maxClusters": 2})), prop::option::of(selector())), 0..3),
         namespace in any::<bool>(),
         size in (1_i64..8, 1_i64..20),
         arm in prop::bool::weighted(0.2),
