@@ -6,10 +6,12 @@ use clap::{Parser, Subcommand};
 
 mod apply;
 mod cluster;
+mod convert;
 mod demo;
 mod freeze;
 mod guard;
 mod hub;
+mod optimise;
 mod orphans;
 mod output;
 mod plan;
@@ -45,6 +47,8 @@ enum Command {
     Status(status::Status),
     /// Say why an object is where it is.
     Why(why::Why),
+    /// Plan the cheapest placement of the whole fleet; changes nothing.
+    Optimise(optimise::Optimise),
     /// Test and lint policies, without a hub.
     #[command(subcommand)]
     Policy(policy::Policy),
@@ -55,6 +59,8 @@ enum Command {
     /// Say what would happen if clusters were lost, prices or policies changed, apps grew.
     #[command(name = "whatif")]
     WhatIf(Box<whatif::WhatIf>),
+    /// Say in our policies what Karmada's say; a list of what is lost comes beside.
+    Convert(convert::Convert),
     /// Stop every write to members: of the fleet, one cluster or one namespace.
     Freeze(freeze::Freeze),
     /// Take a freeze back.
@@ -83,10 +89,12 @@ fn main() -> ExitCode {
             Command::Cluster(it) => it.run().await,
             Command::Status(it) => it.run().await,
             Command::Why(it) => it.run().await,
+            Command::Optimise(it) => it.run().await,
             Command::Policy(it) => it.run(),
             Command::Plan(it) => it.run().await,
             Command::Apply(it) => it.run().await,
             Command::WhatIf(it) => it.run().await,
+            Command::Convert(it) => it.run(),
             Command::Freeze(it) => it.run().await,
             Command::Thaw(it) => it.run().await,
             Command::Orphans(it) => it.run().await,

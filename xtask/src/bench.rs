@@ -4,23 +4,11 @@ use crate::{members, run};
 
 pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     let Some((name, rest)) = arguments.split_first() else {
-        return Err("bench takes a name: engine, propagate, start or api".to_owned());
+        return Err("bench takes a name: engine, optimise, propagate, start or api".to_owned());
     };
     match name.as_str() {
-        "engine" => {
-            let mut command = run::cargo(&[
-                "run",
-                "--release",
-                "--quiet",
-                "--package",
-                "placement-engine",
-                "--example",
-                "bench_engine",
-                "--",
-            ])?;
-            command.args(rest);
-            run::wait(command)
-        }
+        "engine" => example("placement-engine", "bench_engine", rest),
+        "optimise" => example("placement-optimise", "bench_optimise", rest),
         "propagate" | "start" | "api" => {
             let hub = run::build_hub(true)?;
             let binaries = members::ensure()?;
@@ -41,6 +29,22 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
                 .args(rest);
             run::wait(command)
         }
-        other => Err(format!("no bench `{other}`: engine, propagate, start or api")),
+        other => Err(format!("no bench `{other}`: engine, optimise, propagate, start or api")),
     }
+}
+
+/// An example of a crate, in release.
+fn example(package: &str, name: &str, arguments: &[String]) -> Result<(), String> {
+    let mut command = run::cargo(&[
+        "run",
+        "--release",
+        "--quiet",
+        "--package",
+        package,
+        "--example",
+        name,
+        "--",
+    ])?;
+    command.args(arguments);
+    run::wait(command)
 }

@@ -19,6 +19,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("federation-lifecycle", &["federation-types"]),
     ("placement-engine", &["federation-types"]),
     ("placement-controller", &["federation-types", "placement-engine", "syncer-render"]),
+    ("placement-convert", &["federation-types"]),
+    ("placement-optimise", &["federation-types", "placement-engine"]),
     ("syncer-render", &["federation-types"]),
     ("syncer-agent", &["federation-types", "syncer-render", "providers-core"]),
     ("providers-core", &["federation-types"]),
@@ -31,8 +33,13 @@ const ARROWS: &[(&str, &[&str])] = &[
 const ROOTS: &[&str] = &["archipel", "federation-tests"];
 
 /// Crates without I/O, clock and chance, and what may not be in their tree.
-const PURE: &[&str] =
-    &["federation-types", "federation-schema", "placement-engine", "syncer-render"];
+const PURE: &[&str] = &[
+    "federation-types",
+    "federation-schema",
+    "placement-engine",
+    "placement-convert",
+    "syncer-render",
+];
 const IMPURE: &[&str] = &["tokio", "kube", "kube-client", "hyper", "rand", "tracing"];
 
 /// One TLS provider, one HTTP stack.

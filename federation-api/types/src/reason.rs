@@ -14,6 +14,8 @@ pub mod cause {
     /// Back to a preferred affinity group.
     pub const FAILBACK: &str = "Failback";
     pub const CLUSTER_LEAVING: &str = "ClusterLeaving";
+    /// Moved by a plan for the whole fleet.
+    pub const REBALANCED: &str = "Rebalanced";
 }
 
 /// Types of conditions.

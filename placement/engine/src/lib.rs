@@ -42,6 +42,7 @@ mod share;
 pub mod simulate;
 mod skew;
 mod spot;
+pub mod terms;
 mod time;
 pub mod workload;
 
@@ -54,4 +55,5 @@ pub use policy::CompiledPolicy;
 pub use price::PriceIndex;
 pub use report::{Report, Rule};
 pub use room::Room;
+pub use terms::Terms;
 pub use workload::Workload;

@@ -340,6 +340,12 @@ impl Room {
         true
     }
 
+    /// The groups of a cluster with the extended resources free on each node, in the order of [`Fleet::extended`].
+    pub fn groups_in_full(&self, cluster: ClusterId) -> impl Iterator<Item = (&Group, &[i64])> {
+        let range = self.slots.range(cluster.at());
+        range.map(|at| (&self.slots.groups[at], self.slots.extended(at)))
+    }
+
     pub(crate) fn capacity(&self, cluster: ClusterId, need: &Need) -> i64 {
         if need.impossible {
             return 0;
