@@ -154,7 +154,7 @@ pub struct Index {
     /// Placements that wait: for a cluster, for room, for the gate, for their copies.
     unsettled: BTreeSet<ObjectKey>,
     /// What Placements being written give to clusters: room that is spoken for.
-    pub(crate) in_flight: BTreeMap<ObjectKey, Vec<(String, i64)>>,
+    pub(crate) in_flight: BTreeMap<ObjectKey, Vec<(String, Option<i64>)>>,
     /// Not looked at while the hub presumes that it is cut off.
     pub(crate) held_back: BTreeSet<ObjectKey>,
     /// Removals that wait for a budget's next window.

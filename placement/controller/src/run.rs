@@ -244,8 +244,7 @@ impl Decider {
         self.writing.insert(key.clone());
         let kind = job.write.kind();
         if let Write::Place { spec, .. } = &job.write {
-            let replicas =
-                spec.clusters.iter().map(|it| (it.name.clone(), it.replicas.unwrap_or(0)));
+            let replicas = spec.clusters.iter().map(|it| (it.name.clone(), it.replicas));
             self.context.index.lock().in_flight.insert(key.clone(), replicas.collect());
         }
         self.writes.spawn(async move {

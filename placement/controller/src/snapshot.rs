@@ -7,7 +7,12 @@ use std::{
     time::Duration,
 };
 
-use federation_types::{cluster::TaintEffect, names::ObjectKey, validate::Problem};
+use federation_types::{
+    cluster::TaintEffect,
+    names::ObjectKey,
+    placement::{CopyState, CopyStatus},
+    validate::Problem,
+};
 use placement_engine::{ClusterInput, CompiledPolicy, Fleet, PriceIndex, Room, SetInput};
 use tokio::time::Instant;
 
@@ -128,14 +133,17 @@ pub(crate) fn build(index: &Index, lost: &BTreeSet<String>, now: i64) -> Snapsho
 
 /// What was decided and is not seen to run yet takes room that the members do not report.
 fn reserve_in_flight(index: &Index, fleet: &Fleet, room: &mut Room) {
-    let mut reserve = |key: &ObjectKey, cluster: &str, wanted: i64| {
+    let mut reserve = |key: &ObjectKey, cluster: &str, wanted: Option<i64>| {
         let Some(template) = index.templates.get(key) else { return };
         let copies = index.placements.get(key).map_or(&[][..], |it| &it.status.clusters);
-        let seen = copies
-            .binary_search_by(|it| it.name.as_str().cmp(cluster))
-            .ok()
-            .and_then(|at| copies[at].replicas)
-            .unwrap_or(0);
+        let copy =
+            copies.binary_search_by(|it| it.name.as_str().cmp(cluster)).ok().map(|at| &copies[at]);
+        // What has no replicas is one that takes its room once it runs.
+        let runs = |it: &CopyStatus| matches!(it.state, CopyState::Ready | CopyState::Degraded);
+        let (wanted, seen) = match wanted {
+            Some(wanted) => (wanted, copy.and_then(|it| it.replicas).unwrap_or(0)),
+            None => (i64::from(template.workload.has_pods()), i64::from(copy.is_some_and(runs))),
+        };
         if wanted > seen
             && let Some(id) = fleet.id(cluster)
         {
@@ -147,9 +155,7 @@ fn reserve_in_flight(index: &Index, fleet: &Fleet, room: &mut Room) {
             continue;
         }
         for cluster in &placed.spec.clusters {
-            if let Some(wanted) = cluster.replicas {
-                reserve(key, &cluster.name, wanted);
-            }
+            reserve(key, &cluster.name, cluster.replicas);
         }
     }
     for (key, clusters) in &index.in_flight {

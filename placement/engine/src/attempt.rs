@@ -34,6 +34,8 @@ pub(crate) struct Pass<'a> {
     pub(crate) policy: &'a CompiledPolicy,
     pub(crate) masks: &'a Masks,
     pub(crate) need: &'a Need,
+    /// Of a unit: what each part takes, and how many of it there are.
+    pub(crate) parts: &'a [(Need, i64)],
     pub(crate) mode: Mode,
     pub(crate) scratch: &'a mut Scratch,
     pub(crate) rules: Vec<Rule>,
@@ -162,6 +164,24 @@ impl Pass<'_> {
         if !self.masks.beside.is_empty() {
             self.keep_company();
         }
+        if !self.parts.is_empty() {
+            self.open_where_all_fits();
+        }
+    }
+
+    /// A unit goes only where all of it fits together, or where nodes for each part can come.
+    fn open_where_all_fits(&mut self) {
+        for at in 0..self.fleet.len() {
+            let cluster = ClusterId::of(at);
+            let fits = || {
+                self.room.holds(cluster, self.parts)
+                    || self.parts.iter().all(|(need, _)| self.grows_for(cluster.0, need))
+            };
+            if self.scratch.open.contains(at) && !fits() {
+                self.scratch.open.remove(at);
+                self.rules[at] = Rule::Room;
+            }
+        }
     }
 
     /// The bound on the number of clusters.
@@ -192,7 +212,13 @@ impl Pass<'_> {
         if !self.workload.has_pods() || money.cost == 0 {
             return (score, 0);
         }
-        match cost::slot(self.fleet, ClusterId(cluster), self.need) {
+        let id = ClusterId(cluster);
+        let slot = if self.parts.is_empty() {
+            cost::slot(self.fleet, id, self.need)
+        } else {
+            cost::slots(self.fleet, id, self.parts)
+        };
+        match slot {
             Some(slot) => {
                 let cost = slot.micros.saturating_mul(money.cost) / 100;
                 let extras = self.extras(cluster, held);
@@ -244,6 +270,9 @@ impl Pass<'_> {
         let open = self.scratch.open.count();
         let new =
             kept.iter().filter(|it| !self.scratch.open.contains(it.0 as usize)).count() + open;
+        if new == 0 && self.rules.contains(&Rule::Room) {
+            return Err(Outcome::NotEnoughRoom { missing: self.parts.iter().map(|it| it.1).sum() });
+        }
         if new == 0 {
             return Err(Outcome::NoClusterFits);
         }
@@ -300,6 +329,7 @@ impl Pass<'_> {
     /// Where it fits before where it does not, then what prefers to be left alone, then money.
     fn copy_rank(&self, cluster: u32) -> Rank {
         let fits = !self.workload.has_pods()
+            || !self.parts.is_empty()
             || self.grows(cluster)
             || self.room.capacity(ClusterId(cluster), self.need) >= self.workload.pods();
         let held = self.scratch.held.binary_search_by_key(&cluster, |it| it.0).is_ok();
@@ -309,9 +339,12 @@ impl Pass<'_> {
 
     /// Whether new nodes for the workload can come there.
     pub(crate) fn grows(&self, cluster: u32) -> bool {
+        self.grows_for(cluster, self.need)
+    }
+
+    fn grows_for(&self, cluster: u32, need: &Need) -> bool {
         let it = self.fleet.cluster(ClusterId(cluster));
-        it.spec.autoscaled
-            && it.shapes.iter().any(|it| self.need.fit_empty(self.fleet, it.class) > 0)
+        it.spec.autoscaled && it.shapes.iter().any(|it| need.fit_empty(self.fleet, it.class) > 0)
     }
 
     /// Growth and new placements wait where they would cost more than is allowed; what replaces a lost copy does not

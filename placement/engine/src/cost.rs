@@ -10,7 +10,7 @@ use crate::{
     place::{Decision, Placed, Previous},
     policy::CompiledPolicy,
     price::Trust,
-    room::{Need, Room},
+    room::{self, Need, Room},
     workload::Workload,
 };
 
@@ -34,6 +34,15 @@ pub(crate) fn slot(fleet: &Fleet, cluster: ClusterId, need: &Need) -> Option<Slo
             Some(Slot { micros: per_slot, undated: price.trust == Trust::Undated })
         })
         .min_by_key(|it| (it.micros, it.undated))
+}
+
+/// The slots of a unit together; `None` where the price of one is not known.
+pub(crate) fn slots(fleet: &Fleet, cluster: ClusterId, parts: &[(Need, i64)]) -> Option<Slot> {
+    parts.iter().try_fold(Slot { micros: 0, undated: false }, |sum, (need, each)| {
+        let slot = slot(fleet, cluster, need)?;
+        let micros = sum.micros.saturating_add(slot.micros.saturating_mul(*each));
+        Some(Slot { micros, undated: sum.undated || slot.undated })
+    })
 }
 
 /// ⌈amount ÷ parts⌉; `None` for no parts.
@@ -121,6 +130,7 @@ pub fn estimate(
     if !spot.is_empty() {
         pinned.read(fleet, workload, true);
     }
+    let parts = room::parts(fleet, workload);
     let (mut hourly, mut committed) = (Money::ZERO, Money::ZERO);
     for it in placed {
         let replicas = counted(workload, it, &mut total);
@@ -133,6 +143,12 @@ pub fn estimate(
         total.at_least |= !bill.is_complete();
         hourly += Money(bill.first) + Money(bill.per_replica).times(replicas.max(1));
         if alone {
+            continue;
+        }
+        for (need, each) in &parts {
+            hourly += allocated(fleet, it.cluster, need, &mut total).hour.times(*each);
+        }
+        if !parts.is_empty() {
             continue;
         }
         let need = if spot.contains(&it.cluster) { &pinned } else { &plain };

@@ -256,6 +256,10 @@ impl Teller<'_> {
         if !self.workload.has_pods() {
             return String::new();
         }
+        if !self.workload.components.is_empty() {
+            let all = self.room.holds(id, &room::parts(self.fleet, self.workload));
+            return format!("{} for all its parts together", if all { "room" } else { "no room" });
+        }
         let free = self.room.capacity(id, self.need);
         format!("room for {free} more of {}", room::describe(self.workload))
     }

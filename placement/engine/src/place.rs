@@ -8,7 +8,7 @@ use crate::{
     fleet::{ClusterId, Fleet},
     policy::{CompiledPolicy, Mode},
     report::{Report, Rule},
-    room::Room,
+    room::{self, Room},
     settle, spot,
     workload::{KindClass, Workload},
 };
@@ -243,6 +243,7 @@ pub fn place(
         }
     }
     scratch.held.sort_unstable();
+    let parts = room::parts(fleet, workload);
     let mut pass = Pass {
         fleet,
         room,
@@ -250,6 +251,7 @@ pub fn place(
         policy,
         masks: &masks,
         need: &need,
+        parts: &parts,
         mode,
         scratch: &mut scratch,
         rules: Vec::new(),
@@ -321,8 +323,11 @@ pub fn place(
                 before => before,
             });
             let grows = it.replicas.unwrap_or_else(|| workload.pods()) - before;
-            if grows > 0 {
+            if grows > 0 && parts.is_empty() {
                 room.take(it.cluster, &need, grows);
+            }
+            for (need, each) in parts.iter().filter(|_| grows > 0) {
+                room.take(it.cluster, need, *each);
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::{
     fleet::{BASE, ClusterId, Fleet, PODS, ShapeClass},
     mask::Masks,
     select::Scratch,
-    workload::Workload,
+    workload::{NodeRules, Requests, Workload},
 };
 
 /// So many nodes of a class with so much free on each.
@@ -103,6 +103,50 @@ impl Slots {
         self.extended = extended;
     }
 
+    /// One cluster of them, to try things out on.
+    fn only(&self, cluster: usize) -> Self {
+        let start = self.start[cluster] as usize;
+        let end = start + usize::from(self.cap[cluster]);
+        Self {
+            start: vec![0],
+            len: vec![self.len[cluster]],
+            cap: vec![self.cap[cluster]],
+            groups: self.groups[start..end].to_vec(),
+            extended: self.extended[start * self.width..end * self.width].to_vec(),
+            width: self.width,
+            sums: vec![self.sums[cluster]],
+        }
+    }
+
+    /// Takes the room of `n` replicas; returns how many found none.
+    fn take(&mut self, cluster: usize, need: &Need, n: i64) -> i64 {
+        let mut left = n;
+        while left > 0 && !need.impossible {
+            // The smallest group first: nodes that are partly taken are filled before others are begun.
+            let mut found: Option<(usize, i64, i64)> = None;
+            for at in self.range(cluster) {
+                let group = &self.groups[at];
+                if found.is_some_and(|it| it.2 <= group.nodes) || !need.admits(group.class) {
+                    continue;
+                }
+                let fit = need.fit(&group.free, self.extended(at));
+                if fit > 0 {
+                    found = Some((at, fit, group.nodes));
+                }
+            }
+            let Some((at, fit, nodes)) = found else { break };
+            let full = (left / fit).min(nodes);
+            if full > 0 {
+                self.split(cluster, at, full, fit, need);
+                left -= full * fit;
+            } else {
+                self.split(cluster, at, 1, left, need);
+                left = 0;
+            }
+        }
+        left
+    }
+
     fn remove(&mut self, cluster: usize, at: usize, extended: &mut [i64]) {
         let range = self.range(cluster);
         let last = range.end - 1;
@@ -167,26 +211,30 @@ pub(crate) struct Need {
 impl Need {
     /// Reads the workload into `self`, whose memory is used again. `spot`: its copies will be pinned to spot nodes.
     pub(crate) fn read(&mut self, fleet: &Fleet, workload: &Workload, spot: bool) {
+        self.read_pod(fleet, &workload.requests, &workload.nodes, spot);
+    }
+
+    fn read_pod(&mut self, fleet: &Fleet, requests: &Requests, nodes: &NodeRules, spot: bool) {
         self.extended.clear();
         self.impossible = false;
-        self.amounts = workload.requests.base;
+        self.amounts = requests.base;
         self.amounts[PODS] = 1;
         for (inverse, amount) in self.inverse.iter_mut().zip(self.amounts) {
             *inverse = u64::MAX.checked_div(amount.unsigned_abs()).unwrap_or(0);
         }
-        for (name, amount) in &workload.requests.extended {
+        for (name, amount) in &requests.extended {
             match fleet.extended.binary_search(name) {
                 Ok(at) => self.extended.push((at, *amount)),
                 Err(_) => self.impossible |= *amount > 0,
             }
         }
-        self.per_node = workload.nodes.per_node.unwrap_or(i64::MAX);
-        let constrained = fleet.tainted_nodes || workload.nodes.constrains() || spot;
+        self.per_node = nodes.per_node.unwrap_or(i64::MAX);
+        let constrained = fleet.tainted_nodes || nodes.constrains() || spot;
         let admits = |it: &ShapeClass| {
-            if spot { it.spot && workload.nodes.admits_spot(it) } else { workload.nodes.admits(it) }
+            if spot { it.spot && nodes.admits_spot(it) } else { nodes.admits(it) }
         };
         self.classes = constrained.then(|| fleet.classes.iter().map(admits).collect());
-        self.pinned = spot || (workload.nodes.constrains() && self.runs_on_spot_only(fleet));
+        self.pinned = spot || (nodes.constrains() && self.runs_on_spot_only(fleet));
     }
 
     /// Whether the nodes that the pod asks for are all spot nodes: then it is pinned by its own words.
@@ -293,7 +341,7 @@ impl Room {
         room
     }
 
-    /// Takes the room of `n` replicas, as for a decision that is in flight; returns how many found no room.
+    /// Takes the room of `n` replicas, or of all parts of `n` units, as for a decision that is in flight; returns how many found no room.
     pub fn reserve(
         &mut self,
         fleet: &Fleet,
@@ -301,6 +349,10 @@ impl Room {
         workload: &Workload,
         n: i64,
     ) -> i64 {
+        if !workload.components.is_empty() {
+            let parts = parts(fleet, workload);
+            return parts.iter().map(|(need, each)| self.take(cluster, need, each * n)).sum();
+        }
         let mut need = std::mem::take(&mut self.need);
         need.read(fleet, workload, false);
         let left = self.take(cluster, &need, n);
@@ -386,33 +438,31 @@ impl Room {
 
     /// Takes the room of `n` replicas; returns how many found none.
     pub(crate) fn take(&mut self, cluster: ClusterId, need: &Need, n: i64) -> i64 {
-        let c = cluster.at();
-        let mut left = n;
-        while left > 0 && !need.impossible {
-            // The smallest group first: nodes that are partly taken are filled before others are begun.
-            let mut found: Option<(usize, i64, i64)> = None;
-            for at in self.slots.range(c) {
-                let group = &self.slots.groups[at];
-                if found.is_some_and(|it| it.2 <= group.nodes) || !need.admits(group.class) {
-                    continue;
-                }
-                let fit = need.fit(&group.free, self.slots.extended(at));
-                if fit > 0 {
-                    found = Some((at, fit, group.nodes));
-                }
-            }
-            let Some((at, fit, nodes)) = found else { break };
-            let full = (left / fit).min(nodes);
-            if full > 0 {
-                self.slots.split(c, at, full, fit, need);
-                left -= full * fit;
-            } else {
-                self.slots.split(c, at, 1, left, need);
-                left = 0;
-            }
-        }
-        left
+        self.slots.take(cluster.at(), need, n)
     }
+
+    /// Whether all parts of a unit fit there together, placed one after the other.
+    pub(crate) fn holds(&self, cluster: ClusterId, parts: &[(Need, i64)]) -> bool {
+        let mut trial = self.slots.only(cluster.at());
+        parts.iter().all(|(need, n)| trial.take(0, need, *n) == 0)
+    }
+}
+
+/// What the parts of a unit take, and how many of each there are: those that find room hardest come first.
+pub(crate) fn parts(fleet: &Fleet, workload: &Workload) -> Vec<(Need, i64)> {
+    let mut parts: Vec<(Need, i64)> = workload
+        .components
+        .iter()
+        .map(|it| {
+            let mut need = Need::default();
+            need.read_pod(fleet, &it.requests, &it.nodes, false);
+            (need, it.replicas)
+        })
+        .collect();
+    parts.sort_by_key(|(need, _)| {
+        std::cmp::Reverse((need.extended.len(), need.classes.is_some(), need.amounts))
+    });
+    parts
 }
 
 /// Names and amounts of one replica's requests, for people.

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::{
     beside::Beside,
+    components::{Component, components},
     fleet::{BASE, SPOT_LABELS, ShapeClass},
     place::PreviousCluster,
     schedule::{self, Run},
@@ -28,6 +29,8 @@ pub enum KindClass {
     Job,
     CronJob,
     Pod,
+    /// Several parts that run as a unit, all on one cluster or nothing: Flink, Ray, Spark, training jobs.
+    Unit,
     /// Another kind with `spec.replicas`.
     Scalable,
     /// No replicas to divide.
@@ -38,7 +41,7 @@ pub enum KindClass {
 impl KindClass {
     /// Left without a mode, the kind runs on one cluster.
     pub fn on_one_cluster(self) -> bool {
-        matches!(self, Self::StatefulSet | Self::Job | Self::CronJob | Self::Pod)
+        matches!(self, Self::StatefulSet | Self::Job | Self::CronJob | Self::Pod | Self::Unit)
     }
 
     /// Whether its replicas can be shared out over clusters at all.
@@ -50,7 +53,7 @@ impl KindClass {
     }
 
     fn fails_over(self) -> bool {
-        !matches!(self, Self::StatefulSet | Self::Job | Self::CronJob | Self::Pod)
+        !matches!(self, Self::StatefulSet | Self::Job | Self::CronJob | Self::Pod | Self::Unit)
     }
 }
 
@@ -155,6 +158,9 @@ pub struct Workload {
     pub replicas: Option<i64>,
     pub requests: Requests,
     pub nodes: NodeRules,
+    /// The parts of a unit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub components: Vec<Component>,
     pub job: JobState,
     /// Never two at a time: a Deployment whose strategy is Recreate.
     #[serde(default)]
@@ -218,7 +224,8 @@ impl Workload {
         };
         let gvk = Gvk::new(&text("/apiVersion"), &text("/kind"));
         let number = |pointer: &str| template.pointer(pointer).and_then(Value::as_i64);
-        let class = class(&gvk, template);
+        let components = components(&gvk, template);
+        let class = if components.is_empty() { class(&gvk, template) } else { KindClass::Unit };
         let pod = match class {
             KindClass::Pod => template.pointer("/spec"),
             KindClass::CronJob => template.pointer("/spec/jobTemplate/spec/template/spec"),
@@ -230,7 +237,11 @@ impl Workload {
             }
             KindClass::Scalable => number("/spec/replicas"),
             KindClass::Job => Some(number("/spec/parallelism").unwrap_or(1)),
-            KindClass::DaemonSet | KindClass::CronJob | KindClass::Pod | KindClass::Plain => None,
+            KindClass::DaemonSet
+            | KindClass::CronJob
+            | KindClass::Pod
+            | KindClass::Unit
+            | KindClass::Plain => None,
         };
         let pod_labels = match class {
             KindClass::Pod => template.pointer("/metadata/labels"),
@@ -241,6 +252,7 @@ impl Workload {
         };
         Self {
             api: gvk.path(),
+            components,
             labels: strings(template.pointer("/metadata/labels")),
             class,
             replicas: replicas.map(|it| it.clamp(0, i64::from(i32::MAX))),
@@ -267,7 +279,8 @@ impl Workload {
 
     /// Whether a copy runs pods of a known size.
     pub fn has_pods(&self) -> bool {
-        self.replicas.is_some() || matches!(self.class, KindClass::Pod | KindClass::CronJob)
+        self.replicas.is_some()
+            || matches!(self.class, KindClass::Pod | KindClass::CronJob | KindClass::Unit)
     }
 
     /// Pods of one copy, for room and money.
@@ -307,6 +320,11 @@ fn volumes(gvk: &Gvk, template: &Value) -> Vec<Volume> {
     claims.iter().filter_map(volume).collect()
 }
 
+/// The labels that a pod template gives its pods.
+pub(crate) fn pod_labels(template: &Value) -> BTreeMap<String, String> {
+    strings(template.pointer("/metadata/labels"))
+}
+
 fn strings(value: Option<&Value>) -> BTreeMap<String, String> {
     let entries = value.and_then(Value::as_object).into_iter().flatten();
     entries.filter_map(|(key, it)| Some((key.clone(), it.as_str()?.to_owned()))).collect()
@@ -320,7 +338,7 @@ type Amounts = BTreeMap<String, i64>;
 
 /// Requests of a pod: its own where it states them, else the sum of its containers and sidecars, or the largest moment
 /// of its start if that is more; the overhead of its runtime on top.
-fn requests(pod: &Value) -> Requests {
+pub(crate) fn requests(pod: &Value) -> Requests {
     let mut total = Amounts::new();
     for container in array(pod, "/containers") {
         add(&mut total, &container_requests(container));
@@ -383,7 +401,7 @@ fn raise(total: &mut Amounts, other: &Amounts) {
     }
 }
 
-fn node_rules(pod: &Value, labels: &BTreeMap<String, String>) -> NodeRules {
+pub(crate) fn node_rules(pod: &Value, labels: &BTreeMap<String, String>) -> NodeRules {
     let required = "/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution";
     let terms = array(pod, &format!("{required}/nodeSelectorTerms"))
         .iter()

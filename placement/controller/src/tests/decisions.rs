@@ -366,7 +366,7 @@ fn rule_3_2_room_that_is_given_back_decides_at_once_what_waits() {
 fn rule_3_2_a_write_that_fails_gives_its_room_to_what_waits() {
     let mut world = World::new("a eks rooms=4");
     world.policy("web", json!({"replicas": {"mode": "Divided", "division": "Room"}}));
-    world.index.in_flight.insert(key("one"), vec![("a".into(), 3)]);
+    world.index.in_flight.insert(key("one"), vec![("a".into(), Some(3))]);
     world.apply("one", 3, "v1");
     world.index.dirty.clear();
     world.apply("two", 2, "v1");
@@ -413,7 +413,7 @@ fn rule_3_1_workloads_keep_apart_although_their_placements_are_still_being_writt
     world.delete("one");
     world.settle();
     assert_eq!(world.show("two"), "a=1 | Placed");
-    world.index.in_flight.insert(key("two"), vec![("b".into(), 1)]);
+    world.index.in_flight.insert(key("two"), vec![("b".into(), Some(1))]);
     world.apply_labelled("four", &[("app", "db")]);
     let mut log = String::new();
     world.decide(&mut log);
