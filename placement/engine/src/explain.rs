@@ -266,6 +266,11 @@ impl Teller<'_> {
 
     fn outdone(&self, id: ClusterId, rule: Rule) -> Text {
         match rule {
+            Rule::Room if !self.workload.components.is_empty() => Text::new(
+                "room for all its parts together",
+                self.room_text(id),
+                "room for every part at once on the cluster's nodes",
+            ),
             Rule::Room => Text::new(
                 format!("a node with {} free", room::describe(self.workload)),
                 self.room_text(id),
