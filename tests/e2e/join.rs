@@ -416,7 +416,7 @@ data: {a: b}
         wait::until("the copy is there", SOON, async || map.get("app").await.map(drop)).await;
     }
 
-    refused(&["cluster", "leave", "one"], "holds 1 copies").await;
+    refused(&["cluster", "leave", "one"], "holds 1 copy").await;
     hub.archipel_ok(&["cluster", "leave", "one", "--orphan", "--timeout", "60"]).await;
     let orphan = of_one.get("app").await.unwrap();
     assert!(!orphan.metadata.labels.unwrap_or_default().contains_key(MANAGED_LABEL));
