@@ -1,8 +1,8 @@
 //! Admission by objects of the API that their owner made active here (`archipel.dev/hub: Active`): webhooks reached by
-//! URL, and ValidatingAdmissionPolicies. All others act in members only.
+//! URL, ValidatingAdmissionPolicies, and ResourceQuotas that count objects. All others act in members only.
 //!
 //! ```text
-//! mutating webhooks ─▶ validation ─▶ hooks of the hub ─▶ policies ─▶ validating webhooks ─▶ store
+//! mutating webhooks ─▶ validation ─▶ quotas ─▶ hooks of the hub ─▶ policies ─▶ validating webhooks ─▶ store
 //! ```
 //!
 //! Requests of the hub's own components are not judged: they carry out what users were judged for.
@@ -39,6 +39,7 @@ use crate::{
 
 mod matching;
 mod policy;
+pub(crate) mod quota;
 mod webhook;
 
 use self::{policy::Policy, webhook::Webhook};
@@ -68,6 +69,7 @@ pub struct Active {
     /// Spares those who have none the lock.
     any: AtomicBool,
     state: RwLock<Arc<State>>,
+    quotas: quota::Quotas,
     outcomes: Family<Outcome, Counter>,
 }
 
@@ -98,6 +100,7 @@ pub(crate) fn is_active(object: &Value) -> bool {
 
 /// Knows the active objects when it returns, and follows them for as long as the server lives.
 pub(crate) async fn load_and_follow(server: &Arc<Server>) -> Result<(), ReadError> {
+    quota::load(server).await?;
     let revision = fill(server).await?;
     tokio::spawn(follow(Arc::downgrade(server), revision));
     Ok(())
@@ -291,11 +294,16 @@ fn operation(operation: Operation) -> &'static str {
 }
 
 /// What is wrong with an active object: one that could not be carried out is not accepted.
-pub(crate) fn check(kind: &Kind, object: &Value) -> Vec<Cause> {
-    if *kind.group != *GROUP || kind.is_custom() || !is_active(object) {
+pub(crate) fn check(server: &Server, kind: &Kind, object: &Value) -> Vec<Cause> {
+    let quota = kind.is("", "resourcequotas");
+    if (*kind.group != *GROUP && !quota) || kind.is_custom() || !is_active(object) {
         return Vec::new();
     }
     match &*kind.plural {
+        "resourcequotas" => {
+            quota::note(server);
+            quota::check(object)
+        }
         "validatingadmissionpolicies" => on_large_stack(|| policy::check(object)),
         "validatingwebhookconfigurations" | "mutatingwebhookconfigurations" => {
             on_large_stack(|| webhook::check(object))
@@ -325,8 +333,7 @@ pub(crate) fn warnings(kind: &Kind, object: &Value) -> Vec<String> {
             "it acts on members only; to make it act on this server too, annotate it {HUB_ANNOTATION}: Active"
         ));
     }
-    let inert = builtin("", &["resourcequotas", "limitranges"])
-        || builtin(GROUP, &["mutatingadmissionpolicies"]);
+    let inert = builtin("", &["limitranges"]) || builtin(GROUP, &["mutatingadmissionpolicies"]);
     if inert && is_active(object) {
         out.push(format!("a {} acts on members only, whatever {HUB_ANNOTATION} says", kind.kind));
     }

@@ -164,7 +164,7 @@ impl Context<'_> {
         }
         if part == Part::Main {
             causes.extend(required::check(&kind, new));
-            causes.extend(active::check(&kind, new));
+            causes.extend(active::check(self.server, &kind, new));
             if let Some(old) = old {
                 causes.extend(required::changed(&kind, old, new));
             }
@@ -283,6 +283,9 @@ impl Context<'_> {
             let now = object::now();
             object = schema::track(None, object, &self.write_record(options, Part::Main, &now));
         }
+        let server = Arc::clone(self.server);
+        let place = if self.identity.is_component() { None } else { namespace.as_deref() };
+        let _place = active::quota::hold(&server, &kind, place, &name).await?;
         // After the tracking: they are nobody's field, so that no later apply of the author's takes them away.
         let writing = self.writing(Operation::Create, &name, Some(&object), None, options.dry_run);
         let finalizers = admission::finalizers(self.server, &writing);
