@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use clap::{Args, ValueEnum};
@@ -85,7 +85,7 @@ impl Optimise {
         let subjects = seen.subjects();
         let mut room = Room::new(&fleet);
         let model = Model::new(&fleet, &mut room, &subjects, self.budget_moves);
-        let begin = Instant::now();
+        let begin = tokio::time::Instant::now();
         let optimum = tokio::task::block_in_place(|| {
             model.optimise(&fleet, &|| begin.elapsed() >= self.time)
         })
