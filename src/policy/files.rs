@@ -41,8 +41,14 @@ pub(crate) fn read(paths: &[PathBuf], endings: &[&str]) -> Result<Vec<File>, Fil
     Ok(files)
 }
 
+/// Reads one file; `-` is standard input.
 pub(crate) fn one(path: &Path) -> Result<File, FileError> {
-    match fs::read_to_string(path) {
+    let text = if path == Path::new("-") {
+        io::read_to_string(io::stdin())
+    } else {
+        fs::read_to_string(path)
+    };
+    match text {
         Ok(text) => Ok(File { path: path.to_owned(), text }),
         Err(source) => Err(FileError::Unreadable { path: path.to_owned(), source }),
     }

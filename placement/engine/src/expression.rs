@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use cel::{Context, Env, Program, Value};
+use cel::{Context, Env, ExecutionError, Program, Value};
 use federation_types::selector::ClusterFacts;
 use serde::Serialize;
 
@@ -26,6 +26,18 @@ impl fmt::Debug for Expression {
 
 /// The only variable an expression has.
 const VARIABLE: &str = "cluster";
+/// What it holds: the fields of [`View`].
+const FIELDS: [&str; 9] = [
+    "name",
+    "provider",
+    "region",
+    "zones",
+    "jurisdiction",
+    "labels",
+    "version",
+    "minor",
+    "properties",
+];
 
 impl Expression {
     /// Parses it; the error is for people.
@@ -70,9 +82,23 @@ impl Expression {
         let mut context = Context::with_env(Arc::new(Env::stdlib()));
         context.add_variable_from_value(VARIABLE, cluster);
         match self.program.execute(&context) {
+            Err(ExecutionError::NoSuchKey(name)) if self.asks_cluster_for(&name) => {
+                Err(format!("cluster has no field {name}; it has {}", FIELDS.join(", ")))
+            }
             Ok(Value::Bool(_)) | Err(_) => Ok(()),
             Ok(other) => Err(format!("yields {}, not true or false", other.type_of())),
         }
+    }
+
+    /// Whether the text says `cluster.NAME`, where NAME is no field of a cluster.
+    fn asks_cluster_for(&self, name: &str) -> bool {
+        let goes_on = |it: char| it.is_alphanumeric() || it == '_';
+        !FIELDS.contains(&name)
+            && self
+                .text
+                .split(&format!("{VARIABLE}.{name}"))
+                .skip(1)
+                .any(|rest| !rest.starts_with(goes_on))
     }
 
     fn evaluate(&self, env: &Arc<Env>, cluster: &Value) -> Result<bool, String> {
@@ -168,19 +194,24 @@ struct Facts<'a> {
     labels: &'a BTreeMap<String, String>,
 }
 
+impl<'a> View<'a> {
+    fn of(cluster: &'a Cluster) -> Self {
+        Self {
+            name: &cluster.name,
+            provider: &cluster.spec.provider,
+            region: &cluster.spec.region,
+            zones: &cluster.spec.zones,
+            jurisdiction: &cluster.spec.jurisdiction,
+            labels: &cluster.labels,
+            version: &cluster.version,
+            minor: cluster.minor,
+            properties: &cluster.properties,
+        }
+    }
+}
+
 fn value(cluster: &Cluster) -> Value {
-    let view = View {
-        name: &cluster.name,
-        provider: &cluster.spec.provider,
-        region: &cluster.spec.region,
-        zones: &cluster.spec.zones,
-        jurisdiction: &cluster.spec.jurisdiction,
-        labels: &cluster.labels,
-        version: &cluster.version,
-        minor: cluster.minor,
-        properties: &cluster.properties,
-    };
-    cel::to_value(view).expect("text, numbers and maps of them are values")
+    cel::to_value(View::of(cluster)).expect("text, numbers and maps of them are values")
 }
 
 #[cfg(test)]
@@ -211,6 +242,27 @@ mod tests {
             input("c", "v1.36.0", None),
         ];
         Fleet::build(clusters, &[], &PriceIndex::default(), "")
+    }
+
+    #[test]
+    fn a_field_that_no_cluster_has_is_refused_with_those_that_it_has() {
+        let why = Expression::parse("cluster.minr >= 3").unwrap_err();
+        assert!(why.starts_with("cluster has no field minr; it has name, provider"), "{why}");
+        for fine in ["cluster.labels.min == 'a' && cluster.minor > 3", "cluster.labels.tier == 'x'"]
+        {
+            Expression::parse(fine).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_fields_are_those_of_the_view() {
+        let fleet = fleet();
+        let view = serde_json::to_value(View::of(&fleet.clusters[0])).unwrap();
+        let mut names: Vec<_> = view.as_object().unwrap().keys().map(String::as_str).collect();
+        let mut fields = FIELDS;
+        names.sort_unstable();
+        fields.sort_unstable();
+        assert_eq!(names, fields);
     }
 
     #[test]

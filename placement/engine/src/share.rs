@@ -400,6 +400,10 @@ impl Pass<'_> {
         let Some(chosen) = self.search(candidates, &caps, wanted.room, wanted.max_clusters) else {
             return Err(self.unfit(unfit));
         };
+        // Growth waits rather than move what runs.
+        if (0..candidates.len()).any(|at| candidates[at].held > 0 && !chosen.contains(&at)) {
+            return Err(self.unfit(unfit));
+        }
         *candidates = chosen.into_iter().map(|at| candidates[at]).collect();
         Ok(())
     }

@@ -217,7 +217,11 @@ fn refused(field: &str, error: kube::Error) -> PlanError {
         kube::Error::Api(status) => match status.code {
             403 => PlanError::Forbidden(format!("{field}: {}", status.message)),
             404 => PlanError::NotFound(format!("{field}: {}", status.message)),
-            400 | 409 | 422 => PlanError::invalid(field, status.message.clone()),
+            409 => PlanError::invalid(
+                field,
+                format!("{}; --force-conflicts (spec.force) takes the fields over", status.message),
+            ),
+            400 | 422 => PlanError::invalid(field, status.message.clone()),
             _ => PlanError::Unavailable(format!("{field}: {}", status.message)),
         },
         other => PlanError::Unavailable(format!("{field}: {other}")),
