@@ -1,5 +1,6 @@
 //! Which clusters, and how many of them: spread, room, limits and money (RULES 2.2, 3.1, 3.3, 5.5).
 
+use federation_types::quantity;
 use serde_json::{Value, json};
 
 use crate::fleet::{Fleet, clusters, deployment, placed_is, policy, replicas, seen};
@@ -132,15 +133,14 @@ pub(super) async fn room_is_counted_by_node_and_growth_waits_for_it(fleet: &mut 
     fleet.end("room").await;
 }
 
-/// Whether each node holds one of the big pods, by what the member reports.
+/// Whether no node has room for one more of the big pods, by what the member reports: small pods of others may stand on
+/// a node that is free otherwise.
 fn full(member: &Value) -> Result<(), String> {
     let shapes = member["status"]["shapes"].as_array();
     let groups = shapes.into_iter().flatten().flat_map(|it| it["free"].as_array()).flatten();
-    let free = groups.filter_map(|it| it["memory"].as_str());
-    seen(
-        free.clone().count() > 0 && free.clone().all(|it| it != "16Gi"),
-        &member["status"]["shapes"],
-    )
+    let free: Vec<_> = groups.map(|it| it["memory"].as_str().and_then(quantity::millis)).collect();
+    let full = !free.is_empty() && free.iter().all(|it| *it < quantity::millis(BIG));
+    seen(full, &member["status"]["shapes"])
 }
 
 pub(super) async fn budgets_of_money_hold_growth_back(fleet: &mut Fleet) {
