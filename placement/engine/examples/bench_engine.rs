@@ -110,8 +110,13 @@ fn clock() -> Duration {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
 }
 
+/// The fleet whose allocations are told.
+const TOLD: usize = 1_000;
+
 struct Figures {
     per_second: u128,
+    /// Of one decision, in hundredths.
+    allocations: u64,
     first_round: Duration,
 }
 
@@ -150,7 +155,14 @@ fn measure(clusters: usize, workloads: &[Workload], policies: &[CompiledPolicy])
         assert_eq!(u128::from(checked.unsigned_abs()), decided * 100, "every replica is placed");
         best = best.max(decided * 1_000_000 / spent.as_micros().max(1));
     }
-    Figures { per_second: best, first_round }
+    room.reset(&fleet);
+    let counted = allocation_counter::measure(|| {
+        for (workload, policy) in workloads.iter().zip(policies) {
+            place(&fleet, &mut room, workload, policy, &previous);
+        }
+    });
+    let allocations = counted.count_total * 100 / WORKLOADS as u64;
+    Figures { per_second: best, allocations, first_round }
 }
 
 /// Seconds to decide on 10,000 placements of a fleet of 1,000 clusters again, and to make a plan of them, after a
@@ -248,25 +260,30 @@ fn main() -> std::io::Result<()> {
     if arguments.next().as_deref() == Some("--dump") {
         return dump(&arguments.next().unwrap_or_else(|| ".".to_owned()), &workloads, &policies);
     }
-    let mut figures = BTreeMap::new();
-    for clusters in [100, 1_000, 5_000] {
+    let (mut figures, mut allocations) = (BTreeMap::new(), 0);
+    for clusters in [100, TOLD, 5_000] {
         let it = measure(clusters, &workloads, &policies);
         println!(
-            "{clusters:>5} clusters: {:>8} decisions/s; first round of {WORKLOADS} with policies made ready: {} ms",
+            "{clusters:>5} clusters: {:>8} decisions/s, {}.{:02} allocations each; first round of {WORKLOADS} with policies made ready: {} ms",
             it.per_second,
+            it.allocations / 100,
+            it.allocations % 100,
             it.first_round.as_millis()
         );
+        if clusters == TOLD {
+            allocations = it.allocations;
+        }
         figures.insert(clusters.to_string(), u64::try_from(it.per_second).unwrap_or(u64::MAX));
     }
     let (decided, planned) = again(&policies);
-    let seconds = |it: Duration| {
-        let text = format!("{}.{:03}", it.as_secs(), it.subsec_millis());
-        text.parse::<serde_json::Number>().unwrap_or_else(|_| 0.into())
-    };
+    let number = |text: String| text.parse::<serde_json::Number>().unwrap_or_else(|_| 0.into());
+    let seconds = |it: Duration| number(format!("{}.{:03}", it.as_secs(), it.subsec_millis()));
+    let hundredths = |it: u64| number(format!("{}.{:02}", it / 100, it % 100));
     println!(
         "{}",
         json!({"bench": "engine", "figures": {
             "decisions_per_s": figures,
+            "allocs_per_decision": hundredths(allocations),
             "redecide_10k_s": seconds(decided),
             "plan_10k_s": seconds(planned),
         }})
