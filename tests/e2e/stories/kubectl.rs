@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::fleet::{Fleet, deployment, policy};
+use crate::fleet::{Fleet, deployment, policy, seen};
 
 pub(super) async fn create_apply_edit_patch_delete(fleet: &mut Fleet) {
     let kubectl = fleet.kubectl();
@@ -73,11 +73,13 @@ pub(super) async fn create_apply_edit_patch_delete(fleet: &mut Fleet) {
     assert!(said.contains("edited"), "{said}");
 
     fleet.placed("verbs", "deployment-web", "eks-1=2 gke-1=2 prem-1=2").await;
-    let copy = fleet.arrives("gke-1", &["deploy", "web", "-n", "verbs"]).await;
-    assert_eq!(
-        copy["spec"]["template"]["spec"]["containers"][0]["image"],
-        "registry.example/web:3.0"
-    );
+    let copy = ["deploy", "web", "-n", "verbs"];
+    fleet
+        .member_shows("gke-1", "the edited image", &copy, |it| {
+            let image = &it["spec"]["template"]["spec"]["containers"][0]["image"];
+            seen(image == "registry.example/web:3.0", image)
+        })
+        .await;
 
     let said = kubectl.ok(["delete", "deploy/web", "-n", "verbs"]).await;
     assert!(said.contains("deleted"), "{said}");
