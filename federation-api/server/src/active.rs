@@ -1,8 +1,9 @@
 //! Admission by objects of the API that their owner made active here (`archipel.dev/hub: Active`): webhooks reached by
-//! URL, ValidatingAdmissionPolicies, and ResourceQuotas that count objects. All others act in members only.
+//! URL, ValidatingAdmissionPolicies, LimitRanges and ResourceQuotas. All others act in members only.
 //!
 //! ```text
-//! mutating webhooks ─▶ validation ─▶ quotas ─▶ hooks of the hub ─▶ policies ─▶ validating webhooks ─▶ store
+//! defaults of LimitRanges ─▶ mutating webhooks ─▶ validation ─▶ quotas ─▶ hooks of the hub
+//!     ─▶ bounds of LimitRanges ─▶ policies ─▶ validating webhooks ─▶ store
 //! ```
 //!
 //! Requests of the hub's own components are not judged: they carry out what users were judged for.
@@ -37,12 +38,15 @@ use crate::{
     status::{ApiError, Cause},
 };
 
+mod limits;
 mod matching;
 mod policy;
+mod present;
 pub(crate) mod quota;
+mod resources;
 mod webhook;
 
-use self::{policy::Policy, webhook::Webhook};
+use self::{policy::Policy, present::Present, webhook::Webhook};
 
 const GROUP: &str = "admissionregistration.k8s.io";
 
@@ -64,13 +68,26 @@ struct State {
 }
 
 /// The active objects of a server.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Active {
     /// Spares those who have none the lock.
     any: AtomicBool,
     state: RwLock<Arc<State>>,
+    ranges: Present,
     quotas: quota::Quotas,
     outcomes: Family<Outcome, Counter>,
+}
+
+impl Default for Active {
+    fn default() -> Self {
+        Self {
+            any: AtomicBool::default(),
+            state: RwLock::default(),
+            ranges: Present::new("limitranges"),
+            quotas: quota::Quotas::default(),
+            outcomes: Family::default(),
+        }
+    }
 }
 
 impl Active {
@@ -100,7 +117,8 @@ pub(crate) fn is_active(object: &Value) -> bool {
 
 /// Knows the active objects when it returns, and follows them for as long as the server lives.
 pub(crate) async fn load_and_follow(server: &Arc<Server>) -> Result<(), ReadError> {
-    quota::load(server).await?;
+    server.active.ranges.load(&*server.store).await?;
+    server.active.quotas.load(server).await?;
     let revision = fill(server).await?;
     tokio::spawn(follow(Arc::downgrade(server), revision));
     Ok(())
@@ -166,16 +184,37 @@ fn is_judged(writing: &Writing<'_>) -> bool {
     !own && !writing.kind.group.ends_with("archipel.dev")
 }
 
-/// Lets the mutating webhooks change an object that is about to be written.
+/// The active LimitRanges that a write of this object is bound by.
+async fn ranges(
+    server: &Server,
+    writing: &Writing<'_>,
+    object: &Value,
+) -> Result<Vec<Value>, ApiError> {
+    let kind = writing.kind;
+    let asks = kind.is("", "pods") || kind.is("", "persistentvolumeclaims");
+    // What asks for nothing new stays as it was let in.
+    let same = writing.old.is_some_and(|old| old["spec"] == object["spec"]);
+    match writing.namespace {
+        Some(namespace) if asks && !same && writing.subresource.is_empty() => {
+            Ok(server.active.ranges.of(&*server.store, namespace).await?)
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// Lets the LimitRanges and the mutating webhooks change an object that is about to be written.
 pub(crate) async fn mutate(
     server: &Arc<Server>,
     writing: Writing<'_>,
     object: &mut Value,
 ) -> Result<Vec<String>, ApiError> {
-    let Some(state) = server.active.state() else { return Ok(Vec::new()) };
-    if state.mutating.is_empty() || !is_judged(&writing) {
+    if !is_judged(&writing) {
         return Ok(Vec::new());
     }
+    if writing.kind.is("", "pods") {
+        limits::default(object, &ranges(server, &writing, object).await?);
+    }
+    let Some(state) = server.active.state() else { return Ok(Vec::new()) };
     let mut warnings = Vec::new();
     for webhook in &state.mutating {
         let call = Call::new(server, Writing { object: Some(&*object), ..writing }).await?;
@@ -186,13 +225,17 @@ pub(crate) async fn mutate(
     Ok(warnings)
 }
 
-/// Asks the policies and the validating webhooks.
+/// Asks the LimitRanges, the policies and the validating webhooks.
 pub(crate) async fn judge(
     server: &Arc<Server>,
     writing: Writing<'_>,
 ) -> Result<Vec<String>, ApiError> {
+    if !is_judged(&writing) {
+        return Ok(Vec::new());
+    }
+    within_limits(server, &writing).await?;
     let Some(state) = server.active.state() else { return Ok(Vec::new()) };
-    if !is_judged(&writing) || (state.policies.is_empty() && state.validating.is_empty()) {
+    if state.policies.is_empty() && state.validating.is_empty() {
         return Ok(Vec::new());
     }
     let call = Call::new(server, writing).await?;
@@ -211,6 +254,29 @@ pub(crate) async fn judge(
         result?;
     }
     Ok(warnings)
+}
+
+/// Refuses what asks for more or less than an active LimitRange allows.
+async fn within_limits(server: &Server, writing: &Writing<'_>) -> Result<(), ApiError> {
+    let Some(object) = writing.object else { return Ok(()) };
+    let ranges = ranges(server, writing, object).await?;
+    let causes = if writing.kind.is("", "pods") {
+        limits::of_pod(object, &ranges)
+    } else {
+        limits::of_claim(object, &ranges)
+    };
+    let Some(first) = causes.first() else { return Ok(()) };
+    let why = match causes.as_slice() {
+        [_] => format!("{}: {}", first.field, first.message),
+        all => {
+            let all: Vec<_> =
+                all.iter().map(|it| format!("{}: {}", it.field, it.message)).collect();
+            format!("[{}]", all.join(", "))
+        }
+    };
+    let Kind { group, plural, .. } = writing.kind;
+    let refused = ApiError::forbidden(group, plural, writing.name, &why);
+    Err(causes.into_iter().fold(refused, ApiError::caused_by))
 }
 
 /// A write, as policies and webhooks see it.
@@ -295,13 +361,17 @@ fn operation(operation: Operation) -> &'static str {
 
 /// What is wrong with an active object: one that could not be carried out is not accepted.
 pub(crate) fn check(server: &Server, kind: &Kind, object: &Value) -> Vec<Cause> {
-    let quota = kind.is("", "resourcequotas");
-    if (*kind.group != *GROUP && !quota) || kind.is_custom() || !is_active(object) {
+    let bounds = kind.is("", "resourcequotas") || kind.is("", "limitranges");
+    if (*kind.group != *GROUP && !bounds) || kind.is_custom() || !is_active(object) {
         return Vec::new();
     }
     match &*kind.plural {
+        "limitranges" => {
+            server.active.ranges.note();
+            limits::check(object)
+        }
         "resourcequotas" => {
-            quota::note(server);
+            server.active.quotas.note();
             quota::check(object)
         }
         "validatingadmissionpolicies" => on_large_stack(|| policy::check(object)),
@@ -333,8 +403,7 @@ pub(crate) fn warnings(kind: &Kind, object: &Value) -> Vec<String> {
             "it acts on members only; to make it act on this server too, annotate it {HUB_ANNOTATION}: Active"
         ));
     }
-    let inert = builtin("", &["limitranges"]) || builtin(GROUP, &["mutatingadmissionpolicies"]);
-    if inert && is_active(object) {
+    if builtin(GROUP, &["mutatingadmissionpolicies"]) && is_active(object) {
         out.push(format!("a {} acts on members only, whatever {HUB_ANNOTATION} says", kind.kind));
     }
     out

@@ -1,118 +1,214 @@
-//! ResourceQuotas that were made active: how many objects of a kind a namespace holds. What they are counted by is read
-//! from the store, and one create at a time is let through, so that no two take the last place.
+//! ResourceQuotas that were made active: what the objects of a namespace may come to. What stands there is read from
+//! the store, and one write at a time is let through, so that no two take the last place.
 
-use std::{
-    ops::Bound,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
+use federation_schema::quantity::Quantity;
 use federation_storage::{At, ReadError};
 use serde_json::Value;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, watch};
 
-use super::{is_active, name};
+use self::{
+    scope::Scope,
+    usage::{Counted, usage},
+};
+use super::{
+    name,
+    present::Present,
+    resources::{Amounts, add, amounts},
+};
 use crate::{
+    admission::Writing,
     app::Server,
+    hooks::Operation,
     registry::{Kind, prefix},
     status::{ApiError, Cause},
 };
 
-/// Kinds of the core group that may be named without `count/`.
-const PLAIN: [&str; 7] = [
-    "configmaps",
-    "persistentvolumeclaims",
-    "pods",
-    "replicationcontrollers",
-    "resourcequotas",
-    "secrets",
-    "services",
-];
+mod scope;
+mod status;
+mod usage;
 
-/// Whether there may be active quotas, and who may create now where there are.
-#[derive(Debug, Default)]
+/// The active quotas, and who may write now where there are any.
+#[derive(Debug)]
 pub(super) struct Quotas {
-    any: AtomicBool,
+    present: Present,
+    /// Wakes who keeps their status.
+    noted: watch::Sender<bool>,
     turn: Mutex<()>,
 }
 
-/// Remembers that an active quota may be written.
-pub(super) fn note(server: &Server) {
-    server.active.quotas.any.store(true, Ordering::Release);
-}
-
-/// Looks for active quotas that were written before.
-pub(super) async fn load(server: &Server) -> Result<(), ReadError> {
-    let range = prefix("", "resourcequotas");
-    let listing = server.store.list(&range, Bound::Unbounded, 0, At::Latest).await?;
-    let active = |value: &[u8]| serde_json::from_slice(value).is_ok_and(|it: Value| is_active(&it));
-    if listing.entries.iter().any(|entry| active(&entry.value)) {
-        note(server);
-    }
-    Ok(())
-}
-
-/// Refuses a new object that an active quota of its namespace has no place for. The place is held until what is
-/// returned is dropped.
-pub(crate) async fn hold<'s>(
-    server: &'s Arc<Server>,
-    kind: &Kind,
-    namespace: Option<&str>,
-    name_of_new: &str,
-) -> Result<Option<MutexGuard<'s, ()>>, ApiError> {
-    let quotas = &server.active.quotas;
-    let Some(namespace) = namespace.filter(|_| quotas.any.load(Ordering::Acquire)) else {
-        return Ok(None);
-    };
-    let range = format!("{}{namespace}/", prefix("", "resourcequotas"));
-    let listing = server.store.list(&range, Bound::Unbounded, 0, At::Latest).await?;
-    let mut limits = Vec::new();
-    for entry in &listing.entries {
-        let quota: Value = serde_json::from_slice(&entry.value).unwrap_or_default();
-        if !is_active(&quota) {
-            continue;
+impl Default for Quotas {
+    fn default() -> Self {
+        Self {
+            present: Present::new("resourcequotas"),
+            noted: watch::Sender::new(false),
+            turn: Mutex::default(),
         }
-        for (resource, hard) in quota["spec"]["hard"].as_object().into_iter().flatten() {
-            if counts(resource, kind)
-                && let Some(hard) = whole(hard)
-            {
-                limits.push((name(&quota), resource.clone(), hard));
+    }
+}
+
+impl Quotas {
+    /// Remembers that an active quota may be written.
+    pub(super) fn note(&self) {
+        self.present.note();
+        self.noted.send_if_modified(|noted| !std::mem::replace(noted, true));
+    }
+
+    /// Looks for active quotas that were written before, and keeps the status of all.
+    pub(super) async fn load(&self, server: &Arc<Server>) -> Result<(), ReadError> {
+        if self.present.load(&*server.store).await? {
+            self.note();
+        }
+        tokio::spawn(status::keep(Arc::downgrade(server), self.noted.subscribe()));
+        Ok(())
+    }
+}
+
+/// One active quota.
+#[derive(Clone, Debug)]
+struct Quota {
+    name: String,
+    hard: Amounts,
+    scopes: Vec<Scope>,
+}
+
+impl Quota {
+    fn read(object: &Value) -> Self {
+        let spec = &object["spec"];
+        Self { name: name(object), hard: amounts(&spec["hard"]), scopes: Scope::read_all(spec) }
+    }
+
+    /// Whether it bears on an object of a kind.
+    fn covers(&self, kind: &Counted<'_>, object: &Value) -> bool {
+        self.scopes.iter().all(|scope| scope.covers(kind, object))
+    }
+
+    /// What an object counts for it.
+    fn charge(&self, kind: &Counted<'_>, object: &Value) -> Amounts {
+        let mut charge =
+            if self.covers(kind, object) { usage(kind, object) } else { Amounts::new() };
+        charge.retain(|resource, _| self.hard.contains_key(resource));
+        charge
+    }
+
+    /// What all objects of a namespace count for it, of the kinds that `wanted` names bear on.
+    async fn used(
+        &self,
+        server: &Server,
+        namespace: &str,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Amounts, ReadError> {
+        let mut used = Amounts::new();
+        let mut kinds: BTreeMap<Counted<'_>, Vec<&str>> = BTreeMap::new();
+        for resource in self.hard.keys().filter(|it| wanted(it)) {
+            used.insert(resource.clone(), Quantity::default());
+            if let Some(kind) = Counted::by(resource) {
+                kinds.entry(kind).or_default().push(resource);
             }
         }
+        for (kind, resources) in kinds {
+            let range = format!("{}{namespace}/", prefix(kind.group, kind.plural));
+            let listing = server.store.list(&range, Bound::Unbounded, 0, At::Latest).await?;
+            if self.scopes.is_empty() && !kind.is_weighed() {
+                let count = whole(listing.entries.len());
+                used.extend(resources.iter().map(|it| ((*it).to_owned(), count)));
+                continue;
+            }
+            for entry in &listing.entries {
+                let object: Value = serde_json::from_slice(&entry.value).unwrap_or_default();
+                let mut charge = self.charge(&kind, &object);
+                charge.retain(|resource, _| used.contains_key(resource));
+                add(&mut used, &charge);
+            }
+        }
+        Ok(used)
     }
-    if limits.is_empty() {
+}
+
+/// A count as an amount.
+fn whole(count: usize) -> Quantity {
+    let nano = i128::try_from(count).unwrap_or(i128::MAX).saturating_mul(1_000_000_000);
+    Quantity::from_nano(nano, federation_schema::quantity::QuantityFormat::DecimalSi)
+}
+
+/// Refuses a write that an active quota of its namespace has no place for. The place is held until what is returned is
+/// dropped.
+pub(crate) async fn hold<'s>(
+    server: &'s Arc<Server>,
+    writing: Writing<'_>,
+) -> Result<Option<MutexGuard<'s, ()>>, ApiError> {
+    let (Some(namespace), Some(object)) = (writing.namespace, writing.object) else {
+        return Ok(None);
+    };
+    let kind = Counted { group: &writing.kind.group, plural: &writing.kind.plural };
+    let grows = writing.operation == Operation::Create || kind.is_weighed();
+    if writing.identity.is_component() || !grows || !writing.subresource.is_empty() {
+        return Ok(None);
+    }
+    // What asks for nothing new stays as it was let in.
+    if writing.old.is_some_and(|old| old["spec"] == object["spec"]) {
+        return Ok(None);
+    }
+    let quotas = &server.active.quotas;
+    let mut asked = Vec::new();
+    for quota in quotas.present.of(&*server.store, namespace).await? {
+        let quota = Quota::read(&quota);
+        if !quota.covers(&kind, object) {
+            continue;
+        }
+        let missing = usage::missing(&quota.hard, &kind, object);
+        if !missing.is_empty() {
+            let why = format!("failed quota: {}: must specify {}", quota.name, missing.join("; "));
+            return Err(forbidden(writing, &why));
+        }
+        let mut more = quota.charge(&kind, object);
+        if let Some(old) = writing.old {
+            for (resource, before) in quota.charge(&kind, old) {
+                let after = more.get(&resource).copied().unwrap_or_default();
+                more.insert(resource, after.checked_sub(before).unwrap_or_default());
+            }
+        }
+        more.retain(|_, amount| amount.as_nano() > 0);
+        if !more.is_empty() {
+            asked.push((quota, more));
+        }
+    }
+    if asked.is_empty() {
         return Ok(None);
     }
     let turn = quotas.turn.lock().await;
-    let range = kind.range(Some(namespace));
-    let used = server.store.list(&range, Bound::Unbounded, 0, At::Latest).await?.entries.len();
-    for (quota, resource, hard) in limits {
-        if used as u64 >= hard {
+    for (quota, more) in asked {
+        let used = quota.used(server, namespace, |it| more.contains_key(it)).await?;
+        let exceeds = |(resource, amount): &(&String, &Quantity)| {
+            let used = used.get(*resource).copied().unwrap_or_default();
+            used.checked_add(**amount).is_none_or(|sum| sum > quota.hard[*resource])
+        };
+        let over: Amounts =
+            more.iter().filter(exceeds).map(|(name, amount)| (name.clone(), *amount)).collect();
+        if !over.is_empty() {
+            let of = |all: &Amounts| {
+                let shown = over
+                    .keys()
+                    .map(|it| format!("{it}={}", all.get(it).copied().unwrap_or_default()));
+                shown.collect::<Vec<_>>().join(",")
+            };
             let why = format!(
-                "exceeded quota: {quota}, requested: {resource}=1, used: {resource}={used}, limited: {resource}={hard}"
+                "exceeded quota: {}, requested: {}, used: {}, limited: {}",
+                quota.name,
+                of(&over),
+                of(&used),
+                of(&quota.hard)
             );
-            return Err(ApiError::forbidden(&kind.group, &kind.plural, name_of_new, &why));
+            return Err(forbidden(writing, &why));
         }
     }
     Ok(Some(turn))
 }
 
-/// Whether a name in `hard` counts objects of a kind: `count/deployments.apps`, `count/secrets`, `secrets`.
-fn counts(resource: &str, kind: &Kind) -> bool {
-    let core = kind.group.is_empty();
-    match resource.strip_prefix("count/") {
-        Some(counted) if core => *counted == *kind.plural,
-        Some(counted) => counted
-            .split_once('.')
-            .is_some_and(|(plural, group)| *plural == *kind.plural && *group == *kind.group),
-        None => core && PLAIN.contains(&resource) && *resource == *kind.plural,
-    }
-}
-
-fn whole(value: &Value) -> Option<u64> {
-    value.as_u64().or_else(|| value.as_str()?.parse().ok())
+fn forbidden(writing: Writing<'_>, why: &str) -> ApiError {
+    let Kind { group, plural, .. } = writing.kind;
+    ApiError::forbidden(group, plural, writing.name, why)
 }
 
 /// What of an active quota could not be carried out here.
@@ -121,22 +217,25 @@ pub(super) fn check(object: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
     for (resource, hard) in spec["hard"].as_object().into_iter().flatten() {
         let field = format!("spec.hard[{resource}]");
-        if !resource.starts_with("count/") && !PLAIN.contains(&resource.as_str()) {
-            let why =
-                "Forbidden: a quota that is active on this server bounds counts of objects only";
+        let Some(kind) = Counted::by(resource) else {
+            let why = "Forbidden: a quota that is active on this server cannot count it";
             causes.push(Cause::field(field, why));
-        } else if whole(hard).is_none() {
-            causes.push(Cause::field(
-                field,
-                format!("Invalid value: {hard}: must be a whole number"),
-            ));
+            continue;
+        };
+        let Ok(amount) = Quantity::from_value(hard) else { continue };
+        if amount.as_nano() < 0 {
+            let why = format!("Invalid value: {amount}: must be greater than or equal to 0");
+            causes.push(Cause::field(field, why));
+        } else if kind.is_count(resource)
+            && amount != whole(usize::try_from(amount.value()).unwrap_or(0))
+        {
+            let why = format!("Invalid value: {amount}: must be an integer");
+            causes.push(Cause::field(field, why));
         }
     }
-    for field in ["scopes", "scopeSelector"] {
-        if !spec[field].is_null() {
-            let why = "Forbidden: a quota that is active on this server has no scopes";
-            causes.push(Cause::field(format!("spec.{field}"), why));
-        }
-    }
+    causes.extend(scope::check(spec));
     causes
 }
+
+#[cfg(test)]
+mod tests;

@@ -284,10 +284,9 @@ impl Context<'_> {
             object = schema::track(None, object, &self.write_record(options, Part::Main, &now));
         }
         let server = Arc::clone(self.server);
-        let place = if self.identity.is_component() { None } else { namespace.as_deref() };
-        let _place = active::quota::hold(&server, &kind, place, &name).await?;
-        // After the tracking: they are nobody's field, so that no later apply of the author's takes them away.
         let writing = self.writing(Operation::Create, &name, Some(&object), None, options.dry_run);
+        let _place = active::quota::hold(&server, writing).await?;
+        // After the tracking: they are nobody's field, so that no later apply of the author's takes them away.
         let finalizers = admission::finalizers(self.server, &writing);
         object::add_finalizers(&mut object, &finalizers);
         for attempt in 1.. {
@@ -361,6 +360,10 @@ impl Context<'_> {
             let now = object::now();
             new = schema::track(Some(old), new, &self.write_record(options, part, &now));
         }
+        let server = Arc::clone(self.server);
+        let dry_run = options.dry_run;
+        let writing = self.writing(Operation::Update, &name, Some(&new), Some(old), dry_run);
+        let _place = active::quota::hold(&server, writing).await?;
         let definition = crd::before_write(self.server, &kind, &mut new, Some(old))?;
         self.warn_of(definition.as_ref());
         self.judge(Operation::Update, &name, Some(&new), Some(old), options.dry_run).await?;

@@ -13,7 +13,7 @@ use crate::harness::*;
 
 const ADMISSION: &str = "/apis/admissionregistration.k8s.io/v1";
 
-fn active(kind: &str, name: &str, spec: &Value) -> Value {
+pub(crate) fn active(kind: &str, name: &str, spec: &Value) -> Value {
     json!({
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": kind,
@@ -299,41 +299,4 @@ async fn a_mutating_webhook_changes_what_is_stored() {
     until(&api, DEPLOYMENTS, &web, done).await;
     let made = api.post(DEPLOYMENTS, &web).await.ok();
     assert_eq!(made["metadata"]["labels"], json!({"app": "web", "team": "shop"}));
-}
-
-#[tokio::test]
-async fn rule_2_5_an_active_quota_counts_objects() {
-    let api = Api::new().await;
-    let quotas = "/api/v1/namespaces/default/resourcequotas";
-    let mut quota = json!({
-        "apiVersion": "v1",
-        "kind": "ResourceQuota",
-        "metadata": {"name": "few"},
-        "spec": {"hard": {"count/deployments.apps": "2", "configmaps": 1}},
-    });
-    api.post(quotas, &quota).await.ok();
-    for name in ["a", "b"] {
-        api.post(DEPLOYMENTS, &deployment(name)).await.ok();
-    }
-    api.delete(&format!("{DEPLOYMENTS}/b"), &Value::Null).await.ok();
-    let annotate = json!({"metadata": {"annotations": {"archipel.dev/hub": "Active"}}});
-    let uri = format!("{quotas}/few");
-    api.patch(&uri, "merge-patch+json", &annotate).await.ok();
-    let (one, two) = (deployment("b"), deployment("c"));
-    let (one, two) = tokio::join!(api.post(DEPLOYMENTS, &one), api.post(DEPLOYMENTS, &two));
-    let refused = if one.code == 201 { two } else { one };
-    let status = refused.refused(403, "Forbidden");
-    assert!(
-        status["message"].as_str().unwrap().ends_with(
-            "is forbidden: exceeded quota: few, requested: count/deployments.apps=1, \
-             used: count/deployments.apps=2, limited: count/deployments.apps=2"
-        ),
-        "{status}"
-    );
-    api.post(MAPS, &map("a")).await.ok();
-    api.post(MAPS, &map("b")).await.refused(403, "Forbidden");
-    quota["metadata"] = json!({"name": "sums", "annotations": {"archipel.dev/hub": "Active"}});
-    quota["spec"]["hard"] = json!({"requests.cpu": "4"});
-    let status = api.post(quotas, &quota).await.refused(422, "Invalid");
-    assert_eq!(status["details"]["causes"][0]["field"], "spec.hard[requests.cpu]");
 }
