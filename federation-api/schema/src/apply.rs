@@ -137,6 +137,20 @@ pub fn apply(
     Ok(finish(object, &managed, live, &stored, &before, &list))
 }
 
+/// `live` with what a part of an object says of it, whose fields nobody comes to own: what a mutation does.
+///
+/// A list or map that can only be replaced as a whole is refused: part of it may be another's.
+pub fn overlay(live: &Value, part: &Value, ty: &TypeRef) -> Result<Value, String> {
+    let ty: Ty = Some(ty.clone());
+    change::check(part, &ty)?;
+    let wholes = change::wholes(part, &ty);
+    if !wholes.is_empty() {
+        let wholes = wholes.join(", ");
+        return Err(format!("null, or atomic lists, maps and structs, may not be set: {wholes}"));
+    }
+    Ok(change::merge(live, part, &ty).unwrap_or_else(|| json!({})))
+}
+
 /// `new` with managedFields that say what this write changed; for creates, updates and patches that are no applies.
 ///
 /// `live` is the stored object, `None` on creation.

@@ -6,14 +6,16 @@
 //! ```
 
 mod check;
+mod messages;
 mod names;
 mod program;
 mod rule;
 mod value;
 
+pub use messages::Outcome;
 pub use program::{Budget, CompileError, Fault, Program, on_large_stack};
 pub use rule::{Reason, Rule, RuleContext};
-pub use value::{escape, map, optional, plain, typed};
+pub use value::{escape, json, map, optional, plain, typed};
 
 /// A value of an expression.
 pub use kube_cel::cel::Value as CelValue;

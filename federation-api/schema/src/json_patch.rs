@@ -1,7 +1,7 @@
 //! JSON patch (RFC 6902), with limits that stop a small request from making a large object, and JSON merge patch
 //! (RFC 7396).
 
-use json_patch::{PatchOperation, jsonptr::Pointer};
+use json_patch::{PatchErrorKind, PatchOperation, jsonptr::Pointer};
 use serde_json::Value;
 
 /// The operations that one patch may have.
@@ -21,6 +21,9 @@ pub enum Error {
     /// An operation does not fit the object (422).
     #[error("{0}")]
     Failed(String),
+    /// A test found another value (422).
+    #[error("{0}")]
+    Unmet(String),
 }
 
 /// The object after the patch, a JSON array of operations.
@@ -50,8 +53,13 @@ pub fn apply(object: &Value, patch: &Value) -> Result<Value, Error> {
             }
         }
         // One by one: the object is ours, so nothing has to be undone when one fails.
-        json_patch::patch_unsafe(&mut out, std::slice::from_ref(operation))
-            .map_err(|e| Error::Failed(explain(operation, &e.kind.to_string())))?;
+        json_patch::patch_unsafe(&mut out, std::slice::from_ref(operation)).map_err(|e| {
+            let why = explain(operation, &e.kind.to_string());
+            match e.kind {
+                PatchErrorKind::TestFailed => Error::Unmet(why),
+                _ => Error::Failed(why),
+            }
+        })?;
     }
     Ok(out)
 }
@@ -104,13 +112,13 @@ mod tests {
             assert!(matches!(apply(&object, &patch), Err(Error::Malformed(_))), "{patch}");
         }
         for patch in [
-            json!([{"op": "test", "path": "/a", "value": 2}]),
             json!([{"op": "remove", "path": "/b"}]),
             json!([{"op": "add", "path": "/b/c", "value": 2}]),
         ] {
             assert!(matches!(apply(&object, &patch), Err(Error::Failed(_))), "{patch}");
         }
         let error = apply(&object, &json!([{"op": "test", "path": "/a", "value": 2}])).unwrap_err();
+        assert!(matches!(error, Error::Unmet(_)));
         assert_eq!(error.to_string(), "test operation does not apply: /a: value did not match");
     }
 

@@ -1,9 +1,9 @@
 //! Admission by objects of the API that their owner made active here (`archipel.dev/hub: Active`): webhooks reached by
-//! URL, ValidatingAdmissionPolicies, LimitRanges and ResourceQuotas. All others act in members only.
+//! URL, admission policies, LimitRanges and ResourceQuotas. All others act in members only.
 //!
 //! ```text
-//! defaults of LimitRanges ─▶ mutating webhooks ─▶ validation ─▶ quotas ─▶ hooks of the hub
-//!     ─▶ bounds of LimitRanges ─▶ policies ─▶ validating webhooks ─▶ store
+//! defaults of LimitRanges ─▶ mutating policies ─▶ mutating webhooks ─▶ validation ─▶ quotas ─▶ hooks of the hub
+//!     ─▶ bounds of LimitRanges ─▶ validating policies ─▶ validating webhooks ─▶ store
 //! ```
 //!
 //! Requests of the hub's own components are not judged: they carry out what users were judged for.
@@ -40,31 +40,34 @@ use crate::{
 
 mod limits;
 mod matching;
+mod mutating;
 mod policy;
 mod present;
 pub(crate) mod quota;
 mod resources;
+mod validating;
 mod webhook;
 
-use self::{policy::Policy, present::Present, webhook::Webhook};
+use self::{mutating::Mutating, present::Present, validating::Validating, webhook::Webhook};
 
 const GROUP: &str = "admissionregistration.k8s.io";
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
-    /// `policy`, `validating`, `mutating`
+    /// `policy`, `mutation`, `validating`, `mutating`
     kind: &'static str,
     name: String,
-    /// `allowed`, `denied`, `failed`
+    /// `allowed`, `denied`, `changed`, `same`, `failed`
     outcome: &'static str,
 }
 
 /// What is active now.
 #[derive(Debug, Default)]
 struct State {
-    mutating: Vec<Arc<Webhook>>,
-    validating: Vec<Arc<Webhook>>,
-    policies: Vec<Arc<Policy>>,
+    mutations: Vec<Mutating>,
+    mutating: Vec<Webhook>,
+    policies: Vec<Validating>,
+    validating: Vec<Webhook>,
 }
 
 /// The active objects of a server.
@@ -155,24 +158,28 @@ async fn fill(server: &Server) -> Result<Revision, ReadError> {
     let listing = server.store.list(&keys::group(GROUP), Bound::Unbounded, 0, At::Latest).await?;
     let mut state = State::default();
     let (mut policies, mut bindings) = (Vec::new(), Vec::new());
+    let (mut mutations, mut bound) = (Vec::new(), Vec::new());
     for entry in &listing.entries {
         let Some((resource, _, _)) = keys::split(GROUP, &entry.key) else { continue };
         let Ok(object) = serde_json::from_slice::<Value>(&entry.value) else { continue };
         match resource {
             "validatingadmissionpolicybindings" => bindings.push(object),
             "validatingadmissionpolicies" if is_active(&object) => policies.push(object),
+            "mutatingadmissionpolicybindings" => bound.push(object),
+            "mutatingadmissionpolicies" if is_active(&object) => mutations.push(object),
             "validatingwebhookconfigurations" if is_active(&object) => {
-                state.validating.extend(Webhook::read_all(&object).map(Arc::new));
+                state.validating.extend(Webhook::read_all(&object));
             }
             "mutatingwebhookconfigurations" if is_active(&object) => {
-                state.mutating.extend(Webhook::read_all(&object).map(Arc::new));
+                state.mutating.extend(Webhook::read_all(&object));
             }
             _ => {}
         }
     }
-    state.policies =
-        policies.iter().map(|policy| Arc::new(Policy::read(policy, &bindings))).collect();
-    let any = [state.mutating.len(), state.validating.len(), state.policies.len()] != [0; 3];
+    state.policies = policies.iter().map(|it| Validating::read(it, &bindings)).collect();
+    state.mutations = mutations.iter().map(|it| Mutating::read(it, &bound)).collect();
+    let webhooks = state.mutating.len() + state.validating.len();
+    let any = webhooks + state.policies.len() + state.mutations.len() > 0;
     *server.active.state.write() = Arc::new(state);
     server.active.any.store(any, Ordering::Release);
     Ok(listing.revision)
@@ -202,7 +209,7 @@ async fn ranges(
     }
 }
 
-/// Lets the LimitRanges and the mutating webhooks change an object that is about to be written.
+/// Lets the LimitRanges, the mutating policies and the mutating webhooks change an object that is about to be written.
 pub(crate) async fn mutate(
     server: &Arc<Server>,
     writing: Writing<'_>,
@@ -216,10 +223,30 @@ pub(crate) async fn mutate(
     }
     let Some(state) = server.active.state() else { return Ok(Vec::new()) };
     let mut warnings = Vec::new();
+    // The policies that were about it, and what it was after each.
+    let mut asked = Vec::new();
+    for policy in &state.mutations {
+        let call = Call::new(server, Writing { object: Some(&*object), ..writing }).await?;
+        if let Some(changed) = policy.mutate(server, &call).await? {
+            if policy.again {
+                asked.push((policy, changed.clone()));
+            }
+            *object = changed;
+        }
+    }
     for webhook in &state.mutating {
         let call = Call::new(server, Writing { object: Some(&*object), ..writing }).await?;
         if let Some(changed) = webhook.ask(server, &call, "mutating", &mut warnings).await? {
             *object = changed;
+        }
+    }
+    // Once more those that want to see what others made of it.
+    for (policy, before) in asked {
+        if before != *object {
+            let call = Call::new(server, Writing { object: Some(&*object), ..writing }).await?;
+            if let Some(changed) = policy.mutate(server, &call).await? {
+                *object = changed;
+            }
         }
     }
     Ok(warnings)
@@ -334,11 +361,11 @@ impl<'w> Call<'w> {
         self.writing.old.unwrap_or(&Value::Null)
     }
 
-    /// The variables of an expression, and how large they are.
-    fn variables(&self) -> (Vec<(&'static str, cel::CelValue)>, u64) {
+    /// The variables of an expression about `object`, and how large they are.
+    fn variables(&self, object: &Value) -> (Vec<(&'static str, cel::CelValue)>, u64) {
         let mut size = 0;
         let variables = vec![
-            ("object", cel::plain(self.object(), &mut size)),
+            ("object", cel::plain(object, &mut size)),
             ("oldObject", cel::plain(self.old(), &mut size)),
             ("request", cel::plain(&self.request, &mut size)),
         ];
@@ -374,7 +401,8 @@ pub(crate) fn check(server: &Server, kind: &Kind, object: &Value) -> Vec<Cause> 
             server.active.quotas.note();
             quota::check(object)
         }
-        "validatingadmissionpolicies" => on_large_stack(|| policy::check(object)),
+        "validatingadmissionpolicies" => on_large_stack(|| validating::check(object)),
+        "mutatingadmissionpolicies" => on_large_stack(|| mutating::check(object)),
         "validatingwebhookconfigurations" | "mutatingwebhookconfigurations" => {
             on_large_stack(|| webhook::check(object))
         }
@@ -397,14 +425,12 @@ pub(crate) fn warnings(kind: &Kind, object: &Value) -> Vec<String> {
                 .to_owned(),
         );
     }
-    let activable = (hooks && !list.is_empty()) || builtin(GROUP, &["validatingadmissionpolicies"]);
+    let policies = builtin(GROUP, &["mutatingadmissionpolicies", "validatingadmissionpolicies"]);
+    let activable = (hooks && !list.is_empty()) || policies;
     if activable && !is_active(object) && out.is_empty() {
         out.push(format!(
             "it acts on members only; to make it act on this server too, annotate it {HUB_ANNOTATION}: Active"
         ));
-    }
-    if builtin(GROUP, &["mutatingadmissionpolicies"]) && is_active(object) {
-        out.push(format!("a {} acts on members only, whatever {HUB_ANNOTATION} says", kind.kind));
     }
     out
 }

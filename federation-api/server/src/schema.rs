@@ -32,6 +32,11 @@ pub(crate) fn type_errors_of(object: &Value, ty: &TypeRef) -> Vec<String> {
     validate::shape_errors(object, ty)
 }
 
+/// The fields that the kind does not have.
+pub(crate) fn unknown_fields(object: &Value, kind: &Kind) -> Vec<String> {
+    validate::unknown_fields(object, &kind.ty)
+}
+
 /// Takes out the fields that the kind does not have, and names them.
 pub(crate) fn take_unknown_fields(object: &mut Value, kind: &Kind) -> Vec<String> {
     take_unknown_fields_of(object, &kind.ty)

@@ -191,6 +191,40 @@ fn remove_at(value: &Value, gone: &FieldSet, ty: &Ty, emptied: Emptied) -> Optio
     }
 }
 
+/// The paths of what can only be replaced as a whole, and of what is null.
+pub(crate) fn wholes(config: &Value, ty: &Ty) -> Vec<String> {
+    let mut found = Vec::new();
+    wholes_at(config, ty, &mut Vec::new(), &mut found);
+    found
+}
+
+fn wholes_at(config: &Value, ty: &Ty, path: &mut Vec<PathElement>, found: &mut Vec<String>) {
+    match atom(ty, Some(config)) {
+        _ if config.is_null() => found.push(show(path)),
+        Atom::Leaf => {
+            if config.is_array() || config.is_object() {
+                found.push(show(path));
+            }
+        }
+        Atom::Map(map) => {
+            for (name, entry) in config.as_object().into_iter().flatten() {
+                path.push(PathElement::field(name));
+                wholes_at(entry, &map.field(name).0, path, found);
+                path.pop();
+            }
+        }
+        Atom::List(list) => {
+            for item in config.as_array().into_iter().flatten() {
+                if let Ok(element) = list.element(item) {
+                    path.push(element);
+                    wholes_at(item, &list.item, path, found);
+                    path.pop();
+                }
+            }
+        }
+    }
+}
+
 /// Refuses a configuration that does not fit its type: unknown fields, other JSON types, items that cannot be told
 /// apart.
 pub(crate) fn check(config: &Value, ty: &Ty) -> Result<(), String> {

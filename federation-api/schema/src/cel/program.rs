@@ -22,7 +22,11 @@ use kube_cel::{
     },
 };
 
-use super::{names, value::optional as optional_of};
+use super::{
+    messages::{self, Outcome},
+    names,
+    value::optional as optional_of,
+};
 
 /// How long the text of an expression may be.
 const LONGEST: usize = 16 * 1024;
@@ -109,23 +113,23 @@ impl Program {
         Self::parse(text, variables).map(Self::metered)
     }
 
+    /// Compiles an expression of a mutation, which may make messages.
+    pub fn mutation(
+        text: &str,
+        variables: &[&str],
+        outcome: Outcome,
+    ) -> Result<Self, CompileError> {
+        let mut expr = syntax(text)?;
+        messages::resolve(&mut expr, outcome)?;
+        Self::checked(text, expr, variables).map(Self::metered)
+    }
+
     /// Parses and checks the names in it; the meter is still to be put in.
     pub(super) fn parse(text: &str, variables: &[&str]) -> Result<Self, CompileError> {
-        let invalid = |why: &str| CompileError::Invalid(why.to_owned());
-        if text.trim().is_empty() {
-            return Err(invalid("it is empty"));
-        }
-        if text.len() > LONGEST {
-            return Err(invalid("it is longer than 16 KiB"));
-        }
-        let parsed = Parser::default().enable_optional_syntax(true).parse(text);
-        let expr = parsed.map_err(|error| {
-            let message = error.to_string();
-            let line = message.lines().find(|it| !it.trim().is_empty()).unwrap_or("no expression");
-            // What the parser would have taken instead is a long list of little use.
-            let line = line.split(" expecting").next().unwrap_or_default();
-            invalid(line.trim_start_matches("ERROR: <input>:"))
-        })?;
+        Self::checked(text, syntax(text)?, variables)
+    }
+
+    fn checked(text: &str, expr: IdedExpr, variables: &[&str]) -> Result<Self, CompileError> {
         let depth = names::check(&expr, variables)?;
         Ok(Self { text: text.into(), expr, depth })
     }
@@ -177,6 +181,25 @@ impl Program {
         }
         result.map_err(|error| Fault::Failed(told(&error)))
     }
+}
+
+/// An expression that is well-formed.
+fn syntax(text: &str) -> Result<IdedExpr, CompileError> {
+    let invalid = |why: &str| CompileError::Invalid(why.to_owned());
+    if text.trim().is_empty() {
+        return Err(invalid("it is empty"));
+    }
+    if text.len() > LONGEST {
+        return Err(invalid("it is longer than 16 KiB"));
+    }
+    let parsed = Parser::default().enable_optional_syntax(true).parse(text);
+    parsed.map_err(|error| {
+        let message = error.to_string();
+        let line = message.lines().find(|it| !it.trim().is_empty()).unwrap_or("no expression");
+        // What the parser would have taken instead is a long list of little use.
+        let line = line.split(" expecting").next().unwrap_or_default();
+        invalid(line.trim_start_matches("ERROR: <input>:"))
+    })
 }
 
 /// An error in few words: values in it may be large, or secret.

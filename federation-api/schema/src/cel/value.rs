@@ -47,6 +47,59 @@ pub fn escape(field: &str) -> String {
     field.replace('.', "__dot__").replace('-', "__dash__").replace('/', "__slash__")
 }
 
+/// The field that an expression calls by a name.
+pub(super) fn unescape(name: &str) -> String {
+    let inner = name.strip_prefix("__").and_then(|it| it.strip_suffix("__"));
+    if let Some(word) = inner.filter(|it| RESERVED.contains(it)) {
+        return word.to_owned();
+    }
+    let name = name.replace("__dot__", ".").replace("__dash__", "-").replace("__slash__", "/");
+    name.replace("__underscores__", "__")
+}
+
+/// A value as JSON. Optional values that are none are left out of what holds them; what JSON has no form for is
+/// refused.
+pub fn json(value: &CelValue) -> Result<Value, String> {
+    Ok(match value {
+        CelValue::Null => Value::Null,
+        CelValue::Bool(value) => (*value).into(),
+        CelValue::Int(value) => (*value).into(),
+        CelValue::UInt(value) => (*value).into(),
+        CelValue::Float(value) => (*value).into(),
+        CelValue::String(text) => text.as_str().into(),
+        CelValue::Bytes(bytes) => {
+            use base64::Engine as _;
+            base64::engine::general_purpose::STANDARD.encode(bytes.as_slice()).into()
+        }
+        CelValue::Timestamp(time) => time.to_rfc3339().into(),
+        CelValue::List(items) => {
+            let items = items.iter().filter_map(|item| present(item).transpose());
+            Value::Array(items.collect::<Result<_, _>>()?)
+        }
+        CelValue::Map(map) => {
+            let mut fields = serde_json::Map::new();
+            for (key, value) in map.map.iter() {
+                let Key::String(name) = key else {
+                    return Err(format!("a key of a map is no string: {key}"));
+                };
+                if let Some(value) = present(value)? {
+                    fields.insert(name.as_str().to_owned(), value);
+                }
+            }
+            Value::Object(fields)
+        }
+        other => return Err(format!("a value of type {} has no form in JSON", other.type_of())),
+    })
+}
+
+/// What an optional value holds, if it is one.
+fn present(value: &CelValue) -> Result<Option<Value>, String> {
+    match <&OptionalValue>::try_from(value) {
+        Ok(optional) => optional.value().map(json).transpose(),
+        Err(_) => json(value).map(Some),
+    }
+}
+
 /// A map of named values.
 pub fn map(entries: impl Iterator<Item = (String, CelValue)>) -> CelValue {
     let entries = entries.map(|(key, value)| (Key::String(Arc::new(key)), value));

@@ -1,14 +1,15 @@
-//! ValidatingAdmissionPolicies: expressions that a write must fulfil, bound to where and with which parameters.
+//! What validating and mutating policies have in common: the writes that they are about, their variables, and where and
+//! with which parameters they are bound.
 
 use std::{ops::Bound, sync::Arc};
 
 use federation_schema::{
     catalogue::Gvk,
-    cel::{Budget, CelValue, Program, on_large_stack, plain},
+    cel::{Budget, CelValue, CompileError, Program, on_large_stack, plain},
     selector::LabelSelector,
 };
-use federation_storage::At;
-use serde_json::{Map, Value};
+use federation_storage::{At, Entry};
+use serde_json::Value;
 
 use super::{
     Call,
@@ -20,233 +21,159 @@ use crate::{
     status::{ApiError, Cause},
 };
 
-const VARIABLES: &[&str] =
+/// What the expressions of a policy may use.
+pub(super) const VARIABLES: &[&str] =
     &["object", "oldObject", "request", "params", "namespaceObject", "variables"];
 
-/// An active policy with its bindings.
+/// A policy, but for what it does.
 #[derive(Debug)]
 pub(super) struct Policy {
-    name: String,
+    pub(super) name: String,
     /// Whether a write passes that the policy cannot judge.
-    ignores_failure: bool,
+    pub(super) ignores_failure: bool,
     matching: Matching,
     conditions: Vec<Condition>,
     variables: Vec<(String, Program)>,
-    validations: Vec<Validation>,
     params: Option<Gvk>,
     bindings: Vec<Binding>,
     /// Why it cannot judge anything.
     broken: Option<String>,
 }
 
+/// Where and with which parameters a policy holds.
 #[derive(Debug)]
-struct Validation {
-    program: Program,
-    message: String,
-    expression: Option<Program>,
-    reason: String,
-}
-
-#[derive(Debug)]
-struct Binding {
-    name: String,
+pub(super) struct Binding {
+    pub(super) name: String,
     matching: Matching,
     params: Option<Value>,
-    denies: bool,
-    warns: bool,
-    audits: bool,
+    /// What a validating policy does.
+    actions: Vec<String>,
+}
+
+impl Binding {
+    fn read(object: &Value) -> Self {
+        let spec = &object["spec"];
+        let actions = spec["validationActions"].as_array().into_iter().flatten();
+        Self {
+            name: name(object),
+            matching: Matching::read(&spec["matchResources"], "resourceRules"),
+            params: spec.get("paramRef").filter(|it| it.is_object()).cloned(),
+            actions: actions.filter_map(Value::as_str).map(str::to_owned).collect(),
+        }
+    }
+
+    /// Whether it demands `Deny`, `Warn` or `Audit`.
+    pub(super) fn has(&self, action: &str) -> bool {
+        self.actions.iter().any(|it| it == action)
+    }
+}
+
+/// The parameter objects to judge a write by: one Null if there are none. The error says why it cannot be judged.
+pub(super) type Params = Result<Vec<Value>, String>;
+
+/// A policy as it was read, with what `compile` made of the rest of its spec; nothing if that does not compile.
+pub(super) fn read<T>(
+    object: &Value,
+    bindings: &[Value],
+    compile: impl FnOnce(&Value) -> Result<T, CompileError> + Send,
+) -> (Policy, Option<T>)
+where
+    T: Send,
+{
+    let spec = &object["spec"];
+    let own = name(object);
+    let bindings = bindings.iter().filter(|it| it["spec"]["policyName"] == *own);
+    let mut policy = Policy {
+        ignores_failure: spec["failurePolicy"] == "Ignore",
+        matching: Matching::read(&spec["matchConstraints"], "resourceRules"),
+        conditions: Vec::new(),
+        variables: Vec::new(),
+        params: spec["paramKind"].as_object().map(|_| {
+            Gvk::of(text(&spec["paramKind"], "apiVersion"), text(&spec["paramKind"], "kind"))
+        }),
+        bindings: bindings.map(Binding::read).collect(),
+        broken: None,
+        name: own,
+    };
+    let compiled = on_large_stack(|| {
+        let mut variables = Vec::new();
+        for variable in spec["variables"].as_array().into_iter().flatten() {
+            let program = Program::compile(text(variable, "expression"), VARIABLES)?;
+            variables.push((text(variable, "name").to_owned(), program));
+        }
+        let conditions = Condition::read_all(&spec["matchConditions"]);
+        Ok::<_, CompileError>((variables, conditions, compile(spec)?))
+    });
+    match compiled {
+        Ok((variables, conditions, rest)) => {
+            policy.variables = variables;
+            policy.conditions = conditions;
+            (policy, Some(rest))
+        }
+        // It was written before it was made to be refused.
+        Err(error) => {
+            policy.broken = Some(error.to_string());
+            (policy, None)
+        }
+    }
 }
 
 impl Policy {
-    pub(super) fn read(object: &Value, bindings: &[Value]) -> Self {
-        let spec = &object["spec"];
-        let own = name(object);
-        let bindings = bindings.iter().filter(|it| it["spec"]["policyName"] == *own);
-        let mut policy = Self {
-            ignores_failure: spec["failurePolicy"] == "Ignore",
-            matching: Matching::read(&spec["matchConstraints"], "resourceRules"),
-            conditions: Vec::new(),
-            variables: Vec::new(),
-            validations: Vec::new(),
-            params: spec["paramKind"].as_object().map(|_| {
-                Gvk::of(text(&spec["paramKind"], "apiVersion"), text(&spec["paramKind"], "kind"))
-            }),
-            bindings: bindings.map(Binding::read).collect(),
-            broken: None,
-            name: own,
-        };
-        let compiled = on_large_stack(|| {
-            let list = |field: &str| spec[field].as_array().map(Vec::as_slice).unwrap_or_default();
-            let mut variables = Vec::new();
-            for variable in list("variables") {
-                let program = Program::compile(text(variable, "expression"), VARIABLES)?;
-                variables.push((text(variable, "name").to_owned(), program));
-            }
-            let mut validations = Vec::new();
-            for it in list("validations") {
-                let expression = it["messageExpression"].as_str();
-                validations.push(Validation {
-                    program: Program::compile(text(it, "expression"), VARIABLES)?,
-                    message: text(it, "message").to_owned(),
-                    expression: expression.map(|it| Program::compile(it, VARIABLES)).transpose()?,
-                    reason: text(it, "reason").to_owned(),
-                });
-            }
-            let conditions = Condition::read_all(&spec["matchConditions"]);
-            Ok((variables, validations, conditions))
-        });
-        match compiled {
-            Ok((variables, validations, conditions)) => {
-                policy.variables = variables;
-                policy.validations = validations;
-                policy.conditions = conditions;
-            }
-            // It was written before it was made to be refused.
-            Err(error) => {
-                let error: federation_schema::cel::CompileError = error;
-                policy.broken = Some(error.to_string());
-            }
-        }
-        policy
-    }
-
-    /// Refuses a write that the policy denies; what it only warns of is added to `warnings`.
-    pub(super) async fn judge(
-        &self,
-        server: &Arc<Server>,
-        call: &Call<'_>,
-        warnings: &mut Vec<String>,
-    ) -> Result<(), ApiError> {
-        if self.bindings.is_empty() || !self.matching.holds(call, false) {
-            return Ok(());
-        }
-        let (variables, size) = call.variables();
-        let mut budget = Budget::default();
-        let matched = match &self.broken {
-            Some(why) => Err(why.clone()),
-            None => Condition::all(&self.conditions, &variables, size, &mut budget),
-        };
-        if matched == Ok(false) {
-            return Ok(());
-        }
-        for binding in &self.bindings {
-            if !binding.matching.holds(call, true) {
-                continue;
-            }
-            let failed = match &matched {
-                Err(why) => vec![self.failure(why)],
-                Ok(_) => match self.params(server, call, binding).await? {
-                    Err(why) => vec![self.failure(&why)],
-                    Ok(all) => {
-                        let judge = |params: &Value| {
-                            self.ask(call, variables.clone(), size, params, &mut budget)
-                        };
-                        all.iter().flat_map(judge).collect()
-                    }
-                },
-            };
-            self.conclude(server, call, binding, &failed, warnings)?;
-        }
-        Ok(())
-    }
-
-    /// What stands for a judgement that could not be made.
-    fn failure(&self, why: &str) -> Failed {
-        Failed { why: why.to_owned(), reason: String::new(), error: true }
-    }
-
-    fn conclude(
+    /// The bindings that a write falls under; none if the policy is not about it.
+    pub(super) async fn bound(
         &self,
         server: &Server,
         call: &Call<'_>,
-        binding: &Binding,
-        failed: &[Failed],
-        warnings: &mut Vec<String>,
-    ) -> Result<(), ApiError> {
-        let failed: Vec<&Failed> =
-            failed.iter().filter(|it| !(it.error && self.ignores_failure)).collect();
-        let outcome = match failed.first() {
-            None => "allowed",
-            Some(first) if first.error => "failed",
-            Some(_) => "denied",
-        };
-        server.active.count("policy", &self.name, outcome);
-        for failed in failed {
-            let Failed { why, reason, error } = failed;
-            let (policy, bound) = (&self.name, &binding.name);
-            if binding.audits {
-                tracing::info!(
-                    target: "audit",
-                    policy, binding = bound, user = call.writing.identity.user,
-                    resource = &*call.writing.kind.plural, name = call.writing.name, why,
-                    "a policy was not fulfilled"
-                );
-            }
-            if binding.warns {
-                warnings.push(format!(
-                    "Validation failed for ValidatingAdmissionPolicy '{policy}' with binding '{bound}': {why}"
-                ));
-            }
-            if binding.denies || *error {
-                let what = if *error { "could not judge" } else { "denied" };
-                let why = format!(
-                    "ValidatingAdmissionPolicy '{policy}' with binding '{bound}' {what} request: {why}"
-                );
-                return Err(call.forbidden(&why).with_reason(reason));
-            }
+        budget: &mut Budget,
+    ) -> Result<Vec<(&Binding, Params)>, ApiError> {
+        if self.bindings.is_empty() || !self.matching.holds(call, false) {
+            return Ok(Vec::new());
         }
-        Ok(())
+        let matched = match &self.broken {
+            Some(why) => Err(why.clone()),
+            None => {
+                let (variables, size) = call.variables(call.object());
+                Condition::all(&self.conditions, &variables, size, budget)
+            }
+        };
+        let mut bound = Vec::new();
+        if matched == Ok(false) {
+            return Ok(bound);
+        }
+        for binding in self.bindings.iter().filter(|it| it.matching.holds(call, true)) {
+            let params = match &matched {
+                Err(why) => Err(why.clone()),
+                Ok(_) => self.params(server, call, binding).await?,
+            };
+            bound.push((binding, params));
+        }
+        Ok(bound)
     }
 
-    /// The validations that a write does not fulfil with one parameter object.
-    fn ask(
+    /// All that expressions may use, and how large it is: `object` as it is now, with one parameter object.
+    pub(super) fn variables(
         &self,
         call: &Call<'_>,
-        mut variables: Vec<(&'static str, CelValue)>,
-        mut size: u64,
+        object: &Value,
         params: &Value,
         budget: &mut Budget,
-    ) -> Vec<Failed> {
+    ) -> (Vec<(&'static str, CelValue)>, u64) {
+        let (mut variables, mut size) = call.variables(object);
         variables.push(("params", plain(params, &mut size)));
         let namespace = call.namespace.as_ref().unwrap_or(&Value::Null);
         variables.push(("namespaceObject", plain(namespace, &mut size)));
-        let mut composed = Composed::default();
+        // The policy's own; one that fails is missing from what uses it.
+        let mut own = Vec::new();
+        let composed =
+            |own: &[(String, CelValue)]| federation_schema::cel::map(own.iter().cloned());
         for (name, program) in &self.variables {
             let mut known = variables.clone();
-            known.push(("variables", composed.value()));
-            composed.add(name, program.evaluate(&known, size, budget).ok());
+            known.push(("variables", composed(&own)));
+            let value = program.evaluate(&known, size, budget).ok();
+            own.extend(value.map(|value| (name.clone(), value)));
         }
-        variables.push(("variables", composed.value()));
-        let mut failed = Vec::new();
-        for validation in &self.validations {
-            match validation.program.evaluate(&variables, size, budget) {
-                Ok(CelValue::Bool(true)) => {}
-                Ok(CelValue::Bool(false)) => {
-                    let made = validation.expression.as_ref().and_then(|it| {
-                        match it.evaluate(&variables, size, budget) {
-                            Ok(CelValue::String(text)) => Some(text.trim().to_owned()),
-                            Ok(_) | Err(_) => None,
-                        }
-                    });
-                    let why = made
-                        .filter(|text| !text.is_empty() && !text.contains('\n'))
-                        .or_else(|| Some(validation.message.clone()).filter(|it| !it.is_empty()))
-                        .unwrap_or_else(|| {
-                            format!("failed expression: {}", validation.program.text.trim())
-                        });
-                    let reason = validation.reason.clone();
-                    failed.push(Failed { why, reason, error: false });
-                }
-                Ok(_) => failed.push(
-                    self.failure(&format!("expression '{}' is no bool", validation.program.text)),
-                ),
-                Err(fault) => failed.push(self.failure(&format!(
-                    "expression '{}' resulted in error: {fault}",
-                    validation.program.text
-                ))),
-            }
-        }
-        failed
+        variables.push(("variables", composed(&own)));
+        (variables, size)
     }
 
     /// The parameter objects of a binding; one Null if it has none. The inner error says what is wrong with it.
@@ -255,7 +182,7 @@ impl Policy {
         server: &Server,
         call: &Call<'_>,
         binding: &Binding,
-    ) -> Result<Result<Vec<Value>, String>, ApiError> {
+    ) -> Result<Params, ApiError> {
         let (Some(gvk), Some(reference)) = (&self.params, &binding.params) else {
             return Ok(Ok(vec![Value::Null]));
         };
@@ -276,7 +203,7 @@ impl Policy {
             };
             let range = kind.range(namespace);
             let listing = server.store.list(&range, Bound::Unbounded, 0, At::Latest).await?;
-            let labelled = |entry: &federation_storage::Entry| {
+            let labelled = |entry: &Entry| {
                 let facts = crate::stored::facts(entry);
                 selector.matches(|label| facts.labels.get(label).map(|it| &**it))
             };
@@ -285,79 +212,33 @@ impl Policy {
         if found.is_empty() && reference["parameterNotFoundAction"] != "Allow" {
             return Ok(Err("no params found for policy binding".to_owned()));
         }
-        let decode = |entry: &Arc<federation_storage::Entry>| {
-            crate::stored::decode(entry, kind, entry.revision)
-        };
+        let decode = |entry: &Arc<Entry>| crate::stored::decode(entry, kind, entry.revision);
         Ok(Ok(found.iter().map(decode).collect()))
     }
 }
 
-/// A validation that is not fulfilled.
-struct Failed {
-    why: String,
-    reason: String,
-    /// Whether it could not be asked at all.
-    error: bool,
-}
-
-/// The policy's own variables; one that fails is missing from what uses it.
-#[derive(Default)]
-struct Composed(Vec<(String, CelValue)>);
-
-impl Composed {
-    fn add(&mut self, name: &str, value: Option<CelValue>) {
-        self.0.extend(value.map(|value| (name.to_owned(), value)));
-    }
-
-    fn value(&self) -> CelValue {
-        federation_schema::cel::map(self.0.iter().cloned())
-    }
-}
-
-impl Binding {
-    fn read(object: &Value) -> Self {
-        let spec = &object["spec"];
-        let actions = spec["validationActions"].as_array();
-        let has = |action: &str| actions.is_some_and(|list| list.iter().any(|it| it == action));
-        Self {
-            name: name(object),
-            matching: Matching::read(&spec["matchResources"], "resourceRules"),
-            params: spec.get("paramRef").filter(|it| it.is_object()).cloned(),
-            denies: has("Deny"),
-            warns: has("Warn"),
-            audits: has("Audit"),
-        }
-    }
-}
-
-/// What is wrong with a policy.
-pub(super) fn check(object: &Value) -> Vec<Cause> {
-    let spec = &object["spec"];
+/// What is wrong with what policies have in common.
+pub(super) fn check(spec: &Value) -> Vec<Cause> {
     let mut causes = check_conditions(&spec["matchConditions"], "spec.matchConditions");
-    for (list, fields) in [
-        ("variables", ["expression"].as_slice()),
-        ("validations", &["expression", "messageExpression"]),
-    ] {
-        let items = spec[list].as_array().map(Vec::as_slice).unwrap_or_default();
-        for (index, item) in items.iter().enumerate() {
-            let none = Map::new();
-            let item = item.as_object().unwrap_or(&none);
-            for field in fields {
-                let required = *field == "expression";
-                let expression = item.get(*field).and_then(Value::as_str);
-                let Some(expression) = expression.or_else(|| required.then_some("")) else {
-                    continue;
-                };
-                if let Err(error) = Program::compile(expression, VARIABLES) {
-                    let message = format!("Invalid value: {expression:?}: {error}");
-                    causes.push(Cause::field(format!("spec.{list}[{index}].{field}"), message));
-                }
+    causes.extend(check_expressions(spec, "variables", &["expression"]));
+    causes
+}
+
+/// What is wrong with the expressions of a list; the first field must be there.
+pub(super) fn check_expressions(spec: &Value, list: &str, fields: &[&str]) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let items = spec[list].as_array().map(Vec::as_slice).unwrap_or_default();
+    for (index, item) in items.iter().enumerate() {
+        for (place, field) in fields.iter().enumerate() {
+            let expression = item[*field].as_str();
+            let Some(expression) = expression.or_else(|| (place == 0).then_some("")) else {
+                continue;
+            };
+            if let Err(error) = Program::compile(expression, VARIABLES) {
+                let message = format!("Invalid value: {expression:?}: {error}");
+                causes.push(Cause::field(format!("spec.{list}[{index}].{field}"), message));
             }
         }
-    }
-    if spec["auditAnnotations"].as_array().is_some_and(|list| !list.is_empty()) {
-        let why = "Forbidden: audit annotations are not written by this server";
-        causes.push(Cause::field("spec.auditAnnotations", why));
     }
     causes
 }

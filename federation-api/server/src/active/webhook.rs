@@ -84,7 +84,7 @@ impl Webhook {
         if !self.matching.holds(call, false) {
             return Ok(None);
         }
-        let (variables, size) = call.variables();
+        let (variables, size) = call.variables(call.object());
         let asked = Condition::all(&self.conditions, &variables, size, &mut Budget::default());
         let answer = match asked {
             Ok(false) => return Ok(None),

@@ -66,7 +66,9 @@ impl Patch {
                 json_patch::Error::TooManyOperations(_) => {
                     ApiError::too_large_because(error.to_string())
                 }
-                json_patch::Error::Failed(why) => ApiError::unprocessable(why),
+                json_patch::Error::Failed(why) | json_patch::Error::Unmet(why) => {
+                    ApiError::unprocessable(why)
+                }
             }),
             PatchKind::Merge => {
                 if !self.body.is_object() {

@@ -300,3 +300,155 @@ async fn a_mutating_webhook_changes_what_is_stored() {
     let made = api.post(DEPLOYMENTS, &web).await.ok();
     assert_eq!(made["metadata"]["labels"], json!({"app": "web", "team": "shop"}));
 }
+
+const MUTATIONS: &str = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies";
+
+fn mutation(name: &str, mutations: &Value) -> Value {
+    active(
+        "MutatingAdmissionPolicy",
+        name,
+        &json!({
+            "matchConstraints": {"resourceRules": rules("deployments")},
+            "reinvocationPolicy": "Never",
+            "mutations": mutations,
+        }),
+    )
+}
+
+/// Makes a mutating policy with its binding.
+async fn mutate_by(api: &Api, policy: &Value) {
+    let name = &policy["metadata"]["name"];
+    let bound = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingAdmissionPolicyBinding",
+        "metadata": {"name": name},
+        "spec": {"policyName": name},
+    });
+    let bindings = format!("{ADMISSION}/mutatingadmissionpolicybindings");
+    api.post(&bindings, &bound).await.ok();
+    let made = api.post(MUTATIONS, policy).await;
+    assert_eq!(made.warnings(), Vec::<String>::new());
+    made.ok();
+}
+
+fn configuration(expression: &str) -> Value {
+    json!({"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}})
+}
+
+fn json_patch(expression: &str) -> Value {
+    json!({"patchType": "JSONPatch", "jsonPatch": {"expression": expression}})
+}
+
+#[tokio::test]
+async fn rule_2_5_an_active_mutating_policy_changes_what_is_stored() {
+    let api = Api::new().await;
+    let mut policy = mutation(
+        "sidecar",
+        &json!([
+            configuration(
+                "Object{spec: Object.spec{replicas: object.spec.replicas + variables.more, \
+                 template: Object.spec.template{spec: Object.spec.template.spec{containers: \
+                 [Object.spec.template.spec.containers{name: 'side', image: 's:1'}]}}}}",
+            ),
+            json_patch(
+                "[JSONPatch{op: 'add', path: '/metadata/labels/' + jsonpatch.escapeKey('a.b/replicas'), \
+                 value: string(object.spec.replicas)}]",
+            ),
+            json_patch(
+                "[JSONPatch{op: 'test', path: '/spec/replicas', value: 9}, \
+                 JSONPatch{op: 'remove', path: '/spec/replicas'}]",
+            ),
+        ]),
+    );
+    policy["spec"]["variables"] = json!([{"name": "more", "expression": "1"}]);
+    policy["spec"]["matchConditions"] =
+        json!([{"name": "once", "expression": "request.operation == 'CREATE'"}]);
+    mutate_by(&api, &policy).await;
+    let web = deployment("web");
+    let done = |it: &Answer| it.body["spec"]["replicas"] == 4;
+    until(&api, DEPLOYMENTS, &web, done).await;
+    let made = api.post(DEPLOYMENTS, &web).await.ok();
+    assert_eq!(made["metadata"]["labels"], json!({"app": "web", "a.b/replicas": "4"}));
+    assert_eq!(
+        made["spec"]["template"]["spec"]["containers"],
+        json!([{"name": "c", "image": "i:1"}, {"name": "side", "image": "s:1"}])
+    );
+    assert_eq!(made["spec"]["replicas"], 4);
+    // A validating policy sees what came of it, and objects that it is not about stay as they were.
+    let map = api.post(MAPS, &map("a")).await.ok();
+    assert_eq!(map["metadata"].get("labels"), None);
+}
+
+#[tokio::test]
+async fn a_mutating_policy_that_fails_refuses_or_is_ignored() {
+    let api = Api::new().await;
+    let web = deployment("web");
+    for (name, mutation_of, why) in [
+        (
+            "atomic",
+            configuration(
+                "Object{spec: Object.spec{selector: Object.spec.selector{matchLabels: {'a': 'b'}}}}",
+            ),
+            ".spec.selector",
+        ),
+        ("unknown", json_patch("[JSONPatch{op: 'add', path: '/spec/foo', value: 1}]"), "spec.foo"),
+        ("missing", json_patch("[JSONPatch{op: 'remove', path: '/spec/paused'}]"), "/spec/paused"),
+        (
+            "renames",
+            json_patch("[JSONPatch{op: 'replace', path: '/metadata/name', value: 'x'}]"),
+            "which object it is",
+        ),
+        (
+            "fails",
+            json_patch(
+                "[JSONPatch{op: 'add', path: '/spec/replicas', value: object.spec.nothing}]",
+            ),
+            "no such key: nothing",
+        ),
+    ] {
+        let policy = mutation(name, &json!([mutation_of]));
+        mutate_by(&api, &policy).await;
+        let status =
+            until(&api, DEPLOYMENTS, &web, |it| it.code == 422).await.refused(422, "Invalid");
+        let message = status["message"].as_str().unwrap();
+        let by = format!("MutatingAdmissionPolicy '{name}' with binding '{name}' failed: ");
+        assert!(message.contains(&by) && message.contains(why), "{message}");
+        let uri = format!("{MUTATIONS}/{name}");
+        let ignore = json!({"spec": {"failurePolicy": "Ignore"}});
+        api.patch(&uri, "merge-patch+json", &ignore).await.ok();
+        let passed = until(&api, DEPLOYMENTS, &web, |it| it.code == 201).await.ok();
+        assert_eq!(passed["spec"], web["spec"]);
+    }
+    for (at, mutation_of) in [
+        (
+            "spec.mutations[0].applyConfiguration.expression",
+            configuration("Object{spec: Object.metadata{}}"),
+        ),
+        ("spec.mutations[0].applyConfiguration.expression", configuration("{'spec': 1}")),
+        ("spec.mutations[0].jsonPatch.expression", json_patch("authorizer.allowed() ? [] : []")),
+        ("spec.mutations[0].jsonPatch", json!({"patchType": "JSONPatch"})),
+        ("spec.mutations[0].patchType", json!({"patchType": "Merge"})),
+    ] {
+        let policy = mutation("wrong", &json!([mutation_of]));
+        let status = api.post(MUTATIONS, &policy).await.refused(422, "Invalid");
+        assert_eq!(status["details"]["causes"][0]["field"], at, "{status}");
+    }
+    let mut inert = mutation("inert", &json!([configuration("Object{}")]));
+    inert["metadata"]["annotations"] = json!({});
+    let made = api.post(MUTATIONS, &inert).await;
+    assert!(made.warnings()[0].contains("acts on members only"), "{:?}", made.warnings());
+}
+
+#[tokio::test]
+async fn a_mutating_policy_is_asked_again_after_others() {
+    let api = Api::new().await;
+    let count = "Object{metadata: Object.metadata{annotations: {'count': string(size(object.metadata.labels))}}}";
+    let mut first = mutation("a-counts", &json!([configuration(count)]));
+    first["spec"]["reinvocationPolicy"] = "IfNeeded".into();
+    mutate_by(&api, &first).await;
+    let label = "Object{metadata: Object.metadata{labels: {'team': 'shop'}}}";
+    mutate_by(&api, &mutation("b-labels", &json!([configuration(label)]))).await;
+    let done = |it: &Answer| it.body["metadata"]["labels"]["team"] == "shop";
+    let made = until(&api, DEPLOYMENTS, &deployment("web"), done).await.ok();
+    assert_eq!(made["metadata"]["annotations"]["count"], "2");
+}

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::cel::plain;
+use crate::cel::{Outcome, plain};
 
 fn evaluate(text: &str, object: &serde_json::Value) -> Result<Value, Fault> {
     let program = on_large_stack(|| Program::compile(text, &["self"])).unwrap();
@@ -116,4 +116,73 @@ fn a_budget_is_shared_and_a_failure_says_little() {
         evaluate("self.none == 1", &secret),
         Err(Fault::Failed("no such key: none".to_owned()))
     );
+}
+
+#[test]
+fn rule_2_5_mutations_make_parts_of_objects_and_patches() {
+    let object = json!({"spec": {"replicas": 3, "list": [{"name": "a"}, {"name": "b"}]}});
+    let made = |text: &str, outcome: Outcome| {
+        let program = on_large_stack(|| Program::mutation(text, &["object"], outcome))?;
+        let mut size = 0;
+        let value = plain(&object, &mut size);
+        let value = program.evaluate(&[("object", value)], size, &mut Budget(200_000));
+        Ok::<_, CompileError>(crate::cel::json(&value.unwrap()))
+    };
+    for (text, want) in [
+        ("Object{}", json!({})),
+        (
+            "Object{spec: Object.spec{replicas: object.spec.replicas * 2, foo__dash__bar: 'x', __namespace__: null}}",
+            json!({"spec": {"replicas": 6, "foo-bar": "x", "namespace": null}}),
+        ),
+        (
+            "Object{metadata: Object.metadata{labels: {'a/b': 'c'}}}",
+            json!({"metadata": {"labels": {"a/b": "c"}}}),
+        ),
+        (
+            "Object{spec: Object.spec{list: object.spec.list.map(it, Object.spec.list{name: it.name, size: 1.5})}}",
+            json!({"spec": {"list": [{"name": "a", "size": 1.5}, {"name": "b", "size": 1.5}]}}),
+        ),
+        (
+            "object.spec.replicas > 1 ? Object{spec: Object.spec{?a: optional.none(), ?b: optional.of(true), ?c: object.spec.?replicas}} : Object{}",
+            json!({"spec": {"b": true, "c": 3}}),
+        ),
+    ] {
+        assert_eq!(made(text, Outcome::Object), Ok(Ok(want)), "{text}");
+    }
+    assert_eq!(
+        made(
+            "[JSONPatch{op: 'add', path: '/metadata/labels/' + jsonpatch.escapeKey('a/b'), value: Object.metadata{x: 1}}] + \
+             (has(object.spec.paused) ? [JSONPatch{op: 'remove', path: '/spec/paused'}] : [])",
+            Outcome::Patch
+        ),
+        Ok(Ok(json!([{"op": "add", "path": "/metadata/labels/a~1b", "value": {"x": 1}}])))
+    );
+    for (text, outcome, want) in [
+        (
+            "Object{spec: Foo{a: 1}}",
+            Outcome::Object,
+            "unexpected type name \"Foo\", expected \"Object.spec\"",
+        ),
+        ("Object{spec: {'a': Foo{a: 1}}}", Outcome::Object, "undeclared reference to 'Foo'"),
+        (
+            "Object{spec: Object.metadata{}}",
+            Outcome::Object,
+            "unexpected type name \"Object.metadata\"",
+        ),
+        ("{'spec': 1}", Outcome::Object, "must evaluate to Object"),
+        ("true ? [] : Object{}", Outcome::Object, "must evaluate to Object"),
+        ("JSONPatch{op: 'add'}", Outcome::Patch, "must evaluate to list(JSONPatch)"),
+        ("[{'op': 'add'}]", Outcome::Patch, "must evaluate to list(JSONPatch)"),
+        ("[JSONPatch{op: 'add', foo: 1}]", Outcome::Patch, "undefined field 'foo' of JSONPatch"),
+        (
+            "Object{spec: Object.spec{a: nothing}}",
+            Outcome::Object,
+            "undeclared reference to 'nothing'",
+        ),
+    ] {
+        let error = made(text, outcome).unwrap_err().to_string();
+        assert!(error.contains(want), "{text}: {error}");
+    }
+    let unfit = made("Object{spec: quantity('1')}", Outcome::Object).unwrap();
+    assert!(unfit.unwrap_err().contains("has no form in JSON"));
 }
