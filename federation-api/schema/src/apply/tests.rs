@@ -248,3 +248,33 @@ fn untyped_parts_are_granular_maps_and_atomic_lists() {
     let object = applied(Some(&object), "b", json!({"free": {"m": {"y": 2}}}));
     assert_eq!(object["spec"]["free"], json!({"m": {"x": 1, "y": 2}, "l": [1, 2]}));
 }
+
+#[test]
+fn a_mutation_merges_and_owns_nothing() {
+    let ty = deployment();
+    let live = applied(
+        None,
+        "a",
+        json!({"replicas": 1, "containers": [{"name": "c", "image": "i", "resources": {"cpu": "1"}}]}),
+    );
+    let part = json!({
+        "metadata": {"labels": {"env": "test"}},
+        "spec": {"replicas": 2, "containers": [{"name": "side", "image": "j"}, {"name": "c", "image": "k"}]},
+    });
+    let mut want = live.clone();
+    want["metadata"]["labels"] = json!({"env": "test"});
+    want["spec"]["replicas"] = 2.into();
+    want["spec"]["containers"] = json!([{"name": "side", "image": "j"}, {"name": "c", "image": "k", "resources": {"cpu": "1"}}]);
+    assert_eq!(overlay(&live, &part, &ty), Ok(want));
+    assert_eq!(overlay(&live, &json!({}), &ty), Ok(live.clone()));
+    for (part, want) in [
+        (json!({"spec": {"selector": {"matchLabels": {"a": "b"}}}}), "set: .spec.selector"),
+        (json!({"spec": {"args": ["y"]}}), "set: .spec.args"),
+        (json!({"spec": {"replicas": null}}), "set: .spec.replicas"),
+        (json!({"spec": {"nothing": 1}}), ".spec.nothing: field not declared in schema"),
+        (json!({"spec": {"replicas": "x"}}), ".spec.replicas: expected numeric"),
+    ] {
+        let error = overlay(&live, &part, &ty).unwrap_err();
+        assert!(error.contains(want), "{error}");
+    }
+}
