@@ -104,7 +104,7 @@ impl Work {
         for object in in_order(&spec.objects) {
             let reference = reference(object);
             let api = self.api(&reference).await?;
-            let mut parameters = PatchParams::apply(MANAGER);
+            let mut parameters = PatchParams::apply(MANAGER).validation_strict();
             parameters.force = spec.force;
             let result = api.patch(&reference.name, &parameters, &Patch::Apply(object)).await;
             self.after("applied", &reference, result.map(drop))?;

@@ -27,6 +27,7 @@ use crate::{
     policy_status::PolicyStatuses,
     queue::Queue,
     snapshot::Snapshots,
+    spending,
     write::{self, Home, Write, WriteError, Written},
 };
 
@@ -138,6 +139,7 @@ impl Decider {
             if self.snapshots.is_stale(&index) {
                 index.touch_waiting();
             }
+            spending::catch_up(&mut index, &mut self.snapshots, now);
             self.metrics.spending(&index.spending.budgets);
             self.metrics.stand(&index.outcomes, index.copies, index.leaving, self.queue.len());
         }

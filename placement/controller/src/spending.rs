@@ -210,6 +210,20 @@ pub(crate) fn refresh(index: &mut Index, snapshots: &mut Snapshots, key: &Object
         index.spending.priced = Some(version);
         index.placements.keys().chain([key]).cloned().collect()
     };
+    work_out(index, snapshots, keys, now);
+}
+
+/// Works out everything if a budget is new or another one: where nothing waits, no template is looked at for it.
+pub(crate) fn catch_up(index: &mut Index, snapshots: &mut Snapshots, now: i64) {
+    if index.spending.budgets.is_empty() || index.spending.priced.is_some() {
+        return;
+    }
+    index.spending.priced = Some(index.fleet_version);
+    let keys = index.placements.keys().cloned().collect();
+    work_out(index, snapshots, keys, now);
+}
+
+fn work_out(index: &mut Index, snapshots: &mut Snapshots, keys: Vec<ObjectKey>, now: i64) {
     let mut less = false;
     for key in keys {
         // What is being written is known better than what stands.

@@ -175,7 +175,8 @@ async fn supposed(
             metadata.insert("namespace".to_owned(), reference.namespace.clone().into());
         }
     }
-    let mut parameters = PatchParams::apply(MANAGER).dry_run();
+    // A slip of the pen must not pass for a field that is left out.
+    let mut parameters = PatchParams::apply(MANAGER).dry_run().validation_strict();
     parameters.force = spec.force;
     let after = match api.patch(&reference.name, &parameters, &Patch::Apply(&wanted)).await {
         Ok(after) => after,

@@ -10,7 +10,7 @@ use federation_types::{
 use serde_json::json;
 
 use super::world::{World, key};
-use crate::cost_status::status;
+use crate::{cost_status::status, spending};
 
 impl World {
     /// Ten dollars an hour for a node of a thousand places: a replica costs 7.30 a month, on spot nodes 0.73.
@@ -70,6 +70,17 @@ fn rule_5_5_the_placements_of_a_scope_share_its_budget() {
     world.settle();
     assert_eq!(world.show("api"), "a=2 | Placed");
     assert_eq!(world.spent(), "WithinBudget: $14.60 of $20.00 a month; 2 placements");
+}
+
+#[test]
+fn rule_5_5_a_budget_that_comes_late_counts_what_stands_though_nothing_waits() {
+    let mut world = world();
+    world.apply("web", 2, "v1");
+    world.settle();
+    world.budget("10");
+    world.settle();
+    spending::catch_up(&mut world.index, &mut world.snapshots, world.now);
+    assert_eq!(world.spent(), "OverBudget: $14.60 of $10.00 a month; 1 placements");
 }
 
 #[test]
