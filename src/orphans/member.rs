@@ -3,8 +3,8 @@
 use federation_types::names::{COPY_OF_ANNOTATION, CopyOf};
 use kube::{
     Api, Client,
-    api::{ApiResource, DeleteParams, DynamicObject, ListParams, Preconditions},
-    discovery::{Discovery, Scope, verbs},
+    api::{ApiResource, DeleteParams, DynamicObject, Preconditions},
+    discovery::{Discovery, Scope},
 };
 
 use crate::output::Failure;
@@ -60,7 +60,7 @@ impl Member {
         let metadata = &found.object.metadata;
         let name = metadata.name.clone().unwrap_or_default();
         if found.resource.kind == "Namespace" && found.resource.group.is_empty() {
-            let inside = self.inside(&name).await?;
+            let inside = syncer_agent::inside(&self.client, &name).await?;
             if let Some(first) = inside.first() {
                 let more = match inside.len() {
                     1 => String::new(),
@@ -88,40 +88,6 @@ impl Member {
             Err(error) => Err(error.into()),
         }
     }
-
-    /// What is in a namespace beside what every namespace is given. A kind that cannot be looked at may hide something.
-    async fn inside(&self, namespace: &str) -> Result<Vec<String>, Failure> {
-        let mut inside = Vec::new();
-        let discovery = Discovery::new(self.client.clone()).run().await?;
-        for group in discovery.groups() {
-            for (resource, capabilities) in group.recommended_resources() {
-                if capabilities.scope != Scope::Namespaced
-                    || !capabilities.supports_operation(verbs::LIST)
-                    || resource.kind == "Event"
-                    || resource.group == "metrics.k8s.io"
-                {
-                    continue;
-                }
-                let list =
-                    self.api(&resource, namespace).list(&ListParams::default().limit(100)).await;
-                let list = list.map_err(|error| {
-                    format!("{} of {namespace} cannot be listed: {error}", resource.plural)
-                })?;
-                let names = list.items.into_iter().filter_map(|it| it.metadata.name);
-                inside.extend(
-                    names
-                        .filter(|name| !is_given(&resource.kind, name))
-                        .map(|name| format!("{} {name}", resource.kind)),
-                );
-            }
-        }
-        Ok(inside)
-    }
-}
-
-/// What each namespace is given by the cluster itself.
-fn is_given(kind: &str, name: &str) -> bool {
-    matches!((kind, name), ("ServiceAccount", "default") | ("ConfigMap", "kube-root-ca.crt"))
 }
 
 /// Whether its mark names the object itself.
@@ -164,6 +130,5 @@ mod tests {
         assert!(!is_copy(&resource, &object("hub//ConfigMap/shop/other/t")));
         assert!(!is_copy(&resource, &object("hub//Secret/shop/stray/t")));
         assert!(!is_copy(&resource, &object("mine")));
-        assert!(is_given("ServiceAccount", "default") && !is_given("ServiceAccount", "web"));
     }
 }

@@ -8,6 +8,7 @@
 //! state does not change costs no write.
 
 mod credentials;
+mod definitions;
 mod fleet;
 mod health;
 mod identity;

@@ -3,7 +3,7 @@
 //! ```text
 //! desired ─▶ connect ─▶ probe ─▶ identity ─▶ version, discovery ─┐
 //!     ▲                   ▲                  room (own watches) ─┴▶ report
-//!     └── credentials ────┘ each 10 s, 5 s while it is silent
+//!     └── credentials ────┘ each 10 s, 5 s while it is silent, soon after a CRD changed
 //! ```
 
 use std::{sync::Arc, time::Duration};
@@ -18,13 +18,14 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use providers_core::{ConnectError, MemberClient, apis::Discovery, join::identity};
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     task::JoinSet,
     time::{Instant, timeout},
 };
 
 use crate::{
     Context, credentials,
+    definitions::{self, Looks},
     health::{Health, Verdict},
     report::Report,
     room::{self, Seen},
@@ -114,12 +115,15 @@ impl Task {
         let mut publish = Some(publish);
         // The room's watches end with the session.
         let mut watches = JoinSet::new();
+        let changed = Arc::new(Notify::new());
+        let mut looks = Looks::default();
         let mut details_due = Instant::now();
         let mut probe_due = Instant::now();
         let mut first = true;
         loop {
-            if probe_due <= Instant::now() {
-                let details = details_due <= Instant::now() || self.health.misses() > 0;
+            if probe_due <= Instant::now() || looks.is_due() {
+                let details =
+                    details_due <= Instant::now() || looks.is_due() || self.health.misses() > 0;
                 let probe = self.probe(&client, &mut discovery, details).await;
                 let known = self.report.verdict().is_some();
                 if probe.is_ok() {
@@ -127,6 +131,8 @@ impl Task {
                         details_due = Instant::now() + self.jitter(DETAILS_EACH);
                     }
                     if let Some(publish) = publish.take() {
+                        let (watching, changed) = (client.watch().clone(), Arc::clone(&changed));
+                        watches.spawn(definitions::follow(watching, changed));
                         watches.spawn(room::follow(client.watch().clone(), publish));
                         // Neither a member without right to its pods nor a slow one holds the first report back.
                         if timeout(ROOM_PATIENCE, room.changed()).await.is_ok() {
@@ -134,6 +140,7 @@ impl Task {
                         }
                     }
                 }
+                looks.looked();
                 if let Some(verdict) = self.health.observe(probe, known) {
                     if [reason::IDENTITY_CHANGED, reason::DUPLICATE]
                         .contains(&verdict.reason.as_str())
@@ -160,6 +167,7 @@ impl Task {
                 .report
                 .due()
                 .map_or(probe_due, |it| it.max(Instant::now() + WRITE_PAUSE).min(probe_due));
+            let wake = looks.due().map_or(wake, |it| it.min(wake));
             tokio::select! {
                 changed = changes.changed() => {
                     if changed.is_err() {
@@ -174,6 +182,7 @@ impl Task {
                     }
                 }
                 Ok(()) = room.changed() => self.see(&mut room),
+                () = changed.notified() => looks.begin(),
                 () = tokio::time::sleep_until(wake) => (),
             }
         }

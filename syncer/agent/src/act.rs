@@ -103,12 +103,16 @@ impl Target<'_> {
         self.read(&text)
     }
 
-    /// Deletes the object with that uid and nothing that took its place. Says whether it is gone; one with finalizers or
-    /// a grace period goes later.
-    pub(crate) async fn delete(&self, uid: &str) -> Result<bool, ActError> {
+    /// Deletes the object with that uid, at that version if one is given, and nothing that took its place. Says whether it
+    /// is gone; one with finalizers or a grace period goes later.
+    pub(crate) async fn delete(&self, uid: &str, version: Option<u64>) -> Result<bool, ActError> {
+        let mut preconditions = json!({ "uid": uid });
+        if let Some(version) = version {
+            preconditions["resourceVersion"] = json!(version.to_string());
+        }
         let options = json!({
             "apiVersion": "v1", "kind": "DeleteOptions",
-            "preconditions": {"uid": uid}, "propagationPolicy": "Background",
+            "preconditions": preconditions, "propagationPolicy": "Background",
         });
         let body = serde_json::to_vec(&options).expect("a JSON value serialises");
         let path = self.resource.object(self.key);

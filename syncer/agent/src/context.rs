@@ -10,7 +10,7 @@ use syncer_render::roll_up;
 
 use crate::{
     board::Board, events::Events, index::Index, kinds::Kinds, member::Handle, pause::Pauses,
-    renders::Evaluator, renders::Renders,
+    renders::Evaluator, renders::Renders, session::Session,
 };
 
 /// How a member is reached: its name and its kubeconfig give a client.
@@ -120,11 +120,9 @@ impl Shared {
         }
     }
 
-    pub(crate) fn census(&self) -> Vec<(String, (i64, Vec<String>))> {
+    /// The members that are connected, by name.
+    pub(crate) fn sessions(&self) -> Vec<(String, Arc<Session>)> {
         let members = self.members.lock();
-        members
-            .iter()
-            .filter_map(|(name, handle)| Some((name.clone(), handle.session()?.census())))
-            .collect()
+        members.iter().filter_map(|(name, it)| Some((name.clone(), it.session()?))).collect()
     }
 }

@@ -175,6 +175,7 @@ fn placement(shared: &Arc<Shared>, change: Change<'_>) -> Result<(), serde_json:
             let entry = PlacementEntry {
                 key: Arc::clone(&key),
                 name: watched.metadata.name,
+                uid: watched.metadata.uid,
                 generation: watched.metadata.generation,
                 spec: watched.spec,
             };
@@ -268,6 +269,8 @@ fn cluster(
                     before.as_ref().map(|it| &it.facts) != after.as_ref().map(|it| &it.facts);
                 if facts_changed {
                     redo(shared, &name);
+                } else if let (Some(before), Some(after)) = (before, after) {
+                    redo_served(shared, &name, &before.apis, &after.apis);
                 }
             }
             pause::learn(shared, &name, conditions, resume);
@@ -294,6 +297,21 @@ fn cluster(
 pub(crate) fn redo(shared: &Shared, cluster: &str) {
     let keys = shared.index.read().of_cluster(cluster);
     push(shared, keys.into_iter().map(|key| (cluster.to_owned(), key)).collect());
+}
+
+/// Makes the passes of kinds due that the cluster serves now and did not before: theirs may be waiting for long.
+fn redo_served(shared: &Shared, cluster: &str, before: &[String], after: &[String]) {
+    let new: HashSet<&str> =
+        after.iter().filter(|it| !before.contains(it)).map(String::as_str).collect();
+    if new.is_empty() {
+        return;
+    }
+    let keys = shared.index.read().of_cluster(cluster);
+    let served = keys.into_iter().filter(|key| {
+        let api = format!("{}/{}", key.gvk.api_version(), key.gvk.kind);
+        new.contains(api.as_str())
+    });
+    push(shared, served.map(|key| (cluster.to_owned(), key)).collect());
 }
 
 fn set(shared: &Arc<Shared>, change: Change<'_>) -> Result<(), serde_json::Error> {

@@ -17,6 +17,7 @@ use federation_types::{
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use syncer_render::Asked;
 
 use crate::queue::Key;
 
@@ -27,11 +28,17 @@ pub(crate) type Due = Vec<(String, Key)>;
 pub(crate) struct PlacementEntry {
     pub(crate) key: Key,
     pub(crate) name: String,
+    pub(crate) uid: String,
     pub(crate) generation: i64,
     pub(crate) spec: PlacementSpec,
 }
 
 impl PlacementEntry {
+    /// What copies that are written now are marked with.
+    pub(crate) fn asked(&self) -> Asked {
+        Asked::by(&self.uid, self.generation)
+    }
+
     pub(crate) fn placed(&self, cluster: &str) -> Option<&PlacedCluster> {
         self.spec.clusters.iter().find(|it| it.name == cluster)
     }
@@ -86,6 +93,9 @@ pub(crate) struct Index {
     pub(crate) clusters: BTreeMap<String, Arc<ClusterEntry>>,
     sets: BTreeMap<String, ClusterSetSpec>,
     namespaces: HashMap<String, Arc<NamespaceEntry>>,
+    /// The uids of namespaces that were deleted on the hub while it was watched. What a store never knew, or no longer
+    /// knows, is not among them.
+    departed: HashMap<String, String>,
     freezes: BTreeMap<String, Freeze>,
 }
 
@@ -125,6 +135,17 @@ impl Index {
 
     pub(crate) fn namespace(&self, name: &str) -> Option<Arc<NamespaceEntry>> {
         self.namespaces.get(name).cloned()
+    }
+
+    /// The uid of the namespace of that name that was deleted on the hub, and not made again.
+    pub(crate) fn departed(&self, namespace: &str) -> Option<&str> {
+        self.departed.get(namespace).map(String::as_str)
+    }
+
+    /// Whether the cluster holds or is to lose a template of that namespace.
+    pub(crate) fn is_in_use(&self, cluster: &str, namespace: &str) -> bool {
+        let mut within = self.placements.values().filter(|it| it.key.namespace == namespace);
+        within.any(|it| it.clusters().any(|name| name == cluster))
     }
 
     /// Whether any freeze stops writes of that namespace into that cluster.
@@ -221,15 +242,21 @@ impl Index {
             .collect()
     }
 
-    /// The clusters that hold copies in a namespace whose labels or annotations changed, each with one of the copies.
+    /// The clusters that hold copies in a namespace whose labels or annotations changed, each with one of the copies; all
+    /// clusters, each with the namespace, where it was deleted.
     pub(crate) fn put_namespace(&mut self, name: &str, entry: Option<NamespaceEntry>) -> Due {
         let changed = match entry {
             None => {
-                self.namespaces.remove(name);
-                false
+                let Some(gone) = self.namespaces.remove(name) else { return Vec::new() };
+                self.departed.insert(name.to_owned(), gone.uid.clone());
+                let key = namespace_key(name);
+                return self.clusters.keys().map(|it| (it.clone(), Arc::clone(&key))).collect();
             }
             Some(entry) if self.namespaces.get(name).is_some_and(|it| **it == entry) => false,
-            Some(entry) => self.namespaces.insert(name.to_owned(), Arc::new(entry)).is_some(),
+            Some(entry) => {
+                self.departed.remove(name);
+                self.namespaces.insert(name.to_owned(), Arc::new(entry)).is_some()
+            }
         };
         if !changed {
             return Vec::new();
@@ -250,6 +277,14 @@ impl Index {
             None => self.freezes.remove(name).is_some(),
         }
     }
+}
+
+pub(crate) fn namespace_kind() -> Gvk {
+    Gvk::new("v1", "Namespace")
+}
+
+pub(crate) fn namespace_key(name: &str) -> Key {
+    Arc::new(ObjectKey { gvk: namespace_kind(), namespace: String::new(), name: name.to_owned() })
 }
 
 /// What is read of an object's metadata.
@@ -301,6 +336,7 @@ mod tests {
                 name: "web".into(),
             }),
             name: "deployment-web".into(),
+            uid: "uid".into(),
             generation,
             spec: PlacementSpec {
                 clusters: clusters

@@ -17,6 +17,7 @@ mod events;
 mod follow;
 mod hub;
 mod index;
+mod inside;
 mod kinds;
 mod live;
 mod member;
@@ -25,12 +26,14 @@ mod pause;
 mod queue;
 mod renders;
 mod report;
+mod retire;
 mod session;
 mod slot;
 
 use std::sync::Arc;
 
 pub use context::{Dial, Metrics, NoMetrics, SyncerContext};
+pub use inside::{InsideError, inside};
 pub use renders::Evaluator;
 
 /// Runs the syncer in the hub until dropped: every member has its own task, and none waits for another.

@@ -24,18 +24,19 @@ use syncer_render::{
 use crate::{
     act::Target,
     error::ActError,
+    index::{namespace_key, namespace_kind},
     kinds::Resource,
     live::LiveObject,
     queue::Key,
-    renders::Rendered,
-    session::{KindState, Session, namespace_kind},
+    renders::{How, Rendered},
+    session::{KindState, Session},
     slot::Outcome,
 };
 
 /// How long a copy that cannot be written waits at most (RULES 3.3).
 const MAX_PAUSE: Duration = Duration::from_secs(300);
 /// How often is looked whether an object that is being deleted is gone, beside its watch.
-const LINGER: Duration = Duration::from_secs(10);
+pub(crate) const LINGER: Duration = Duration::from_secs(10);
 /// A step that finds the member otherwise than it was seen is decided anew so often in one pass.
 const ROUNDS: usize = 4;
 
@@ -46,15 +47,24 @@ impl Session {
         let placed = placement.as_ref().filter(|it| it.clusters().any(|it| it == self.cluster));
         let Some(placement) = placed else {
             self.shared.board.forget(key, &self.cluster);
-            let mut slots = self.slots.lock();
-            if let Some(slot) = slots.get_mut(key) {
-                if slot.seen.is_none() {
-                    slots.remove(key);
-                } else {
-                    slot.outcome = Outcome::Held(Hold::UnknownCopy);
+            {
+                let mut slots = self.slots.lock();
+                match slots.get_mut(key) {
+                    Some(slot) if slot.seen.is_some() => {
+                        slot.outcome = Outcome::Held(Hold::UnknownCopy);
+                    }
+                    Some(_) => {
+                        slots.remove(key);
+                        return None;
+                    }
+                    None => return None,
                 }
             }
-            return None;
+            return if key.gvk == namespace_kind() {
+                self.retire_namespace(key).await
+            } else {
+                None
+            };
         };
         let resource = match self.ensure_kind(&key.gvk).await {
             KindState::Synced(resource) => resource,
@@ -142,7 +152,7 @@ impl Session {
         self.report(key);
     }
 
-    fn failed(&self, key: &Key, outcome: Outcome) -> Option<Duration> {
+    pub(crate) fn failed(&self, key: &Key, outcome: Outcome) -> Option<Duration> {
         let pause = {
             let mut slots = self.slots.lock();
             let slot = slots.entry(Arc::clone(key)).or_default();
@@ -225,7 +235,7 @@ impl Session {
                 Step::Apply(why) => self.apply(&target, rendered.as_deref(), &why).await,
                 Step::Delete { uid } => {
                     self.shared.metrics.wrote(&self.cluster, "delete");
-                    match target.delete(&uid).await {
+                    match target.delete(&uid, None).await {
                         Ok(true) => {
                             self.vanished(key, Some(&uid));
                             Ok(())
@@ -268,7 +278,8 @@ impl Session {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Outcome::Failed(copy::DRIFT, "the object changes faster than it is written".to_owned()))
+        // It changes faster than it is written, or its kind is just going: neither says when to look again.
+        Err(ActError::Changed { object: ObjectKey::clone(key) })
     }
 
     /// A copy that is not in the cache is asked for before it counts as gone: somebody may only have taken our label
@@ -287,7 +298,7 @@ impl Session {
         }
     }
 
-    fn owner_of(&self, key: &ObjectKey, live: &LiveObject) -> Owner {
+    pub(crate) fn owner_of(&self, key: &ObjectKey, live: &LiveObject) -> Owner {
         marks::owner(&self.shared.hub_uid, key, live.annotations(), live.has_controller())
     }
 
@@ -398,9 +409,13 @@ impl Session {
         };
         let replicas = ReplicasOf::of(&placement.spec, &self.cluster, &key.gvk.kind);
         let replicas = if released { replicas.released() } else { replicas };
-        let template = &placement.spec.template.uid;
-        let how = (replicas, placed.spot);
-        self.shared.renders.render(key, template, &revision, &cluster.facts, how).map(Some)
+        let how = How {
+            template: &placement.spec.template.uid,
+            replicas,
+            spot: placed.spot,
+            asked: placement.asked(),
+        };
+        self.shared.renders.render(key, &revision, &cluster.facts, how).map(Some)
     }
 
     /// What passes compare a live object with.
@@ -499,6 +514,7 @@ impl Session {
             matching: &[],
             replicas: ReplicasOf::Content,
             spot: None,
+            asked: None,
         })
         .map_err(|error| ActError::Refused { message: error.to_string() })?;
         let rendered = Rendered { bytes: manifest.bytes(), manifest };
@@ -519,8 +535,4 @@ impl Session {
             Err(error) => Err(error),
         }
     }
-}
-
-fn namespace_key(name: &str) -> Key {
-    Arc::new(ObjectKey { gvk: namespace_kind(), namespace: String::new(), name: name.to_owned() })
 }

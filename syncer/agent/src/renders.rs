@@ -6,7 +6,7 @@ use federation_types::{names::ObjectKey, reason::copy, selector::ClusterFacts};
 use parking_lot::Mutex;
 use serde_json::Value;
 use syncer_render::{
-    Manifest, Rendering,
+    Asked, Manifest, Rendering,
     manifest::ReplicasOf,
     overrides::{self, Evaluate},
     render,
@@ -33,6 +33,16 @@ struct RenderKey {
     replicas: ReplicasOf,
     /// The provider on whose spot nodes it is to run.
     spot: Option<String>,
+    asked: Asked,
+}
+
+/// What a Placement says of a copy beside its revision.
+pub(crate) struct How<'a> {
+    /// The template's uid.
+    pub(crate) template: &'a str,
+    pub(crate) replicas: ReplicasOf,
+    pub(crate) spot: bool,
+    pub(crate) asked: Asked,
 }
 
 type ContentKey = (Arc<ObjectKey>, String);
@@ -56,10 +66,9 @@ impl Renders {
     pub(crate) fn render(
         &self,
         key: &Arc<ObjectKey>,
-        template: &str,
         revision: &RevisionEntry,
         cluster: &ClusterFacts,
-        (replicas, spot): (ReplicasOf, bool),
+        how: How<'_>,
     ) -> Result<Arc<Rendered>, RenderFailure> {
         let failed = |message: String| (copy::RENDER_FAILED, message);
         let evaluate = self.evaluate.as_deref().map(|it| it as Evaluate<'_>);
@@ -67,11 +76,12 @@ impl Renders {
             .map_err(|error| failed(error.to_string()))?;
         let id = RenderKey {
             key: Arc::clone(key),
-            template: template.to_owned(),
+            template: how.template.to_owned(),
             revision: revision.hash.clone(),
             matching,
-            replicas,
-            spot: spot.then(|| cluster.provider.clone()),
+            replicas: how.replicas,
+            spot: how.spot.then(|| cluster.provider.clone()),
+            asked: how.asked,
         };
         if let Some(found) = self.manifests.lock().get(&id) {
             return Ok(found);
@@ -80,7 +90,7 @@ impl Renders {
         let manifest = render(&Rendering {
             hub: &self.hub,
             key,
-            template_uid: template,
+            template_uid: how.template,
             revision: &revision.hash,
             generation: revision.generation,
             content: &content,
@@ -88,6 +98,7 @@ impl Renders {
             matching: &id.matching,
             replicas: id.replicas.clone(),
             spot: id.spot.as_deref(),
+            asked: Some(&id.asked),
         })
         .map_err(|error| failed(error.to_string()))?;
         let bytes = manifest.bytes();

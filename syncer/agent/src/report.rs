@@ -7,13 +7,18 @@ use http::{Request, header::CONTENT_TYPE};
 use kube::Client;
 use serde_json::{Value, json};
 use syncer_render::roll_up;
+use tokio::time::Instant;
 
 use crate::{context::Shared, index::PlacementEntry, queue::Key};
 
 /// Statuses written at a time.
 const WRITERS: usize = 8;
-/// Counts of members change with every copy and are shown in lists only.
-const MEMBERS: Duration = Duration::from_secs(10);
+/// How often is looked whether copies came or went.
+const LOOK: Duration = Duration::from_secs(1);
+/// While they do, the members' counts, which are shown in lists only, are written no more often.
+const COUNT: Duration = Duration::from_secs(10);
+/// Once they no longer do, the last count is written as soon as this.
+const RECOUNT: Duration = Duration::from_secs(3);
 
 /// Writes the statuses of Placements and templates, for ever.
 pub(crate) async fn write_statuses(shared: &Shared) {
@@ -133,12 +138,42 @@ fn placement_patch(status: &PlacementStatus) -> Value {
     json!({ "status": value })
 }
 
+/// When a member's copies were last counted.
+#[derive(Debug, Default)]
+struct Count {
+    at: Option<Instant>,
+    counted: u64,
+    seen: u64,
+}
+
+impl Count {
+    /// Whether it is time to count again, at this turnover.
+    fn is_due(&mut self, turnover: u64, now: Instant) -> bool {
+        let rests = std::mem::replace(&mut self.seen, turnover) == turnover;
+        let changed = turnover != self.counted;
+        // What nobody knows of changes with the hub, too: now and then is looked without a reason.
+        let due =
+            self.at.is_none_or(|at| now >= at + COUNT || (changed && rests && now >= at + RECOUNT));
+        if due {
+            (self.at, self.counted) = (Some(now), turnover);
+        }
+        due
+    }
+}
+
 /// Writes how many copies each member holds, for ever.
 pub(crate) async fn write_members(shared: &Arc<Shared>) {
     let mut written: HashMap<String, (i64, Vec<String>)> = HashMap::new();
+    let mut counts: HashMap<String, Count> = HashMap::new();
     loop {
-        tokio::time::sleep(MEMBERS).await;
-        for (name, census) in shared.census() {
+        tokio::time::sleep(LOOK).await;
+        for (name, session) in shared.sessions() {
+            let Some(turnover) = session.turnover() else { continue };
+            let count = counts.entry(name.clone()).or_default();
+            if !count.is_due(turnover, Instant::now()) {
+                continue;
+            }
+            let census = session.census();
             if written.get(&name) == Some(&census) {
                 continue;
             }
@@ -167,11 +202,31 @@ async fn patch(hub: &Client, path: &str, body: &Value) -> Result<(), kube::Error
     }
 }
 
-async fn get(hub: &Client, path: &str) -> Result<Option<Value>, kube::Error> {
+pub(crate) async fn get(hub: &Client, path: &str) -> Result<Option<Value>, kube::Error> {
     let request = Request::get(path).body(Vec::new()).map_err(kube::Error::HttpError)?;
     match hub.request(request).await {
         Ok(value) => Ok(Some(value)),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn copies_are_counted_soon_after_a_wave_and_seldom_during_one() {
+        let mut count = Count::default();
+        let start = Instant::now();
+        let mut due = |second: u64, turnover: u64| {
+            count.is_due(turnover, start + Duration::from_secs(second))
+        };
+        assert!(due(0, 0), "at first");
+        assert!(!due(1, 0), "nothing came");
+        let wave: Vec<u64> = (2..18).filter(|it| due(*it, it * 100)).collect();
+        assert_eq!(wave, [10], "each ten seconds while it lasts");
+        let after: Vec<u64> = (18..40).filter(|it| due(*it, 1700)).collect();
+        assert_eq!(after, [18, 28, 38], "at once when it is over, then now and then");
     }
 }

@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -17,7 +17,7 @@ use futures::{StreamExt as _, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use providers_core::MemberClient;
 use syncer_render::{
-    CopyReport, Owner, SyncPlan, Writes, drift, health,
+    Asked, CopyReport, Owner, SyncPlan, Writes, drift, health,
     marks::{self, RevisionMark},
 };
 use tokio::{sync::Notify, task::JoinSet, time::timeout};
@@ -25,7 +25,7 @@ use tokio::{sync::Notify, task::JoinSet, time::timeout};
 use crate::{
     context::Shared,
     follow::{self, Source},
-    index::{NamespaceEntry, PlacementEntry},
+    index::{NamespaceEntry, PlacementEntry, namespace_kind},
     kinds::{Kinds, Resource},
     live::LiveObject,
     queue::{Key, Queue},
@@ -57,6 +57,8 @@ pub(crate) struct Session {
     dark: AtomicBool,
     /// The first comparison is done: writes may begin.
     compared: AtomicBool,
+    /// How often a copy came or went.
+    turnover: AtomicU64,
     suspicion: Notify,
     settled: Notify,
     over: Notify,
@@ -85,6 +87,7 @@ impl Session {
             followers: Mutex::new(JoinSet::new()),
             dark: AtomicBool::new(false),
             compared: AtomicBool::new(false),
+            turnover: AtomicU64::new(0),
             suspicion: Notify::new(),
             settled: Notify::new(),
             over: Notify::new(),
@@ -287,8 +290,11 @@ impl Session {
                     Some(code @ 403..=405) => {
                         let reason = if code == 403 { copy::REFUSED } else { copy::KIND_MISSING };
                         let state = KindState::Denied(reason, format!("{gvk}: {error}"));
-                        session.kinds.lock().insert(gvk.clone(), state);
+                        let before = session.kinds.lock().insert(gvk.clone(), state);
                         session.settled.notify_one();
+                        if matches!(before, Some(KindState::Synced(_))) {
+                            session.redo_kind(&gvk);
+                        }
                     }
                     _ => session.suspect(),
                 },
@@ -303,6 +309,11 @@ impl Session {
             return;
         }
         self.settled.notify_one();
+        self.redo_kind(gvk);
+    }
+
+    /// Makes every pass of a kind due.
+    fn redo_kind(&self, gvk: &Gvk) {
         let wanted = self.shared.index.read().of_cluster(&self.cluster);
         for key in wanted.into_iter().filter(|it| it.gvk == *gvk) {
             self.queue.push(key);
@@ -384,7 +395,9 @@ impl Session {
                     it.terminating != seen.terminating || it.scaled_by != seen.scaled_by
                 });
             slot.foreign = None;
-            slot.seen = Some(seen);
+            if slot.seen.replace(seen).is_none() {
+                self.turnover.fetch_add(1, Ordering::Relaxed);
+            }
             due
         };
         if self.compared.load(Ordering::Relaxed) {
@@ -399,28 +412,30 @@ impl Session {
     /// Stops writes into the member if any of these copies is of a later generation than the hub's store knows: the hub
     /// has lost data, and the rest of what it wants may be as old (RULES 4.3).
     pub(crate) fn watch_for_newer(&self, keys: &[Key]) {
-        let mut newer: Vec<(Key, i64, i64)> = {
+        let mut newer: Vec<(Key, String)> = {
             let index = self.shared.index.read();
             let slots = self.slots.lock();
             let newer = keys.iter().filter_map(|key| {
                 let seen = slots.get(key)?.seen.as_ref()?;
                 let placement = index.placement(key)?;
                 let template = &placement.spec.template;
-                let is_newer =
-                    seen.template == template.uid && seen.mark.generation > template.generation;
-                is_newer.then(|| (Arc::clone(key), seen.mark.generation, template.generation))
+                let asked = placement.asked();
+                let is_newer = seen.template == template.uid
+                    && seen.mark.is_newer_than(template.generation, Some(&asked));
+                is_newer.then(|| {
+                    (Arc::clone(key), newer_words(&seen.mark, template.generation, &asked))
+                })
             });
             newer.collect()
         };
         newer.sort();
-        let Some((key, there, here)) = newer.first() else { return };
+        let Some((key, what)) = newer.first() else { return };
         let more = match newer.len() {
             1 => String::new(),
             count => format!(", and {} more are newer", count - 1),
         };
         let why = format!(
-            "{key}: the cluster holds generation {there}, the hub's store generation {here}{more}; nothing is written \
-             there until `archipel cluster resume`"
+            "{key}: {what}{more}; nothing is written there until `archipel cluster resume`"
         );
         let asked = self.shared.index.read().clusters.get(&self.cluster).and_then(|it| it.resume);
         if self.shared.pauses.pause(&self.cluster, &why, asked) {
@@ -451,6 +466,7 @@ impl Session {
                 return;
             }
             slot.seen = None;
+            self.turnover.fetch_add(1, Ordering::Relaxed);
         }
         if key.gvk == namespace_kind() {
             self.namespaces.lock().remove(&key.name);
@@ -560,19 +576,26 @@ impl Session {
         Some(slot.report(entry.generation, removing))
     }
 
+    /// How often a copy came or went; none before what is there was counted once.
+    pub(crate) fn turnover(&self) -> Option<u64> {
+        let counted = self.compared.load(Ordering::Relaxed);
+        counted.then(|| self.turnover.load(Ordering::Relaxed))
+    }
+
     /// How many copies this hub holds here, and which of them nobody knows of.
     pub(crate) fn census(&self) -> (i64, Vec<String>) {
         let index = self.shared.index.read();
         let slots = self.slots.lock();
         let mut unknown = Vec::new();
         let mut copies = 0;
-        for key in slots.iter().filter(|(_, slot)| slot.seen.is_some()).map(|(key, _)| key) {
+        for (key, slot) in slots.iter().filter(|(_, slot)| slot.seen.is_some()) {
             copies += 1;
             let entry = index.placement(key);
             let placed = entry.is_some_and(|it| it.clusters().any(|name| name == self.cluster));
             // A namespace comes with its first copy and needs no Placement of its own; it stays when the copies go, and
-            // is left behind once the hub's own is gone.
-            let carried = key.gvk == namespace_kind() && index.namespace(&key.name).is_some();
+            // goes after the hub's own.
+            let carried = key.gvk == namespace_kind()
+                && (index.namespace(&key.name).is_some() || self.is_retiring(&index, key, slot));
             if !placed && !carried {
                 unknown.push(key.to_string());
             }
@@ -583,6 +606,19 @@ impl Session {
     }
 }
 
+fn newer_words(mark: &RevisionMark, template: i64, asked: &Asked) -> String {
+    match &mark.asked {
+        Some(there) if mark.generation <= template => format!(
+            "the cluster holds what its Placement asked for at generation {}, the hub's store has generation {}",
+            there.generation, asked.generation
+        ),
+        _ => format!(
+            "the cluster holds generation {}, the hub's store generation {template}",
+            mark.generation
+        ),
+    }
+}
+
 /// Followers hold the session: they end when its run does, however it ends.
 struct EndFollowers(Arc<Session>);
 
@@ -590,10 +626,6 @@ impl Drop for EndFollowers {
     fn drop(&mut self) {
         self.0.followers.lock().abort_all();
     }
-}
-
-pub(crate) fn namespace_kind() -> Gvk {
-    Gvk::new("v1", "Namespace")
 }
 
 #[cfg(test)]

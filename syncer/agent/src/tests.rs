@@ -24,6 +24,7 @@ use syncer_render::{revision::content_hash, template::strip};
 
 use crate::{Metrics, SyncerContext, run};
 
+mod namespaces;
 mod pause;
 mod secrets;
 

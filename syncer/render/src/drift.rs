@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use federation_types::quantity;
+use federation_types::{names::REVISION_ANNOTATION, quantity};
 use serde_json::{Map, Value};
 
 /// Parts of a manifest that identify it or are marks: the plan looks at those itself.
@@ -71,6 +71,9 @@ fn metadata(ours: &Map<String, Value>, theirs: &Map<String, Value>, found: &mut 
             compare(value, theirs.get(field), &format!("/metadata/{field}"), false, found);
         }
     }
+    // It says when the copy was written, too, and a copy is not written again for that.
+    let mark = format!("/metadata/annotations/{}", escape(REVISION_ANNOTATION));
+    found.retain(|it| *it != mark);
 }
 
 fn compare(

@@ -29,6 +29,6 @@ pub mod template;
 
 pub use health::Health;
 pub use manifest::{Manifest, RenderProblem, Rendering, render};
-pub use marks::{Owner, RevisionMark};
+pub use marks::{Asked, Owner, RevisionMark};
 pub use plan::{Hold, Standing, Step, SyncPlan, Wanted, Writes};
 pub use roll_up::CopyReport;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     bounds::Bounds,
-    marks::{self, RevisionMark},
+    marks::{self, Asked, RevisionMark},
     overrides::{self, Evaluate, Problem},
     revision, spot,
 };
@@ -33,6 +33,8 @@ pub struct Rendering<'a> {
     pub replicas: ReplicasOf,
     /// The provider on whose spot nodes the copy is to run.
     pub spot: Option<&'a str>,
+    /// The Placement that asks for the copy.
+    pub asked: Option<&'a Asked>,
 }
 
 /// What is said of replicas in a manifest.
@@ -140,6 +142,7 @@ pub fn render(rendering: &Rendering<'_>) -> Result<Manifest, RenderProblem> {
         revision: rendering.revision.to_owned(),
         generation: rendering.generation,
         digest: revision::digest(&object),
+        asked: rendering.asked.cloned(),
     };
     set_metadata(&mut object, "annotations", REVISION_ANNOTATION, &mark.to_string())
         .ok_or(RenderProblem::NoObject)?;
@@ -240,6 +243,7 @@ mod tests {
             matching: &[],
             replicas,
             spot: None,
+            asked: None,
         };
         render(&rendering).expect("renders")
     }

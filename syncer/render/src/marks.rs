@@ -5,7 +5,8 @@ use std::fmt;
 use federation_types::names::{COPY_OF_ANNOTATION, CopyOf, ObjectKey, REVISION_ANNOTATION};
 use serde_json::{Map, Value};
 
-/// The value of the revision annotation: `hash/generation/digest`.
+/// The value of the revision annotation: `hash/generation/digest`, and `/placement.generation` where a Placement asked for
+/// the copy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RevisionMark {
     /// The revision's content hash.
@@ -14,23 +15,66 @@ pub struct RevisionMark {
     pub generation: i64,
     /// Over the manifest as it was sent to this member.
     pub digest: String,
+    /// The Placement that asked for the copy, as it was then: no revision is made where only numbers change.
+    pub asked: Option<Asked>,
+}
+
+/// A Placement at one of its generations.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Asked {
+    /// The beginning of the Placement's uid: the generations of one that was made anew begin anew.
+    placement: String,
+    pub generation: i64,
+}
+
+impl Asked {
+    pub fn by(placement_uid: &str, generation: i64) -> Self {
+        let known_by = placement_uid.chars().take_while(|it| *it != '-' && *it != '/').take(8);
+        Self { placement: known_by.collect(), generation }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (placement, generation) = text.split_once('.')?;
+        Some(Self { placement: placement.to_owned(), generation: generation.parse().ok()? })
+    }
+
+    /// Whether it is a later generation of the same Placement.
+    pub fn is_later_than(&self, other: &Self) -> bool {
+        self.placement == other.placement && self.generation > other.generation
+    }
 }
 
 impl fmt::Display for RevisionMark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}", self.revision, self.generation, self.digest)
+        write!(f, "{}/{}/{}", self.revision, self.generation, self.digest)?;
+        match &self.asked {
+            Some(it) => write!(f, "/{}.{}", it.placement, it.generation),
+            None => Ok(()),
+        }
     }
 }
 
 impl RevisionMark {
     pub fn parse(text: &str) -> Option<Self> {
         let (revision, rest) = text.split_once('/')?;
-        let (generation, digest) = rest.split_once('/')?;
-        (!digest.contains('/')).then_some(Self {
+        let (generation, rest) = rest.split_once('/')?;
+        let (digest, asked) = match rest.split_once('/') {
+            Some((digest, asked)) => (digest, Some(Asked::parse(asked)?)),
+            None => (rest, None),
+        };
+        Some(Self {
             revision: revision.to_owned(),
             generation: generation.parse().ok()?,
             digest: digest.to_owned(),
+            asked,
         })
+    }
+
+    /// Whether whoever wrote it knew more than a store with this generation of the template, and this Placement.
+    pub fn is_newer_than(&self, template_generation: i64, asked: Option<&Asked>) -> bool {
+        let (own, stored) = (self.asked.as_ref(), asked);
+        self.generation > template_generation
+            || own.zip(stored).is_some_and(|(own, stored)| own.is_later_than(stored))
     }
 }
 
@@ -118,9 +162,31 @@ mod tests {
 
     #[test]
     fn a_revision_mark_reads_back_what_it_wrote() {
-        let mark = RevisionMark { revision: "9f3c".into(), generation: 3, digest: "ab".into() };
-        assert_eq!(RevisionMark::parse(&mark.to_string()), Some(mark));
+        let mark = RevisionMark {
+            revision: "9f3c".into(),
+            generation: 3,
+            digest: "ab".into(),
+            asked: Some(Asked::by("0c1d2e3f-4a5b", 7)),
+        };
+        assert_eq!(mark.to_string(), "9f3c/3/ab/0c1d2e3f.7");
+        assert_eq!(RevisionMark::parse(&mark.to_string()), Some(mark.clone()));
+        let without = RevisionMark { asked: None, ..mark };
+        assert_eq!(RevisionMark::parse(&without.to_string()), Some(without));
         assert_eq!(RevisionMark::parse("a/b/c"), None);
         assert_eq!(RevisionMark::parse("a/1/c/d"), None);
+        assert_eq!(RevisionMark::parse("a/1/c/d.1/e"), None);
+    }
+
+    #[test]
+    fn rule_4_3_a_mark_is_newer_by_the_templates_generation_or_by_the_placements() {
+        let mark = RevisionMark::parse("9f3c/3/ab/0c1d2e3f.7").expect("a mark");
+        let newer = |template: i64, uid: &str, generation: i64| {
+            mark.is_newer_than(template, Some(&Asked::by(uid, generation)))
+        };
+        assert!(newer(2, "0c1d2e3f-4a5b", 7));
+        assert!(newer(3, "0c1d2e3f-4a5b", 6), "a scale makes no revision");
+        assert!(!newer(3, "0c1d2e3f-4a5b", 7) && !newer(4, "0c1d2e3f-4a5b", 9));
+        assert!(!newer(3, "ffffffff-4a5b", 1), "a Placement that was made anew begins anew");
+        assert!(!mark.is_newer_than(3, None));
     }
 }

@@ -171,15 +171,15 @@ impl Step {
             Standing::Foreign { other_hub: false } if present.adopt => Self::Apply(Why::Adopt),
             Standing::Foreign { other_hub: false } => Self::Hold(Hold::Foreign),
             Standing::Ours(copy) if copy.terminating => Self::Hold(Hold::Terminating),
-            Standing::Ours(copy)
-                if matches!(writes, Writes::Allowed | Writes::ObserveOnly)
-                    && copy.template == present.template
-                    && copy.mark.generation > present.generation =>
-            {
-                Self::Hold(Hold::NewerThanHub)
-            }
             Standing::Ours(copy) => {
-                if copy.mark.revision != present.mark.revision
+                let newer = copy.template == present.template
+                    && copy.mark.is_newer_than(present.generation, present.mark.asked.as_ref());
+                if newer && matches!(writes, Writes::Allowed | Writes::ObserveOnly) {
+                    Self::Hold(Hold::NewerThanHub)
+                } else if newer && writes == Writes::Resumed {
+                    // The same to the letter, perhaps; with its mark it would stop the next process of the hub.
+                    Self::Apply(Why::Revision)
+                } else if copy.mark.revision != present.mark.revision
                     || copy.mark.digest != present.mark.digest
                     || copy.template != present.template
                 {
@@ -272,6 +272,7 @@ mod tests {
     use federation_types::names::Gvk;
 
     use super::*;
+    use crate::marks::Asked;
 
     fn key(line: &str) -> (ObjectKey, Vec<&str>) {
         let mut words = line.split_whitespace();
@@ -283,7 +284,13 @@ mod tests {
     }
 
     fn mark(revision: &str) -> RevisionMark {
-        RevisionMark { revision: revision.into(), generation: 3, digest: revision.into() }
+        let (digest, asked) = revision.split_once('@').unwrap_or((revision, "1"));
+        RevisionMark {
+            revision: digest.into(),
+            generation: 3,
+            digest: digest.into(),
+            asked: Some(Asked::by("placement", asked.parse().expect("a generation"))),
+        }
     }
 
     fn wanted(text: &str) -> BTreeMap<ObjectKey, Wanted> {
@@ -429,6 +436,22 @@ mod tests {
             "ConfigMap shop/a r1 older",
             "ConfigMap shop/a r2",
             expect![[r#"
+                hold(NewerThanHub) ConfigMap shop/a
+            "#]],
+        );
+    }
+
+    #[test]
+    fn rule_4_3_a_scale_that_the_hubs_store_does_not_know_is_newer_and_an_older_mark_is_no_write() {
+        check(
+            "ConfigMap shop/a r1@4
+             ConfigMap shop/b r1@5
+             ConfigMap again/a r1@4",
+            "ConfigMap shop/a r2@5
+             ConfigMap shop/b r1@4
+             ConfigMap again/a r1@5",
+            expect![[r#"
+                apply   ConfigMap again/a
                 hold(NewerThanHub) ConfigMap shop/a
             "#]],
         );

@@ -23,6 +23,7 @@ fn session() -> (Arc<Session>, Key) {
     let entry = PlacementEntry {
         key: Arc::clone(&key),
         name: "deployment-web".into(),
+        uid: "uid".into(),
         generation: 1,
         spec: PlacementSpec {
             clusters: vec![PlacedCluster { name: "a".into(), ..PlacedCluster::default() }],

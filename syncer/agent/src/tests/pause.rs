@@ -126,3 +126,57 @@ async fn rule_4_3_a_member_newer_than_the_hub_is_only_observed_until_it_is_resum
     until("it is written after a restart", async || world.has_map("five").await).await;
     assert!(world.is_paused("False").await);
 }
+
+#[tokio::test]
+async fn rule_4_3_a_scale_that_the_hubs_store_has_lost_is_not_set_back() {
+    let mut world = World::new(&["a"]).await;
+    let template = world.apply_web().await;
+    world.place(&template, &json!([{"name": "a", "replicas": 1}]), &json!({})).await;
+    until("the copy is written", async || world.is_synced().await).await;
+    let replicas = async |world: &World| {
+        world.member("a").get(DEPLOYMENT).await.expect("there")["spec"]["replicas"].clone()
+    };
+    let mark = async |world: &World| {
+        let copy = world.member("a").get(DEPLOYMENT).await.expect("there");
+        let mark = copy["metadata"]["annotations"]["archipel.dev/revision"].as_str();
+        mark.expect("a mark").to_owned()
+    };
+    let before = mark(&world).await;
+    assert!(before.ends_with(".1"), "of the Placement's first generation: {before}");
+
+    // What a hub wrote that was scaled after its store was saved: no other revision, another generation of the Placement.
+    world.syncer.abort();
+    assert!((&mut world.syncer).await.is_err_and(|it| it.is_cancelled()));
+    let later = before.strip_suffix(".1").map(|it| format!("{it}.2")).expect("it ends so");
+    let scaled = json!({
+        "metadata": {"annotations": {"archipel.dev/revision": later}}, "spec": {"replicas": 5},
+    });
+    world.member("a").merge(DEPLOYMENT, &scaled).await;
+    world.restart();
+    until("the member is paused", async || world.is_paused("True").await).await;
+    let held = Some(("Held".to_owned(), "ObserveOnly".to_owned()));
+    until("the copy is held", async || world.copy("a").await == held).await;
+    assert_eq!(replicas(&world).await, 5);
+    let message = world.condition("SyncPaused").await.expect("there")["message"].clone();
+    let message = message.as_str().expect("a message");
+    assert!(message.contains("generation 2") && message.contains("generation 1"), "{message}");
+
+    let resume = jiff::Timestamp::now().to_string();
+    let resume = json!({"metadata": {"annotations": {"archipel.dev/resume": resume}}});
+    world.hub.merge(MEMBER, &resume).await;
+    until("the hub's state is written", async || replicas(&world).await == 1).await;
+    until("the mark is the hub's again", async || mark(&world).await == before).await;
+
+    // A later generation that asks for nothing else is no reason to write, and no drift.
+    until("it is synced", async || world.is_synced().await).await;
+    let writes = world.counts().get("apply").copied();
+    let outcome = json!({"outcome": {"status": "True", "reason": "Placed", "message": "again"}});
+    world.place(&template, &json!([{"name": "a", "replicas": 1}]), &outcome).await;
+    world.place_map("after").await;
+    until("it is seen", async || world.is_synced().await && world.has_map("after").await).await;
+    world.member("a").merge(DEPLOYMENT, &json!({"metadata": {"labels": {"theirs": "x"}}})).await;
+    world.place_map("later").await;
+    until("it is seen again", async || world.is_synced().await && world.has_map("later").await)
+        .await;
+    assert_eq!((mark(&world).await, world.counts().get("apply").copied()), (before, writes));
+}
