@@ -10,5 +10,6 @@ mod join;
 mod kill;
 mod members;
 mod memory;
+mod offline;
 mod relay;
 mod stories;

@@ -16,7 +16,11 @@ mod clients;
 mod helm;
 mod kinds;
 mod kubectl;
+mod moving_in;
+mod overriding;
 mod placement;
+mod plans;
+mod spending;
 mod syncing;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,6 +80,14 @@ async fn stories_on_three_real_members() {
         causes::wide_deletes_are_asked_for,
         causes::a_freeze_stops_every_write,
         causes::a_change_budget_holds_removals_visibly,
+        plans::a_plan_says_what_its_application_then_does,
+        plans::a_statefulset_moves_by_an_approved_plan,
+        plans::what_if_and_optimise_change_nothing,
+        spending::a_cost_budget_makes_growth_wait,
+        spending::points_of_others_decide_what_is_new,
+        overriding::every_part_of_an_override,
+        moving_in::policies_of_karmada_are_converted_and_placed,
+        moving_in::unknown_copies_are_adopted_or_deleted,
         syncing::overrides_reach_their_clusters_only,
         syncing::drift_is_put_right,
         syncing::a_foreign_object_is_reported_and_left_alone,

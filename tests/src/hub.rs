@@ -170,6 +170,16 @@ impl Hub {
     }
 }
 
+/// Runs `archipel ARGS…` where there is no hub.
+///
+/// # Panics
+/// When there is no binary.
+pub async fn archipel(args: &[&str]) -> CommandOutput {
+    let program = program().expect("the binary was built");
+    let nowhere = "/nonexistent/kubeconfig";
+    run_program(&program, args, &[("KUBECONFIG", nowhere.as_ref())]).await
+}
+
 /// `$ARCHIPEL_BINARY`, else the debug build in the target directory of this test.
 fn program() -> Result<PathBuf, HubError> {
     if let Some(path) = std::env::var_os("ARCHIPEL_BINARY") {

@@ -15,6 +15,6 @@ pub mod wait;
 
 pub use binaries::{Binaries, BinariesMissing};
 pub use cli::{CommandOutput, Helm, Kubectl};
-pub use hub::{Hub, HubError};
+pub use hub::{Hub, HubError, archipel};
 pub use member::{Controllers, Member, MemberError, MemberOptions, NodeShape};
 pub use random::{Random, hash};

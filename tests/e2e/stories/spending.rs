@@ -1,0 +1,87 @@
+//! Money beyond one policy: budgets of a scope, and points that others give (RULES 5.1, 5.5).
+
+use serde_json::json;
+
+use crate::fleet::{Fleet, deployment, placed_is, policy, replicas, seen};
+
+/// A budget of the namespace `spending`.
+fn budget(usd: &str) -> String {
+    format!(
+        "{{apiVersion: archipel.dev/v1alpha1, kind: CostBudget, metadata: {{name: e2e-team}}, spec: {{maxMonthlyUsd: \"{usd}\", namespaces: [spending]}}}}"
+    )
+}
+
+pub(super) async fn a_cost_budget_makes_growth_wait(fleet: &mut Fleet) {
+    let kubectl = fleet.kubectl();
+    fleet.begin("spending").await;
+    let eks = "  affinities: [{clusters: {names: [eks-1]}}]\n  replicas: {mode: Divided}";
+    for name in ["web", "late"] {
+        kubectl.apply(&policy("spending", name, eks)).await;
+    }
+    kubectl.apply(&deployment("spending", "web", 1)).await;
+    fleet.placed("spending", "deployment-web", "eks-1=1").await;
+    kubectl.apply(&budget("0.01")).await;
+    kubectl
+        .ok(["wait", "costbudget/e2e-team", "--for=condition=WithinBudget=False", "--timeout=60s"])
+        .await;
+    // What runs stays; what grows and what is new waits, and the budget is named.
+    kubectl.ok(["scale", "deploy/web", "-n", "spending", "--replicas=3"]).await;
+    kubectl.apply(&deployment("spending", "late", 1)).await;
+    for name in ["deployment-web", "deployment-late"] {
+        let args = ["placement", name, "-n", "spending"];
+        let waits = fleet
+            .shows(&format!("{name} over the budget"), &args, |it| {
+                placed_is(it, "False", "OverCostBudget")
+            })
+            .await;
+        let message = waits["spec"]["outcome"]["message"].as_str().unwrap_or_default();
+        assert!(message.contains("e2e-team"), "{message}");
+    }
+    let held = fleet.get(&["placement", "deployment-web", "-n", "spending"]).await.unwrap();
+    assert_eq!(replicas(&held), [("eks-1".to_owned(), 1)].into(), "{}", held["spec"]);
+    let args = ["costbudget", "e2e-team"];
+    fleet
+        .shows("two that wait", &args, |it| seen(it["status"]["waiting"] == 2, &it["status"]))
+        .await;
+    // More money: both go on, without being touched.
+    kubectl.apply(&budget("100000")).await;
+    fleet.placed("spending", "deployment-web", "eks-1=3").await;
+    fleet.placed("spending", "deployment-late", "eks-1=1").await;
+    kubectl
+        .ok(["wait", "costbudget/e2e-team", "--for=condition=WithinBudget=True", "--timeout=60s"])
+        .await;
+    kubectl.ok(["delete", "costbudget", "e2e-team"]).await;
+    fleet.end("spending").await;
+}
+
+pub(super) async fn points_of_others_decide_what_is_new(fleet: &mut Fleet) {
+    let kubectl = fleet.kubectl();
+    fleet.begin("points").await;
+    let scored = "  spread: [{topologyKey: cluster, max: 1}]\n  replicas: {mode: Divided, division: Cheapest}\n  objectives: {scores: [{name: green, usdPerPoint: \"1\"}]}";
+    let score = |cluster: &str, until: &str, value: i64| {
+        json!({
+            "apiVersion": "archipel.dev/v1alpha1", "kind": "ClusterScore",
+            "metadata": {"name": format!("e2e-{cluster}")},
+            "spec": {"cluster": cluster, "validUntil": until, "scores": [{"name": "green", "value": value}]},
+        })
+        .to_string()
+    };
+    let (then, ago) = ("2999-01-01T00:00:00Z", "2020-01-01T00:00:00Z");
+    for name in ["first", "second"] {
+        kubectl.apply(&policy("points", name, scored)).await;
+    }
+    kubectl.apply(&score("gke-1", then, 1000)).await;
+    // The highest by far, and no longer valid.
+    kubectl.apply(&score("eks-1", ago, 100_000)).await;
+    kubectl.apply(&deployment("points", "first", 2)).await;
+    fleet.placed("points", "deployment-first", "gke-1=2").await;
+    let why = fleet.hub.archipel_ok(&["why", "deploy/first", "-n", "points"]).await;
+    assert!(why.contains("green"), "why names what has expired: {why}");
+    kubectl.apply(&score("eks-1", then, 5000)).await;
+    kubectl.apply(&deployment("points", "second", 2)).await;
+    fleet.placed("points", "deployment-second", "eks-1=2").await;
+    let first = fleet.get(&["placement", "deployment-first", "-n", "points"]).await.unwrap();
+    assert_eq!(replicas(&first), [("gke-1".to_owned(), 2)].into(), "what runs does not move");
+    kubectl.ok(["delete", "clusterscore", "e2e-gke-1", "e2e-eks-1"]).await;
+    fleet.end("points").await;
+}
