@@ -48,6 +48,10 @@ pub(crate) struct Pass<'a> {
     /// The groups that are tried.
     pub(crate) scope: Scope,
     pub(crate) gap: i64,
+    /// Clusters whose copies were pinned to spot nodes before.
+    pub(crate) on_spot: Vec<u32>,
+    /// Those that are to be, where money decided that with the division.
+    pub(crate) pins: Option<Vec<ClusterId>>,
 }
 
 /// Affinity groups by their places: those whose clusters keep what they hold, and those that may get something new.
@@ -117,6 +121,7 @@ impl Pass<'_> {
             return None;
         }
         self.gap = 0;
+        self.pins = None;
         self.scope = self.chain(group);
         self.open();
         let mut candidates = std::mem::take(&mut self.scratch.candidates);
@@ -137,6 +142,7 @@ impl Pass<'_> {
 
     fn attempt(&mut self) -> Result<Attempt, Outcome> {
         self.gap = 0;
+        self.pins = None;
         self.open();
         if self.mode.divides() { self.divided() } else { self.copies() }
     }
@@ -370,7 +376,7 @@ impl Pass<'_> {
         let spot: Vec<ClusterId> = if self.policy.all_on_spot() {
             clusters.iter().map(|it| it.cluster).collect()
         } else {
-            Vec::new()
+            self.pins.clone().unwrap_or_default()
         };
         let estimate = cost::estimate(self.fleet, self.workload, self.policy, &clusters, &spot);
         let own = self.policy.max_monthly.clone();

@@ -9,10 +9,13 @@ use crate::{
     room::{Need, Room},
 };
 
+mod exact;
+mod greedy;
+mod hull;
+mod keys;
+
 /// Exact up to so many replicas.
 pub(crate) const EXACT: usize = 512;
-/// More candidates than this are cut to the ones that are cheapest to fill.
-const EXACT_CLUSTERS: usize = 256;
 
 /// µ$/h of a replica at an unknown price: more than any that is known, so that it never wins.
 pub(crate) const UNKNOWN: i64 = 1_000_000_000_000;
@@ -43,17 +46,21 @@ pub(crate) struct Curve {
     pub(crate) unknown: bool,
 }
 
+/// Where replicas of which kind may go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Site<'a> {
+    pub(crate) fleet: &'a Fleet,
+    pub(crate) room: &'a Room,
+    pub(crate) cluster: ClusterId,
+    pub(crate) need: &'a Need,
+    /// How many nodes of the cluster's pool they may use.
+    pub(crate) pooled: i64,
+}
+
 /// The curve of one cluster, up to `most` more replicas: free slots, then nodes that are paid for in advance, then new
 /// ones, each a step; with what each replica brings along, and the first.
-pub(crate) fn curve(
-    fleet: &Fleet,
-    room: &Room,
-    cluster: ClusterId,
-    need: &Need,
-    most: usize,
-    objective: Percent,
-    extras: Extras,
-) -> Curve {
+pub(crate) fn curve(site: Site<'_>, most: usize, objective: Percent, extras: Extras) -> Curve {
+    let Site { fleet, room, cluster, need, pooled } = site;
     let it = fleet.cluster(cluster);
     let autoscaled = it.spec.autoscaled;
     let free = room.by_class(cluster, need);
@@ -98,11 +105,12 @@ pub(crate) fn curve(
                 }
             };
             nodes.push(Nodes { cost: each, fit, most: None });
-            if shape.idle > 0 {
+            let paid = shape.idle + if shape.pool.is_some() { pooled } else { 0 };
+            if paid > 0 {
                 // Paid for already, but for the licences of one more node.
                 let licences = shape.licences.0;
                 let cost = cost(objective.of(licences), licences, None);
-                nodes.push(Nodes { cost, fit, most: Some(shape.idle) });
+                nodes.push(Nodes { cost, fit, most: Some(paid) });
             }
         }
     }
@@ -123,6 +131,31 @@ pub(crate) fn curve(
         costs.push(best.saturating_add(cost(extra.saturating_add(first), 0, None)));
     }
     Curve { costs, unknown }
+}
+
+/// So many nodes of a pool are looked at one by one; above that it is doubled.
+const ONE_BY_ONE: i64 = 16;
+
+/// The plain way to run more replicas in a cluster, and those with nodes of its pool.
+pub(crate) fn ways(
+    most: usize,
+    pool: Option<i64>,
+    curve: impl Fn(i64) -> Curve,
+) -> (Vec<Way>, bool) {
+    let Curve { costs, unknown } = curve(0);
+    let mut ways = vec![Way::plain(costs)];
+    let most = pool.unwrap_or(0).min(i64::try_from(most).unwrap_or(i64::MAX));
+    let mut nodes = 0;
+    while nodes < most {
+        nodes = if nodes < ONE_BY_ONE { nodes + 1 } else { (nodes * 2).min(most) };
+        let costs = curve(nodes).costs;
+        if ways.last().is_some_and(|it| it.costs == costs) {
+            break;
+        }
+        let nodes = usize::try_from(nodes).expect("more than none");
+        ways.push(Way { costs, nodes, spot: false });
+    }
+    (ways, unknown)
 }
 
 /// The weight of money in a decision, in per cent.
@@ -186,258 +219,155 @@ fn cover(nodes: &[Nodes], most: usize) -> Vec<i128> {
 /// One cluster among which replicas are shared out.
 #[derive(Clone, Debug)]
 pub(crate) struct Choice {
-    pub(crate) curve: Curve,
+    /// The ways in which it can run more replicas, the plain one first.
+    pub(crate) ways: Vec<Way>,
+    /// The pool that its ways take nodes of.
+    pub(crate) pool: Option<usize>,
     /// It holds replicas already: it counts as used without getting any.
     pub(crate) used: bool,
     /// If it gets any, then at least these.
     pub(crate) least: usize,
-    pub(crate) domain: u32,
+    /// Its domain by each key that binds; [`Domains::NONE`](crate::fleet::Domains::NONE) counts as none.
+    pub(crate) domains: Vec<u32>,
+}
+
+/// One way in which a cluster runs more replicas.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Way {
+    /// Of 0, 1, 2 … replicas.
+    pub(crate) costs: Vec<i128>,
+    /// They are pinned to spot nodes, and count against what may be.
+    pub(crate) spot: bool,
+    /// So many nodes of the pool are used up.
+    pub(crate) nodes: usize,
+}
+
+impl Way {
+    pub(crate) fn plain(costs: Vec<i128>) -> Self {
+        Self { costs, ..Self::default() }
+    }
+
+    fn room(&self) -> usize {
+        self.costs.len().saturating_sub(1)
+    }
 }
 
 impl Choice {
     /// The same without room.
     pub(crate) fn closed(&self) -> Self {
-        let curve = Curve { costs: vec![0], unknown: self.curve.unknown };
-        Self { curve, used: self.used, least: self.least, domain: self.domain }
+        let ways = vec![Way::plain(vec![0])];
+        Self { ways, pool: None, domains: self.domains.clone(), ..*self }
+    }
+
+    /// Replicas that it can get.
+    pub(crate) fn room(&self) -> usize {
+        self.ways.iter().map(Way::room).max().unwrap_or(0)
+    }
+
+    /// The fewest that it gets if it gets any.
+    fn first(&self) -> usize {
+        self.least.max(1)
+    }
+
+    /// The least cost of each number of replicas, whichever way.
+    fn best(&self) -> Vec<i128> {
+        let least = |n: usize| self.ways.iter().filter_map(|it| it.costs.get(n)).min().copied();
+        (0..=self.room()).map(|n| least(n).unwrap_or(NEVER)).collect()
     }
 }
 
-/// What shares cost together.
-pub(crate) fn cost_of(options: &[Choice], shares: &Shares) -> i128 {
-    let each = options.iter().zip(&shares.shares);
-    each.map(|(it, share)| it.curve.costs.get(*share).copied().unwrap_or(0)).sum()
+/// What one option gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Share {
+    pub(crate) replicas: usize,
+    /// The place of the way among the option's.
+    pub(crate) way: usize,
 }
 
-/// Bounds on how many clusters and domains are used.
-#[derive(Clone, Copy, Debug)]
+/// What shares cost together.
+pub(crate) fn cost_of(options: &[Choice], shares: &[Share]) -> i128 {
+    let cost = |(it, share): (&Choice, &Share)| {
+        it.ways.get(share.way).and_then(|way| way.costs.get(share.replicas)).copied().unwrap_or(0)
+    };
+    options.iter().zip(shares).map(cost).sum()
+}
+
+/// Bounds on how many clusters are used, and domains by each key that binds; and what is shared among all.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Bounds {
     pub(crate) clusters: (usize, usize),
-    pub(crate) domains: (usize, usize),
+    pub(crate) domains: Vec<(usize, usize)>,
+    /// The most replicas that may be added on spot nodes.
+    pub(crate) spot: usize,
+    /// Nodes that each pool has.
+    pub(crate) pools: Vec<usize>,
 }
 
 /// The outcome: what each gets, in the order they came, and how far from the least cost it may be in µ$/h.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Shares {
-    pub(crate) shares: Vec<usize>,
+    pub(crate) shares: Vec<Share>,
     pub(crate) gap: i64,
 }
 
-/// The cheapest way to give `total` replicas to the options, which are sorted by domain and name; `None` if none
-/// keeps the bounds.
-pub(crate) fn solve(options: &[Choice], total: usize, bounds: Bounds) -> Option<Shares> {
-    if total <= EXACT && options.len() <= EXACT_CLUSTERS {
-        return exact(options, total, bounds);
-    }
-    greedy(options, total, bounds)
+/// Steps of the dynamic programme that a decision may take before the outcome of the greedy one has to do.
+const WORK: u64 = 1 << 28;
+
+/// The cheapest way to give `total` replicas to the options; `None` if none is found that keeps the bounds.
+pub(crate) fn solve(options: &[Choice], total: usize, bounds: &Bounds) -> Option<Shares> {
+    solve_within(options, total, bounds, WORK).0
 }
 
-/// Counts saturate at what still matters: the maximum, or the minimum where there is no maximum.
-fn width(bounds: (usize, usize), most: usize) -> (usize, usize, bool) {
-    let (min, max) = bounds;
-    if max >= most { (min.min(most + 1), min.min(most + 1), true) } else { (min, max, false) }
-}
-
-fn exact(options: &[Choice], total: usize, bounds: Bounds) -> Option<Shares> {
-    let (k_min, k_size, k_free) = width(bounds.clusters, options.len());
-    let (d_min, d_size, d_free) = width(bounds.domains, options.len());
-    let (ks, ds, ns) = (k_size + 1, d_size + 1, total + 1);
-    // Inside: the domain at hand is used by some option before.
-    let state = |inside: usize, d: usize, k: usize, n: usize| ((inside * ds + d) * ks + k) * ns + n;
-    let states = 2 * ds * ks * ns;
-    let up = |it: usize, size: usize, free: bool| {
-        if it < size { Some(it + 1) } else { free.then_some(it) }
-    };
-    let mut costs = vec![NEVER; states];
-    costs[state(0, 0, 0, 0)] = 0;
-    // For each step: the state that each state came from, and the option that the step was about.
-    let mut steps: Vec<(Option<usize>, Vec<u32>)> = Vec::with_capacity(2 * options.len());
-    for (at, option) in options.iter().enumerate() {
-        if at > 0 && options[at - 1].domain != option.domain {
-            steps.push((None, leave_domain(&mut costs)));
-        }
-        // One that is used already cannot be left out.
-        let (mut next, mut from) = if option.used {
-            (vec![NEVER; states], vec![0; states])
-        } else {
-            (costs.clone(), itself(states))
+/// The same with how many steps it took.
+fn solve_within(
+    options: &[Choice],
+    total: usize,
+    bounds: &Bounds,
+    work: u64,
+) -> (Option<Shares>, u64) {
+    let keys = keys::arrange(options, bounds);
+    let order = keys.as_ref().map_or_else(|| keys::in_order(options), |it| it.order.clone());
+    let ordered: Vec<&Choice> = order.iter().map(|at| &options[*at]).collect();
+    let Some(table) = hull::Table::new(&ordered, total) else { return (None, 0) };
+    let guess = greedy::greedy(&ordered, total, bounds);
+    let mut steps = 0;
+    let found = keys.filter(|_| total <= EXACT).and_then(|keys| {
+        let problem = exact::Problem::new(&ordered, &keys, total, bounds, &table);
+        let least = table.least();
+        let Some(cost) = guess.as_ref().map(|it| it.1) else {
+            return problem.solve(None, work, &mut steps);
         };
-        let least = if option.used { option.least } else { option.least.max(1) };
-        let top = option.curve.costs.len().saturating_sub(1).min(total);
-        for inside in 0..2 {
-            for d in 0..ds {
-                let d_next = if inside == 1 { Some(d) } else { up(d, d_size, d_free) };
-                let Some(d_next) = d_next else { continue };
-                for k in 0..ks {
-                    let Some(k_next) = up(k, k_size, k_free) else { continue };
-                    // Descending, so that of equal ways the one stands that gives more to the earlier name.
-                    for n in (0..ns).rev() {
-                        let here = state(inside, d, k, n);
-                        let before = costs[here];
-                        if before >= NEVER {
-                            continue;
-                        }
-                        for x in least..=top.min(total - n) {
-                            let cost = before.saturating_add(option.curve.costs[x]);
-                            let to = state(1, d_next, k_next, n + x);
-                            if cost < next[to] {
-                                next[to] = cost;
-                                from[to] = u32::try_from(here).expect("fewer than 2³² states");
-                            }
-                        }
-                    }
-                }
+        // Near the lower bound first: there is little between, and mostly something is found.
+        for part in [64, 16, 4, 1] {
+            match problem.solve(Some(least + (cost - least) / part), work / 4, &mut steps) {
+                Some(None) => (),
+                Some(found) => return Some(found),
+                None => break,
             }
         }
-        costs = next;
-        steps.push((Some(at), from));
-    }
-    steps.push((None, leave_domain(&mut costs)));
-    let mut best: Option<usize> = None;
-    for d in d_min..ds {
-        for k in k_min..ks {
-            let it = state(0, d, k, total);
-            if costs[it] < NEVER && best.is_none_or(|best| costs[it] < costs[best]) {
-                best = Some(it);
-            }
-        }
-    }
-    let mut at_state = best?;
-    let mut shares = vec![0; options.len()];
-    for (option, from) in steps.iter().rev() {
-        let before = from[at_state] as usize;
-        if let Some(option) = option {
-            shares[*option] = at_state % ns - before % ns;
-        }
-        at_state = before;
-    }
-    Some(Shares { shares, gap: 0 })
-}
-
-fn itself(states: usize) -> Vec<u32> {
-    (0..states).map(|it| u32::try_from(it).expect("fewer than 2³² states")).collect()
-}
-
-/// The upper half of the states, inside a domain, comes to the lower one where that is cheaper.
-fn leave_domain(costs: &mut [i128]) -> Vec<u32> {
-    let half = costs.len() / 2;
-    let mut from = itself(costs.len());
-    for outside in 0..half {
-        let inside = outside + half;
-        if costs[inside] < costs[outside] {
-            costs[outside] = costs[inside];
-            from[outside] = u32::try_from(inside).expect("fewer than 2³² states");
-        }
-        costs[inside] = NEVER;
-    }
-    from
-}
-
-/// A straight piece of the convex lower bound of a curve.
-#[derive(Clone, Copy, Debug)]
-struct Piece {
-    option: usize,
-    cost: i128,
-    count: usize,
-}
-
-/// Fills the cheapest pieces of the curves' convex lower bounds first. The gap is what the outcome costs above the
-/// lower bound that ignores steps and bounds.
-fn greedy(options: &[Choice], total: usize, bounds: Bounds) -> Option<Shares> {
-    let mut shares = vec![0_usize; options.len()];
-    let mut used: Vec<bool> = options.iter().map(|it| it.used).collect();
-    let mut domains: Vec<u32> = options.iter().filter(|it| it.used).map(|it| it.domain).collect();
-    let mut left = total;
-    let first_cost = |it: &Choice| it.curve.costs.get(it.least.max(1)).copied();
-    for new_domain in [true, false] {
-        loop {
-            domains.sort_unstable();
-            domains.dedup();
-            let count = used.iter().filter(|it| **it).count();
-            let enough = if new_domain {
-                domains.len() >= bounds.domains.0
-            } else {
-                count >= bounds.clusters.0
-            };
-            if enough {
-                break;
-            }
-            let best = (0..options.len())
-                .filter(|at| !used[*at] && options[*at].least.max(1) <= left)
-                .filter(|at| !new_domain || !domains.contains(&options[*at].domain))
-                .filter_map(|at| Some((first_cost(&options[at])?, at)))
-                .min()?
-                .1;
-            used[best] = true;
-            domains.push(options[best].domain);
-            shares[best] = options[best].least.max(1);
-            left -= shares[best];
-        }
-    }
-    let mut pieces: Vec<Piece> =
-        options.iter().enumerate().flat_map(|(at, it)| pieces(at, &it.curve.costs)).collect();
-    pieces.sort_by(|a, b| {
-        let left = a.cost.saturating_mul(b.count as i128);
-        let right = b.cost.saturating_mul(a.count as i128);
-        left.cmp(&right).then(a.option.cmp(&b.option))
+        // Without the ways that cost just what is known.
+        problem.solve(Some(cost - 1), work, &mut steps)
     });
-    let mut lower: i128 = 0;
-    let mut unbounded = total;
-    for piece in &pieces {
-        let take = piece.count.min(unbounded);
-        lower += piece.cost / piece.count.max(1) as i128 * take as i128;
-        unbounded -= take;
-    }
-    for piece in &pieces {
-        if left == 0 {
-            break;
+    let shares = match (found, guess) {
+        (Some(Some(shares)), _) => Some((shares, 0)),
+        // Nothing is below what was guessed.
+        (Some(None), guess) => guess.map(|it| (it.0, 0)),
+        (None, guess) => guess.map(|(shares, cost)| (shares, micros(cost - table.least()).max(0))),
+    };
+    let shares = shares.map(|(ordered, gap)| {
+        let mut shares = vec![Share::default(); options.len()];
+        for (at, share) in order.iter().zip(ordered) {
+            shares[*at] = share;
         }
-        let option = &options[piece.option];
-        if !used[piece.option] {
-            let count = used.iter().filter(|it| **it).count();
-            let full = count >= bounds.clusters.1
-                || (!domains.contains(&option.domain) && domains.len() >= bounds.domains.1);
-            if full || option.least > left || option.curve.costs.len() <= option.least {
-                continue;
-            }
-            used[piece.option] = true;
-            if !domains.contains(&option.domain) {
-                domains.push(option.domain);
-            }
-            shares[piece.option] = option.least;
-            left -= option.least;
-        }
-        let top = option.curve.costs.len() - 1;
-        let take = piece.count.min(left).min(top - shares[piece.option]);
-        shares[piece.option] += take;
-        left -= take;
-    }
-    if left > 0 {
-        return None;
-    }
-    let mut found = Shares { shares, gap: 0 };
-    found.gap = micros((cost_of(options, &found) - lower).max(0));
-    Some(found)
+        Shares { shares, gap }
+    });
+    (shares, steps)
 }
 
-/// The convex lower bound of a curve, as pieces of rising slope.
-fn pieces(option: usize, costs: &[i128]) -> Vec<Piece> {
-    let mut corners: Vec<usize> = Vec::new();
-    for n in 0..costs.len() {
-        while let [.., a, b] = corners[..] {
-            // Drop b if it lies on or above the line from a to n.
-            let to_b = (costs[b] - costs[a]).saturating_mul((n - a) as i128);
-            let to_n = (costs[n] - costs[a]).saturating_mul((b - a) as i128);
-            if to_b < to_n {
-                break;
-            }
-            corners.pop();
-        }
-        corners.push(n);
-    }
-    corners
-        .windows(2)
-        .map(|it| Piece { option, cost: costs[it[1]] - costs[it[0]], count: it[1] - it[0] })
-        .collect()
+/// No way to give `total` replicas to the options costs less than this, whatever the bounds are.
+pub(crate) fn lower_bound(options: &[Choice], total: usize) -> Option<i128> {
+    let all: Vec<&Choice> = options.iter().collect();
+    hull::least(&all, total)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use federation_types::money::Money;
 
 use crate::{
-    cheapest::{self, Percent},
+    cheapest::{self, Bounds, Choice, Percent, Site},
     extras::{self, Extras},
     fleet::{CPU, ClusterId, Fleet, MEMORY},
     place::{Decision, Placed, Previous},
@@ -55,6 +55,9 @@ pub(crate) fn ceiling(amount: i64, parts: i64) -> Option<i64> {
 pub struct Estimate {
     /// Allocated: each replica its share of a node, with its volumes, traffic and charges. Of a Job: one run.
     pub monthly: Money,
+    /// Of that, what the bill loses once it is gone: the nodes of fixed pools and those paid in advance are paid for
+    /// regardless.
+    pub marginal: Money,
     /// Of that, what runs on nodes that are paid for in advance.
     pub committed: Money,
     /// Some price is unknown: the total is a lower bound.
@@ -131,7 +134,7 @@ pub fn estimate(
         pinned.read(fleet, workload, true);
     }
     let parts = room::parts(fleet, workload);
-    let (mut hourly, mut committed) = (Money::ZERO, Money::ZERO);
+    let (mut hourly, mut committed, mut marginal) = (Money::ZERO, Money::ZERO, Money::ZERO);
     for it in placed {
         let replicas = counted(workload, it, &mut total);
         let bill = extras::bill(fleet, it.cluster, workload, policy);
@@ -141,27 +144,28 @@ pub fn estimate(
         }
         total.sample |= bill.sample;
         total.at_least |= !bill.is_complete();
-        hourly += Money(bill.first) + Money(bill.per_replica).times(replicas.max(1));
-        if alone {
-            continue;
-        }
+        let beside = Money(bill.first) + Money(bill.per_replica).times(replicas.max(1));
+        let (mut nodes, mut advance) = (Money::ZERO, Money::ZERO);
         for (need, each) in &parts {
-            hourly += allocated(fleet, it.cluster, need, &mut total).hour.times(*each);
+            nodes += allocated(fleet, it.cluster, need, &mut total).hour.times(*each);
         }
-        if !parts.is_empty() {
-            continue;
+        if !alone && parts.is_empty() {
+            let need = if spot.contains(&it.cluster) { &pinned } else { &plain };
+            let share = allocated(fleet, it.cluster, need, &mut total);
+            nodes = share.hour.times(replicas);
+            let (covered, of) = share.committed;
+            if of > 0 {
+                let part = i128::from(nodes.0) * i128::from(covered) / i128::from(of);
+                advance = Money(i64::try_from(part).unwrap_or(i64::MAX));
+            }
         }
-        let need = if spot.contains(&it.cluster) { &pinned } else { &plain };
-        let share = allocated(fleet, it.cluster, need, &mut total);
-        hourly += share.hour.times(replicas);
-        let (covered, of) = share.committed;
-        if of > 0 {
-            let all = i128::from(share.hour.times(replicas).0);
-            let part = all * i128::from(covered) / i128::from(of);
-            committed += Money(i64::try_from(part).unwrap_or(i64::MAX));
-        }
+        let grows = fleet.cluster(it.cluster).spec.autoscaled;
+        hourly += beside + nodes;
+        committed += advance;
+        marginal += if grows { beside + (nodes - advance) } else { beside };
     }
     total.monthly = monthly(workload, hourly);
+    total.marginal = monthly(workload, marginal);
     total.committed = monthly(workload, committed);
     total
 }
@@ -255,6 +259,7 @@ pub fn marginal(
     plain.read(fleet, workload, false);
     pinned.read(fleet, workload, true);
     let mut hourly: i128 = 0;
+    let mut choices: Vec<Choice> = Vec::new();
     for it in &decision.clusters {
         let before = previous.clusters.iter().find(|old| old.name == fleet.name(it.cluster));
         let held = before.map_or(0, |old| old.replicas.unwrap_or_else(|| workload.pods()));
@@ -277,10 +282,17 @@ pub fn marginal(
             first: if held > 0 { 0 } else { bill.first },
             unknown: false,
         };
-        let need = if decision.spot.contains(&it.cluster) { &pinned } else { &plain };
-        let curve = cheapest::curve(fleet, room, it.cluster, need, more, ALL, extras);
-        let reached = curve.costs.len() - 1;
-        hourly += i128::from(cheapest::known_micros(curve.costs[reached])?);
+        let spot = decision.spot.contains(&it.cluster);
+        let need = if spot { &pinned } else { &plain };
+        let pool = fleet.pool_of(it.cluster).filter(|_| !spot);
+        let cluster = it.cluster;
+        let curve = |pooled| {
+            cheapest::curve(Site { fleet, room, cluster, need, pooled }, more, ALL, extras)
+        };
+        let (ways, _) = cheapest::ways(more, pool.map(|it| fleet.pools[it]), curve);
+        let choice = Choice { ways, pool, used: false, least: 0, domains: Vec::new() };
+        let reached = choice.room();
+        cheapest::known_micros(choice.ways[0].costs[reached])?;
         // What finds no room now is placed regardless, and costs its slot once there is.
         let waiting = i64::try_from(more - reached).unwrap_or(i64::MAX);
         if waiting > 0 {
@@ -288,7 +300,22 @@ pub fn marginal(
             hourly += i128::from(slot.saturating_add(bill.per_replica)) * i128::from(waiting);
             hourly += i128::from(if reached == 0 { extras.first } else { 0 });
         }
+        choices.push(choice);
     }
+    hourly += i128::from(cheapest::micros(together(fleet, &choices)));
     let hourly = Money(i64::try_from(hourly).unwrap_or(i64::MAX));
     Some(monthly(workload, hourly))
+}
+
+/// What all of them cost where each gets all that it can: only the nodes of pools are still to be shared out.
+fn together(fleet: &Fleet, choices: &[Choice]) -> i128 {
+    let plain: i128 = choices.iter().map(|it| it.ways[0].costs[it.room()]).sum();
+    if choices.iter().all(|it| it.ways.len() == 1) {
+        return plain;
+    }
+    let total = choices.iter().map(Choice::room).sum();
+    let pools = fleet.pools.iter().map(|it| usize::try_from(*it).unwrap_or(0).min(total));
+    let bounds = Bounds { clusters: (0, usize::MAX), pools: pools.collect(), ..Bounds::default() };
+    let shares = cheapest::solve(choices, total, &bounds);
+    shares.map_or(plain, |it| cheapest::cost_of(choices, &it.shares))
 }

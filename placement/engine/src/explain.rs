@@ -9,7 +9,7 @@ use federation_types::{
 };
 
 use crate::{
-    cheapest::{self, Curve, Percent},
+    cheapest::{self, Curve, Percent, Site},
     cost,
     expression::Expressions,
     extras::{self, Extras},
@@ -530,7 +530,9 @@ impl Teller<'_> {
         let worth = extras::points(self.fleet.cluster(id), self.policy);
         // Points are no bill.
         let extras = Extras { per_replica: extras.per_replica + worth, ..extras };
-        cheapest::curve(self.fleet, self.room, id, self.need, 1, all, extras)
+        let pooled = self.fleet.pool_of(id).map_or(0, |it| self.fleet.pools[it]);
+        let (fleet, room, need) = (self.fleet, self.room, self.need);
+        cheapest::curve(Site { fleet, room, cluster: id, need, pooled }, 1, all, extras)
     }
 
     /// µ$/h of one more replica; `None` where it is not known or there is no room.

@@ -128,8 +128,10 @@ pub struct ClusterShape {
     pub spot: Option<Price>,
     /// So many of the nodes are paid for in advance …
     pub committed: i64,
-    /// … and so many more could be had without paying more.
+    /// … and so many more could be had here without paying more,
     pub idle: i64,
+    /// … and those of a pool that several clusters share: see [`Fleet::pools`].
+    pub(crate) pool: Option<usize>,
     /// Licences of one node per hour, which are in the prices.
     pub(crate) licences: Money,
 }
@@ -215,6 +217,8 @@ pub struct Fleet {
     pub(crate) region: Domains,
     pub(crate) zone: Domains,
     pub(crate) slots: Slots,
+    /// Nodes that are paid for in advance and that none of the clusters of the place runs: whichever grows first has them.
+    pub(crate) pools: Vec<i64>,
     /// Where each managed service is: the provider and region of the cluster nearest to it.
     pub(crate) services: BTreeMap<String, (String, String)>,
     /// Whether some node is tainted: only then are tolerations of pods looked at.
@@ -284,6 +288,7 @@ impl Fleet {
                     spot: spot.filter(|_| is_spot),
                     committed: 0,
                     idle: 0,
+                    pool: None,
                     licences: rates.node(),
                 });
                 for free in &shape.free {
@@ -308,7 +313,7 @@ impl Fleet {
                 spec: input.spec.clone(),
             });
         }
-        commit(&mut clusters, &classes, &prices.rates.commitments);
+        let pools = commit(&mut clusters, &classes, &prices.rates.commitments);
         let [ready, accepted, leaving, lost] = flags;
         let sets = sets.iter().map(|it| (it.name.clone(), set(&it.spec, &clusters))).collect();
         let domain = |value: fn(&MemberClusterSpec) -> String| {
@@ -338,6 +343,7 @@ impl Fleet {
             lost,
             sets,
             slots,
+            pools,
             digest,
         }
     }
@@ -361,6 +367,11 @@ impl Fleet {
 
     pub(crate) fn cluster(&self, id: ClusterId) -> &Cluster {
         &self.clusters[id.at()]
+    }
+
+    /// The pool that a cluster takes nodes of, if it shares one.
+    pub(crate) fn pool_of(&self, id: ClusterId) -> Option<usize> {
+        self.cluster(id).shapes.iter().find_map(|it| it.pool)
     }
 
     /// Which clusters serve a kind (`apps/v1/Deployment`); none has it: `None`.
@@ -542,8 +553,14 @@ fn homes(clusters: &[Cluster]) -> BTreeMap<String, (String, String)> {
 }
 
 /// Gives nodes that are paid for in advance to the clusters of their place: first to nodes that run, by the order of
-/// clusters; what is left in even parts to clusters that can grow, so that each decision may count on its part alone.
-fn commit(clusters: &mut [Cluster], classes: &[ShapeClass], commitments: &[Commitment]) {
+/// clusters; what is left is a pool of those that can grow. A cluster has one pool; of a further one it gets its even
+/// part for itself. Returns the pools.
+fn commit(
+    clusters: &mut [Cluster],
+    classes: &[ShapeClass],
+    commitments: &[Commitment],
+) -> Vec<i64> {
+    let mut pools: Vec<i64> = Vec::new();
     for it in commitments {
         let mut left = i64::from(it.nodes);
         let mut growing: Vec<(usize, usize)> = Vec::new();
@@ -569,10 +586,23 @@ fn commit(clusters: &mut [Cluster], classes: &[ShapeClass], commitments: &[Commi
             growing.extend(grows.map(|n| (at, n)));
         }
         let parts = i64::try_from(growing.len()).unwrap_or(i64::MAX);
-        for (n, (at, shape)) in (0_i64..).zip(growing) {
-            clusters[at].shapes[shape].idle += left / parts + i64::from(n < left % parts);
+        let has_pool = |it: &Cluster| it.shapes.iter().any(|it| it.pool.is_some());
+        let (own, shared): (Vec<_>, Vec<_>) =
+            growing.into_iter().partition(|(at, _)| parts == 1 || has_pool(&clusters[*at]));
+        let mut pool = left;
+        for (n, (at, shape)) in (0_i64..).zip(own) {
+            let part = left / parts + i64::from(n < left % parts);
+            clusters[at].shapes[shape].idle += part;
+            pool -= part;
+        }
+        if pool > 0 && !shared.is_empty() {
+            for (at, shape) in shared {
+                clusters[at].shapes[shape].pool = Some(pools.len());
+            }
+            pools.push(pool);
         }
     }
+    pools
 }
 
 /// Key, value, and whether the effect is NoExecute; a taint that only asks is none.

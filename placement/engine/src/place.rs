@@ -244,6 +244,7 @@ pub fn place(
     }
     scratch.held.sort_unstable();
     let parts = room::parts(fleet, workload);
+    let on_spot = previous.clusters.iter().filter(|it| it.spot);
     let mut pass = Pass {
         fleet,
         room,
@@ -260,9 +261,11 @@ pub fn place(
         partial: false,
         scope: Scope::default(),
         gap: 0,
+        on_spot: on_spot.filter_map(|it| Some(fleet.id(&it.name)?.0)).collect(),
+        pins: None,
     };
     let Decided { affinity, failback, result } = decide(&mut pass, previous);
-    let Pass { rules, gap, .. } = pass;
+    let Pass { rules, gap, pins, .. } = pass;
     let mut report = Report { rules };
     let (clusters, outcome) = match result {
         Ok(attempt) => {
@@ -303,7 +306,9 @@ pub fn place(
         }
     }
     let spot = if matches!(outcome, Outcome::Placed | Outcome::Partial { .. }) {
-        spot::pins(fleet, room, workload, policy, previous, &clusters)
+        let decided =
+            pins.filter(|it| it.iter().all(|id| clusters.iter().any(|it| it.cluster == *id)));
+        decided.unwrap_or_else(|| spot::pins(fleet, room, workload, policy, previous, &clusters))
     } else {
         let was =
             |id: ClusterId| previous.clusters.iter().any(|it| it.spot && fleet.name(id) == it.name);
@@ -324,7 +329,13 @@ pub fn place(
             });
             let grows = it.replicas.unwrap_or_else(|| workload.pods()) - before;
             if grows > 0 && parts.is_empty() {
-                room.take(it.cluster, &need, grows);
+                if spot.contains(&it.cluster) && !policy.all_on_spot() {
+                    let mut pinned = room::Need::default();
+                    pinned.read(fleet, workload, true);
+                    room.take(it.cluster, &pinned, grows);
+                } else {
+                    room.take(it.cluster, &need, grows);
+                }
             }
             for (need, each) in parts.iter().filter(|_| grows > 0) {
                 room.take(it.cluster, need, *each);
