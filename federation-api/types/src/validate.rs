@@ -4,18 +4,22 @@
 
 use crate::{
     budget::ChangeBudgetSpec,
-    cluster::{MemberClusterSpec, PROVIDERS, TaintEffect},
+    cluster::{ClusterSetSpec, MemberClusterSpec, PROVIDERS, TaintEffect},
     money::Money,
-    overrides::OverridePolicySpec,
     policy::{
-        ClusterPlacementPolicySpec, Division, Limits, PlacementPolicySpec, ReplicaMode, Replicas,
-        Spread, TolerationOperator, WhenUnsatisfiable, WorkloadTerm,
+        ClusterPlacementPolicySpec, Division, FailbackMode, Failover, Limits, PlacementPolicySpec,
+        ReplicaMode, Replicas, Spread, Toleration, TolerationOperator, WhenUnsatisfiable,
+        WorkloadTerm,
     },
     selector::{ClusterSelector, LabelOperator, LabelSelector, TemplateSelector},
 };
 
+mod form;
+mod overrides;
 mod spend;
 
+use form::{Form, is_api_version, is_kind};
+pub use overrides::override_policy;
 pub use spend::{cluster_score, cost_budget, days, moment, price_book};
 
 /// A field that is not as it must be.
@@ -40,6 +44,11 @@ impl Check<'_> {
 
     fn required(&mut self, field: &str, why: &str) {
         let message = format!("Required value: {why}");
+        self.problems.push(Problem { field: field.to_owned(), message });
+    }
+
+    fn duplicate(&mut self, field: &str, value: &str) {
+        let message = format!("Duplicate value: {value:?}");
         self.problems.push(Problem { field: field.to_owned(), message });
     }
 
@@ -99,11 +108,9 @@ pub fn cluster_placement_policy(spec: &ClusterPlacementPolicySpec) -> Vec<Proble
     let check = &mut Check { problems: &mut problems };
     policy(&spec.policy, check);
     if let Some(limits) = &spec.limits {
-        if let Some(clusters) = &limits.clusters {
-            cluster_selector("spec.limits.clusters", clusters, check);
-        }
-        if let Some(usd) = &limits.max_monthly_usd {
-            dollars("spec.limits.maxMonthlyUsd", usd, check);
+        limits_alone(limits, check);
+        if spec.limits_only && *limits == Limits::default() {
+            check.required("spec.limits", "a policy with limitsOnly must state limits");
         }
         if !spec.limits_only {
             own_limits(spec, limits, check);
@@ -111,7 +118,25 @@ pub fn cluster_placement_policy(spec: &ClusterPlacementPolicySpec) -> Vec<Proble
     } else if spec.limits_only {
         check.required("spec.limits", "a policy with limitsOnly must state limits");
     }
+    check.forms("spec.namespaces", &spec.namespaces, Form::NamePattern);
     problems
+}
+
+fn limits_alone(limits: &Limits, check: &mut Check<'_>) {
+    if let Some(clusters) = &limits.clusters {
+        cluster_selector("spec.limits.clusters", clusters, check);
+    }
+    check.forms("spec.limits.jurisdictions", &limits.jurisdictions, Form::Word);
+    check.forms("spec.limits.tolerations", limits.tolerations.iter().flatten(), Form::Key);
+    for (field, max) in [("maxClusters", limits.max_clusters), ("maxReplicas", limits.max_replicas)]
+    {
+        if max == Some(0) {
+            check.invalid(&format!("spec.limits.{field}"), 0, "must be at least 1");
+        }
+    }
+    if let Some(usd) = &limits.max_monthly_usd {
+        dollars("spec.limits.maxMonthlyUsd", usd, check);
+    }
 }
 
 /// What a policy asks for and its own limits rule out: they bind its own templates too.
@@ -142,57 +167,6 @@ fn own_limits(spec: &ClusterPlacementPolicySpec, limits: &Limits, check: &mut Ch
     }
 }
 
-/// What is wrong with an override policy.
-pub fn override_policy(spec: &OverridePolicySpec) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let check = &mut Check { problems: &mut problems };
-    selectors(&spec.selectors, check);
-    for (at, rule) in spec.rules.iter().enumerate() {
-        cluster_selector(&format!("spec.rules[{at}].clusters"), &rule.clusters, check);
-        for (n, operation) in rule.json_patch.iter().enumerate() {
-            let field = format!("spec.rules[{at}].jsonPatch[{n}]");
-            if !operation.path.is_empty() && !operation.path.starts_with('/') {
-                check.invalid(
-                    &format!("{field}.path"),
-                    format!("{:?}", operation.path),
-                    "must be a JSON pointer, which begins with /",
-                );
-            }
-            for locked in ["/apiVersion", "/kind", "/metadata/name", "/metadata/namespace"] {
-                if operation.path == locked || operation.path.is_empty() {
-                    check.forbidden(
-                        &format!("{field}.path"),
-                        "an override does not change what an object is",
-                    );
-                    break;
-                }
-            }
-            if operation.path == "/spec/replicas" {
-                let why = "the placement says how many replicas each cluster runs";
-                check.forbidden(&format!("{field}.path"), why);
-            }
-            use crate::overrides::JsonPatchOp::{Add, Copy, Move, Remove, Replace, Test};
-            match operation.op {
-                Add | Replace | Test => {
-                    if operation.value.is_none() {
-                        check.required(
-                            &format!("{field}.value"),
-                            "add, replace and test take a value",
-                        );
-                    }
-                }
-                Move | Copy => {
-                    if operation.from.is_none() {
-                        check.required(&format!("{field}.from"), "move and copy take a from");
-                    }
-                }
-                Remove => (),
-            }
-        }
-    }
-    problems
-}
-
 /// What is wrong with a member cluster.
 pub fn member_cluster(spec: &MemberClusterSpec) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -207,6 +181,39 @@ pub fn member_cluster(spec: &MemberClusterSpec) -> Vec<Problem> {
     if spec.connection.kubeconfig.is_none() {
         check.required("spec.connection", "one way to reach the cluster must be given: kubeconfig");
     }
+    check.form_if_any("spec.region", &spec.region, Form::Word);
+    check.forms("spec.zones", &spec.zones, Form::Word);
+    check.form_if_any("spec.jurisdiction", &spec.jurisdiction, Form::Word);
+    let mut taints = std::collections::BTreeSet::new();
+    for (at, taint) in spec.taints.iter().enumerate() {
+        let field = format!("spec.taints[{at}]");
+        check.form(&format!("{field}.key"), &taint.key, Form::Key);
+        check.form(&format!("{field}.value"), &taint.value, Form::LabelValue);
+        if !taint.time_added.is_empty() {
+            check.date(&format!("{field}.timeAdded"), &taint.time_added);
+        }
+        if !taints.insert((&taint.key, taint.effect as u8)) {
+            check.duplicate(&field, &taint.key);
+        }
+    }
+    let mut services = std::collections::BTreeSet::new();
+    for (at, service) in spec.services.iter().enumerate() {
+        let field = format!("spec.services[{at}].name");
+        check.form(&field, &service.name, Form::Word);
+        if !services.insert(&service.name) {
+            check.duplicate(&field, &service.name);
+        }
+    }
+    problems
+}
+
+/// What is wrong with a cluster set.
+pub fn cluster_set(spec: &ClusterSetSpec) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let check = &mut Check { problems: &mut problems };
+    label_selector("spec.labelSelector", &spec.label_selector, check);
+    check.forms("spec.names", &spec.names, Form::Name);
+    check.forms("spec.namespaces", &spec.namespaces, Form::NamePattern);
     problems
 }
 
@@ -215,6 +222,11 @@ pub fn change_budget(spec: &ChangeBudgetSpec) -> Vec<Problem> {
     let mut problems = Vec::new();
     let check = &mut Check { problems: &mut problems };
     duration("spec.window", &spec.window, check);
+    if seconds(&spec.window) == Some(0) {
+        check.invalid("spec.window", format!("{:?}", spec.window), "must be longer than 0");
+    }
+    check.forms("spec.freeze.clusters", &spec.freeze.clusters, Form::Name);
+    check.forms("spec.freeze.namespaces", &spec.freeze.namespaces, Form::Name);
     if spec.removal_percent > 100 {
         check.invalid("spec.removalPercent", spec.removal_percent, "must not be more than 100");
     }
@@ -227,27 +239,10 @@ fn policy(spec: &PlacementPolicySpec, check: &mut Check<'_>) {
     for (at, affinity) in spec.affinities.iter().enumerate() {
         cluster_selector(&format!("spec.affinities[{at}].clusters"), &affinity.clusters, check);
         if !affinity.name.is_empty() && !names.insert(&affinity.name) {
-            let message = format!("Duplicate value: {:?}", affinity.name);
-            check.problems.push(Problem { field: format!("spec.affinities[{at}].name"), message });
+            check.duplicate(&format!("spec.affinities[{at}].name"), &affinity.name);
         }
     }
-    for (at, toleration) in spec.tolerations.iter().enumerate() {
-        if toleration.key.is_empty() && toleration.operator == TolerationOperator::Equal {
-            check
-                .required(&format!("spec.tolerations[{at}].key"), "only Exists goes without a key");
-        }
-        if !toleration.value.is_empty() && toleration.operator == TolerationOperator::Exists {
-            check.forbidden(&format!("spec.tolerations[{at}].value"), "Exists takes no value");
-        }
-        let field = format!("spec.tolerations[{at}].tolerationSeconds");
-        match toleration.toleration_seconds {
-            Some(seconds) if seconds < 0 => check.invalid(&field, seconds, "must not be negative"),
-            Some(_) if toleration.effect != Some(TaintEffect::NoExecute) => {
-                check.forbidden(&field, "only with effect NoExecute");
-            }
-            Some(_) | None => (),
-        }
-    }
+    tolerations(&spec.tolerations, check);
     let last = spec.affinities.len().saturating_sub(1);
     for (at, affinity) in spec.affinities.iter().enumerate() {
         if affinity.overflow.is_some() && at == last {
@@ -262,10 +257,11 @@ fn policy(spec: &PlacementPolicySpec, check: &mut Check<'_>) {
     }
     workload_terms("spec.workloadAffinity", &spec.workload_affinity, check);
     workload_terms("spec.workloadAntiAffinity", &spec.workload_anti_affinity, check);
-    if let Some(residency) = &spec.residency
-        && residency.jurisdictions.is_empty()
-    {
-        check.required("spec.residency.jurisdictions", "name at least one");
+    if let Some(residency) = &spec.residency {
+        if residency.jurisdictions.is_empty() {
+            check.required("spec.residency.jurisdictions", "name at least one");
+        }
+        check.forms("spec.residency.jurisdictions", &residency.jurisdictions, Form::Word);
     }
     let replicas = spec.replicas.clone().unwrap_or_default();
     spread(&spec.spread, &replicas, check);
@@ -275,6 +271,15 @@ fn policy(spec: &PlacementPolicySpec, check: &mut Check<'_>) {
     }
     spend::policy(spec, check);
     if let Some(objectives) = &spec.objectives {
+        let parts = [
+            ("cost", objectives.cost),
+            ("latency", objectives.latency),
+            ("stickiness", objectives.stickiness),
+        ];
+        for (field, percent) in parts.into_iter().filter(|it| it.1 > 10_000) {
+            let rule = "per cent: must not be more than 10000";
+            check.invalid(&format!("spec.objectives.{field}"), percent, rule);
+        }
         for (field, usd) in [
             ("usdPerMsPerReplicaHour", &objectives.usd_per_ms_per_replica_hour),
             ("usdPerMove", &objectives.usd_per_move),
@@ -284,12 +289,47 @@ fn policy(spec: &PlacementPolicySpec, check: &mut Check<'_>) {
             }
         }
     }
-    if let Some(failover) = &spec.failover {
-        if let Some(after) = &failover.after {
-            duration("spec.failover.after", after, check);
+    if let Some(stated) = &spec.failover {
+        failover(stated, check);
+    }
+    if let Some(rollout) = &spec.rollout {
+        check.form("spec.rollout.strategyName", &rollout.strategy_name, Form::Name);
+    }
+}
+
+fn tolerations(tolerations: &[Toleration], check: &mut Check<'_>) {
+    for (at, toleration) in tolerations.iter().enumerate() {
+        if toleration.key.is_empty() && toleration.operator == TolerationOperator::Equal {
+            check
+                .required(&format!("spec.tolerations[{at}].key"), "only Exists goes without a key");
         }
-        if let Some(stable_for) = failover.failback.as_ref().and_then(|it| it.stable_for.as_ref()) {
-            duration("spec.failover.failback.stableFor", stable_for, check);
+        check.form_if_any(&format!("spec.tolerations[{at}].key"), &toleration.key, Form::Key);
+        let value = format!("spec.tolerations[{at}].value");
+        check.form(&value, &toleration.value, Form::LabelValue);
+        if !toleration.value.is_empty() && toleration.operator == TolerationOperator::Exists {
+            check.forbidden(&value, "Exists takes no value");
+        }
+        let field = format!("spec.tolerations[{at}].tolerationSeconds");
+        match toleration.toleration_seconds {
+            Some(seconds) if seconds < 0 => check.invalid(&field, seconds, "must not be negative"),
+            Some(_) if toleration.effect != Some(TaintEffect::NoExecute) => {
+                check.forbidden(&field, "only with effect NoExecute");
+            }
+            Some(_) | None => (),
+        }
+    }
+}
+
+fn failover(failover: &Failover, check: &mut Check<'_>) {
+    if let Some(after) = &failover.after {
+        duration("spec.failover.after", after, check);
+    }
+    let Some(failback) = &failover.failback else { return };
+    if let Some(stable_for) = &failback.stable_for {
+        let field = "spec.failover.failback.stableFor";
+        duration(field, stable_for, check);
+        if failback.mode == Some(FailbackMode::Never) {
+            check.forbidden(field, "with mode Never nothing returns");
         }
     }
 }
@@ -297,16 +337,19 @@ fn policy(spec: &PlacementPolicySpec, check: &mut Check<'_>) {
 fn workload_terms(field: &str, terms: &[WorkloadTerm], check: &mut Check<'_>) {
     for (at, term) in terms.iter().enumerate() {
         let field = format!("{field}[{at}]");
-        if term.topology_key.is_empty() {
-            check.required(
-                &format!("{field}.topologyKey"),
-                "cluster, zone, region, provider or a label",
-            );
-        }
+        topology_key(&format!("{field}.topologyKey"), &term.topology_key, check);
         if term.label_selector.is_empty() {
             check.required(&format!("{field}.labelSelector"), "name the other templates by labels");
         }
         label_selector(&format!("{field}.labelSelector"), &term.label_selector, check);
+    }
+}
+
+fn topology_key(field: &str, key: &str, check: &mut Check<'_>) {
+    if key.is_empty() {
+        check.required(field, "cluster, zone, region, provider or a label");
+    } else {
+        check.form(field, key, Form::Key);
     }
 }
 
@@ -323,10 +366,21 @@ fn selectors(selectors: &[TemplateSelector], check: &mut Check<'_>) {
         let field = format!("spec.selectors[{at}]");
         if selector.kind.is_empty() {
             check.required(&format!("{field}.kind"), "name the kind");
+        } else if !is_kind(&selector.kind) {
+            let rule = "must be a kind, such as Deployment; * is no wildcard here";
+            check.invalid(&format!("{field}.kind"), format!("{:?}", selector.kind), rule);
         }
         if selector.api_version.is_empty() {
             check.required(&format!("{field}.apiVersion"), "name the group and version");
+        } else if !is_api_version(&selector.api_version) {
+            let rule = "must be a version, or a group and a version: v1, apps/v1";
+            check.invalid(
+                &format!("{field}.apiVersion"),
+                format!("{:?}", selector.api_version),
+                rule,
+            );
         }
+        check.form_if_any(&format!("{field}.name"), &selector.name, Form::Word);
         let own = selector.api_version.split_once('/').map_or("", |(group, _)| group);
         if own == crate::names::GROUP || own.ends_with(&format!(".{}", crate::names::GROUP)) {
             check.forbidden(
@@ -344,6 +398,12 @@ fn selectors(selectors: &[TemplateSelector], check: &mut Check<'_>) {
 
 fn cluster_selector(field: &str, selector: &ClusterSelector, check: &mut Check<'_>) {
     label_selector(&format!("{field}.labelSelector"), &selector.label_selector, check);
+    check.forms(&format!("{field}.sets"), &selector.sets, Form::Name);
+    check.forms(&format!("{field}.providers"), &selector.providers, Form::Provider);
+    check.forms(&format!("{field}.regions"), &selector.regions, Form::Pattern);
+    check.forms(&format!("{field}.zones"), &selector.zones, Form::Pattern);
+    check.forms(&format!("{field}.names"), &selector.names, Form::NamePattern);
+    check.forms(&format!("{field}.exclude"), &selector.exclude, Form::NamePattern);
     for name in &selector.names {
         if selector.exclude.contains(name) {
             check
@@ -353,8 +413,15 @@ fn cluster_selector(field: &str, selector: &ClusterSelector, check: &mut Check<'
 }
 
 fn label_selector(field: &str, selector: &LabelSelector, check: &mut Check<'_>) {
+    for (key, value) in &selector.match_labels {
+        let field = format!("{field}.matchLabels[{key}]");
+        check.form(&field, key, Form::Key);
+        check.form(&field, value, Form::LabelValue);
+    }
     for (at, it) in selector.match_expressions.iter().enumerate() {
+        check.form(&format!("{field}.matchExpressions[{at}].key"), &it.key, Form::Key);
         let field = format!("{field}.matchExpressions[{at}].values");
+        check.forms(&field, &it.values, Form::LabelValue);
         match it.operator {
             LabelOperator::In | LabelOperator::NotIn if it.values.is_empty() => {
                 check.required(&field, "In and NotIn take values");
@@ -384,15 +451,12 @@ fn spread(rules: &[Spread], replicas: &Replicas, check: &mut Check<'_>) {
     }
     for (at, rule) in rules.iter().enumerate() {
         let field = format!("spec.spread[{at}]");
-        if rule.topology_key.is_empty() {
-            check.required(
-                &format!("{field}.topologyKey"),
-                "cluster, zone, region, provider or a label",
-            );
-        }
+        topology_key(&format!("{field}.topologyKey"), &rule.topology_key, check);
         if !keys.insert(&rule.topology_key) {
-            let message = format!("Duplicate value: {:?}", rule.topology_key);
-            check.problems.push(Problem { field: format!("{field}.topologyKey"), message });
+            check.duplicate(&format!("{field}.topologyKey"), &rule.topology_key);
+        }
+        if rule.min == Some(0) {
+            check.invalid(&format!("{field}.min"), 0, "must be at least 1");
         }
         if rule.max == Some(0) {
             check.invalid(&format!("{field}.max"), 0, "must be at least 1");
@@ -463,9 +527,19 @@ fn dollars(field: &str, text: &str, check: &mut Check<'_>) {
     }
 }
 
+/// Ten years: what is longer was not meant.
+const LONGEST: u64 = 3_650 * 86_400;
+
 fn duration(field: &str, text: &str, check: &mut Check<'_>) {
-    if seconds(text).is_none() {
-        check.invalid(field, format!("{text:?}"), "must be a duration such as 30s, 5m or 1h30m");
+    match seconds(text) {
+        None => {
+            let rule = "must be a duration such as 30s, 5m or 1h30m";
+            check.invalid(field, format!("{text:?}"), rule);
+        }
+        Some(seconds) if seconds > LONGEST => {
+            check.invalid(field, format!("{text:?}"), "must not be more than 3650d");
+        }
+        Some(_) => (),
     }
 }
 
@@ -629,6 +703,121 @@ mod tests {
         check(
             serde_json::json!({"workloadAffinity": [term]}),
             &["spec.workloadAffinity[0].topologyKey", "spec.workloadAffinity[0].labelSelector"],
+        );
+    }
+
+    #[test]
+    fn slips_of_the_pen_are_refused_where_they_stand() {
+        let check = |spec: serde_json::Value, expected: &[&str]| {
+            assert_eq!(fields(spec.clone()), expected, "{spec}");
+        };
+        let spread = |rule: serde_json::Value| serde_json::json!({"spread": [rule]});
+        check(spread(serde_json::json!({"topologyKey": "a b"})), &["spec.spread[0].topologyKey"]);
+        check(spread(serde_json::json!({"topologyKey": "a/b/c"})), &["spec.spread[0].topologyKey"]);
+        check(spread(serde_json::json!({"topologyKey": "topology.kubernetes.io/zone"})), &[]);
+        check(
+            spread(serde_json::json!({"topologyKey": "zone", "min": 0})),
+            &["spec.spread[0].min"],
+        );
+        let clusters = |part: &str, text: &str| serde_json::json!({"affinities": [{"clusters": {part: [text]}}]});
+        for (part, bad, good) in [
+            ("names", "EU West", "eks-*"),
+            ("exclude", "", "*"),
+            ("sets", "a*", "prod"),
+            ("providers", "aws", "eks"),
+            ("regions", "eu west", "eu-*"),
+            ("zones", "", "eu-west-1a"),
+        ] {
+            let field = format!("spec.affinities[0].clusters.{part}[0]");
+            check(clusters(part, bad), &[field.as_str()]);
+            check(clusters(part, good), &[]);
+        }
+        let select = |api: &str, kind: &str, name: &str| serde_json::json!({"selectors": [{"apiVersion": api, "kind": kind, "name": name}]});
+        check(select("apps/v1", "Deployment", "web-*"), &["spec.selectors[0].name"]);
+        check(select("apps", "Deployment", ""), &["spec.selectors[0].apiVersion"]);
+        check(select("apps/v1", "deployments", ""), &["spec.selectors[0].kind"]);
+        let labels = serde_json::json!({"matchLabels": {"a b": "x"}, "matchExpressions": [
+            {"key": "c", "operator": "In", "values": ["d e"]}
+        ]});
+        check(
+            serde_json::json!({"selectors": [{"apiVersion": "v1", "kind": "ConfigMap", "labelSelector": labels}]}),
+            &[
+                "spec.selectors[0].labelSelector.matchLabels[a b]",
+                "spec.selectors[0].labelSelector.matchExpressions[0].values[0]",
+            ],
+        );
+        check(
+            serde_json::json!({"tolerations": [{"key": "a b", "operator": "Exists"}]}),
+            &["spec.tolerations[0].key"],
+        );
+        check(
+            serde_json::json!({"residency": {"jurisdictions": [""]}}),
+            &["spec.residency.jurisdictions[0]"],
+        );
+        check(
+            serde_json::json!({"failover": {"after": "200000000000000d"}}),
+            &["spec.failover.after"],
+        );
+        check(
+            serde_json::json!({"failover": {"failback": {"mode": "Never", "stableFor": "5m"}}}),
+            &["spec.failover.failback.stableFor"],
+        );
+        check(
+            serde_json::json!({"near": [{"service": "a"}, {"service": "a"}]}),
+            &["spec.near[1].service"],
+        );
+        check(serde_json::json!({"objectives": {"cost": 10_001}}), &["spec.objectives.cost"]);
+        check(serde_json::json!({"rollout": {"strategyName": ""}}), &["spec.rollout.strategyName"]);
+    }
+
+    #[test]
+    fn bad_limits_members_sets_and_budgets_name_their_field() {
+        let of = |problems: Vec<Problem>| -> Vec<String> {
+            problems.into_iter().map(|it| it.field).collect()
+        };
+        let limits = |limits: serde_json::Value| {
+            let selectors = serde_json::json!([{"apiVersion": "apps/v1", "kind": "Deployment"}]);
+            let spec = serde_json::json!({"selectors": selectors, "limitsOnly": true, "limits": limits,
+                                          "namespaces": ["Team A"]});
+            of(cluster_placement_policy(&serde_json::from_value(spec).unwrap()))
+        };
+        assert_eq!(limits(serde_json::json!({})), ["spec.limits", "spec.namespaces[0]"]);
+        assert_eq!(
+            limits(
+                serde_json::json!({"maxClusters": 0, "jurisdictions": [" "], "tolerations": ["a b"]})
+            ),
+            [
+                "spec.limits.jurisdictions[0]",
+                "spec.limits.tolerations[0]",
+                "spec.limits.maxClusters",
+                "spec.namespaces[0]"
+            ]
+        );
+        let member = serde_json::json!({
+            "provider": "eks", "region": "eu west", "zones": [""],
+            "taints": [{"key": "a", "effect": "NoExecute", "timeAdded": "soon"}, {"key": "a", "effect": "NoExecute"}],
+            "services": [{"name": "a b", "latencyMs": 1}],
+            "connection": {"kubeconfig": {"secretRef": {"namespace": "a", "name": "b"}}},
+        });
+        assert_eq!(
+            of(member_cluster(&serde_json::from_value(member).unwrap())),
+            [
+                "spec.region",
+                "spec.zones[0]",
+                "spec.taints[0].timeAdded",
+                "spec.taints[1]",
+                "spec.services[0].name"
+            ]
+        );
+        let set = serde_json::json!({"names": ["a*"], "namespaces": ["*", "b c"]});
+        assert_eq!(
+            of(cluster_set(&serde_json::from_value(set).unwrap())),
+            ["spec.names[0]", "spec.namespaces[1]"]
+        );
+        let budget = serde_json::json!({"window": "0s", "freeze": {"clusters": [""]}});
+        assert_eq!(
+            of(change_budget(&serde_json::from_value(budget).unwrap())),
+            ["spec.window", "spec.freeze.clusters[0]"]
         );
     }
 

@@ -271,7 +271,8 @@ fn of_all(mut spec: Value) -> Result<Box<PlacementPolicySpec>, serde_json::Error
     if let Some(fields) = spec.as_object_mut() {
         let every = TemplateSelector {
             api_version: "v1".into(),
-            kind: "*".into(),
+            // Nothing is selected by it here: the policy is asked directly.
+            kind: "Any".into(),
             ..TemplateSelector::default()
         };
         fields.insert("selectors".to_owned(), serde_json::json!([every]));

@@ -1,11 +1,11 @@
 //! What is wrong with money in an object alone: amounts that are no amounts, and what no figure can be made of.
 
-use super::{Check, Problem, dollars, label_selector};
+use super::{Check, Problem, dollars, form::Form, label_selector};
 use crate::{
     budget::CostBudgetSpec,
     money::Money,
     policy::PlacementPolicySpec,
-    price::{ChargeUnit, PriceBookSpec},
+    price::{ChargeUnit, NodePrice, PriceBookSpec},
     score::ClusterScoreSpec,
     spend::TrafficTo,
 };
@@ -21,7 +21,9 @@ pub(super) fn policy(spec: &PlacementPolicySpec, check: &mut Check<'_>) {
             TrafficTo::Service | TrafficTo::Template if it.name.is_empty() => {
                 check.required(&format!("{field}.name"), "name what it goes to");
             }
-            TrafficTo::Internet | TrafficTo::Service | TrafficTo::Template => (),
+            TrafficTo::Internet | TrafficTo::Service | TrafficTo::Template => {
+                check.form_if_any(&format!("{field}.name"), &it.name, Form::Word);
+            }
         }
         if it.to != TrafficTo::Template && !it.kind.is_empty() {
             check.forbidden(&format!("{field}.kind"), "only with to: Template");
@@ -33,9 +35,9 @@ pub(super) fn policy(spec: &PlacementPolicySpec, check: &mut Check<'_>) {
         if name.is_empty() {
             check.required(&field, "the name of a charge of a price book");
         }
+        check.form_if_any(&field, name, Form::Word);
         if !names.insert(name) {
-            let message = format!("Duplicate value: {name:?}");
-            check.problems.push(Problem { field, message });
+            check.duplicate(&field, name);
         }
     }
     if let Some(spot) = &spec.spot
@@ -49,6 +51,7 @@ pub(super) fn policy(spec: &PlacementPolicySpec, check: &mut Check<'_>) {
         if it.name.is_empty() {
             check.required(&format!("{field}.name"), "the name of a score");
         }
+        check.form_if_any(&format!("{field}.name"), &it.name, Form::Word);
         if Money::parse_usd(&it.usd_per_point).is_none() {
             check.invalid(
                 &format!("{field}.usdPerPoint"),
@@ -57,9 +60,15 @@ pub(super) fn policy(spec: &PlacementPolicySpec, check: &mut Check<'_>) {
             );
         }
     }
+    let mut services = std::collections::BTreeSet::new();
     for (at, it) in spec.near.iter().enumerate() {
+        let field = format!("spec.near[{at}].service");
         if it.service.is_empty() {
-            check.required(&format!("spec.near[{at}].service"), "name the service");
+            check.required(&field, "name the service");
+        }
+        check.form_if_any(&field, &it.service, Form::Word);
+        if !services.insert(&it.service) {
+            check.duplicate(&field, &it.service);
         }
     }
 }
@@ -78,6 +87,19 @@ pub fn price_book(spec: &PriceBookSpec) -> Vec<Problem> {
                 check.required(&format!("{field}.{name}"), "a price is of a provider's node type");
             }
         }
+        check.form_if_any(&format!("{field}.provider"), &it.provider, Form::Provider);
+        check.form_if_any(&format!("{field}.region"), &it.region, Form::Word);
+        if !it.as_of.is_empty() {
+            check.date(&format!("{field}.asOf"), &it.as_of);
+        }
+        for (resource, text) in [("cpu", &it.cpu), ("memory", &it.memory)] {
+            let amount = crate::quantity::units(resource, text);
+            if !text.is_empty() && amount.is_none_or(|it| it <= 0) {
+                let rule = "must be a quantity above 0, such as 4 or 16Gi";
+                check.invalid(&format!("{field}.{resource}"), format!("{text:?}"), rule);
+            }
+        }
+        interruption(&field, it, check);
         let amounts =
             [("onDemandUsdHour", &it.on_demand_usd_hour), ("spotUsdHour", &it.spot_usd_hour)];
         for (name, text) in amounts {
@@ -95,12 +117,16 @@ pub fn price_book(spec: &PriceBookSpec) -> Vec<Problem> {
             };
             check.required(&format!("{field}.name"), why);
         }
+        check.form_if_any(&format!("{field}.name"), &it.name, Form::Word);
+        check.form_if_any(&format!("{field}.provider"), &it.provider, Form::Provider);
         dollars(&format!("{field}.usdHour"), &it.usd_hour, check);
     }
     for (at, it) in spec.storage.iter().enumerate() {
+        check.form_if_any(&format!("spec.storage[{at}].provider"), &it.provider, Form::Provider);
         dollars(&format!("spec.storage[{at}].usdGibMonth"), &it.usd_gib_month, check);
     }
     for (at, it) in spec.egress.iter().enumerate() {
+        check.form_if_any(&format!("spec.egress[{at}].provider"), &it.provider, Form::Provider);
         dollars(&format!("spec.egress[{at}].usdGib"), &it.usd_gib, check);
     }
     for (at, it) in spec.commitments.iter().enumerate() {
@@ -113,13 +139,30 @@ pub fn price_book(spec: &PriceBookSpec) -> Vec<Problem> {
                 );
             }
         }
-        if let Some(until) = &it.until
-            && days(until).is_none()
-        {
-            check.invalid(&format!("{field}.until"), format!("{until:?}"), "must be a date");
+        check.form_if_any(&format!("{field}.provider"), &it.provider, Form::Provider);
+        if it.nodes == 0 {
+            check.invalid(&format!("{field}.nodes"), 0, "must be at least 1");
+        }
+        if let Some(until) = &it.until {
+            check.date(&format!("{field}.until"), until);
         }
     }
     problems
+}
+
+/// How often spot nodes are taken away: a share, between two bounds.
+fn interruption(field: &str, price: &NodePrice, check: &mut Check<'_>) {
+    let (min, max) = (price.spot_interrupt_percent_min, price.spot_interrupt_percent_max);
+    for (name, percent) in [("Min", min), ("Max", max)] {
+        if let Some(percent) = percent.filter(|it| *it > 100) {
+            let field = format!("{field}.spotInterruptPercent{name}");
+            check.invalid(&field, percent, "must not be more than 100");
+        }
+    }
+    if let Some((min, max)) = min.zip(max).filter(|(min, max)| min > max) {
+        let rule = format!("must not be more than spotInterruptPercentMax ({max})");
+        check.invalid(&format!("{field}.spotInterruptPercentMin"), min, &rule);
+    }
 }
 
 /// What is wrong with a cost budget.
@@ -127,11 +170,14 @@ pub fn cost_budget(spec: &CostBudgetSpec) -> Vec<Problem> {
     let mut problems = Vec::new();
     let check = &mut Check { problems: &mut problems };
     dollars("spec.maxMonthlyUsd", &spec.max_monthly_usd, check);
+    check.forms("spec.namespaces", &spec.namespaces, Form::NamePattern);
     label_selector("spec.labelSelector", &spec.label_selector, check);
     for (at, it) in spec.policies.iter().enumerate() {
         if it.name.is_empty() {
             check.required(&format!("spec.policies[{at}].name"), "name the policy");
         }
+        check.form_if_any(&format!("spec.policies[{at}].name"), &it.name, Form::Name);
+        check.form_if_any(&format!("spec.policies[{at}].namespace"), &it.namespace, Form::Name);
     }
     problems
 }
@@ -143,6 +189,7 @@ pub fn cluster_score(spec: &ClusterScoreSpec) -> Vec<Problem> {
     if spec.cluster.is_empty() {
         check.required("spec.cluster", "name the cluster");
     }
+    check.form_if_any("spec.cluster", &spec.cluster, Form::Name);
     if let Some(until) = &spec.valid_until
         && moment(until).is_none()
     {
@@ -155,9 +202,9 @@ pub fn cluster_score(spec: &ClusterScoreSpec) -> Vec<Problem> {
         if it.name.is_empty() {
             check.required(&field, "name the score");
         } else if !names.insert(&it.name) {
-            let message = format!("Duplicate value: {:?}", it.name);
-            check.problems.push(Problem { field, message });
+            check.duplicate(&field, &it.name);
         }
+        check.form_if_any(&field, &it.name, Form::Word);
     }
     problems
 }
@@ -167,7 +214,14 @@ pub fn days(text: &str) -> Option<i64> {
     let date = text.get(..10)?;
     let mut parts = date.split('-').map(str::parse::<i64>);
     let (year, month, day) = (parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?);
-    if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let last = match month {
+        2 => 28 + i64::from(leap),
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => return None,
+    };
+    if !(1..=last).contains(&day) {
         return None;
     }
     // Years begin in March here, so that the leap day is the last one.
@@ -258,6 +312,30 @@ mod tests {
     }
 
     #[test]
+    fn a_price_that_can_mean_nothing_names_its_field() {
+        let price = json!({
+            "provider": "aws", "instanceType": "m", "cpu": "0", "memory": "much", "asOf": "2026-02-30",
+            "spotInterruptPercentMin": 101, "spotInterruptPercentMax": 5
+        });
+        let commitment = json!({"provider": "eks", "instanceType": "m", "nodes": 0});
+        let spec = json!({"prices": [price], "commitments": [commitment]});
+        let spec: PriceBookSpec = serde_json::from_value(spec).unwrap();
+        let fields: Vec<_> = price_book(&spec).into_iter().map(|it| it.field).collect();
+        assert_eq!(
+            fields,
+            [
+                "spec.prices[0].provider",
+                "spec.prices[0].asOf",
+                "spec.prices[0].cpu",
+                "spec.prices[0].memory",
+                "spec.prices[0].spotInterruptPercentMin",
+                "spec.prices[0].spotInterruptPercentMin",
+                "spec.commitments[0].nodes"
+            ]
+        );
+    }
+
+    #[test]
     fn a_bad_budget_or_score_names_its_field() {
         let budget = CostBudgetSpec { max_monthly_usd: "lots".into(), ..Default::default() };
         assert_eq!(cost_budget(&budget)[0].field, "spec.maxMonthlyUsd");
@@ -275,6 +353,7 @@ mod tests {
         assert_eq!(days("2000-03-01T10:00:00Z"), Some(11_017));
         assert_eq!(days("2026-11-21"), Some(20_778));
         assert_eq!(days("2026-13-01"), None);
+        assert_eq!((days("2026-02-29"), days("2028-02-29").is_some()), (None, true));
         assert_eq!(days(""), None);
         assert_eq!(moment("1970-01-02T00:01:05Z"), Some(86_465));
         assert_eq!(moment("1970-01-02T00:01:05.25Z"), Some(86_465));

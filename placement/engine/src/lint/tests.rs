@@ -70,7 +70,10 @@ fn what_selects_nothing_is_told() {
     };
     check("{names: [a-1], exclude: [\"a-*\"]}", "exclude");
     check("{exclude: [\"*\"]}", "exclude");
-    check("{providers: [aws]}", "providers");
+    assert_eq!(
+        policy("affinities: [{clusters: {providers: [aws]}}]"),
+        ["error Invalid spec.affinities[0].clusters.providers[0]"]
+    );
     check("{expressions: [\"false\"]}", "expressions");
     check(
         "{labelSelector: {matchLabels: {a: x}, matchExpressions: [{key: a, operator: NotIn, values: [x]}]}}",
