@@ -71,9 +71,11 @@ impl Convert {
             output::progress(line(it));
         }
         if skipped > 0 {
-            output::progress(format_args!(
-                "{skipped} objects are no policies of Karmada and are left as they are"
-            ));
+            let left = match skipped {
+                1 => "1 object is no policy of Karmada and is left as it is".to_owned(),
+                n => format!("{n} objects are no policies of Karmada and are left as they are"),
+            };
+            output::progress(left);
         }
         match self.output {
             ConvertFormat::Yaml => {

@@ -10,13 +10,14 @@ use federation_server::{
 };
 use federation_types::{
     budget::{ChangeBudgetSpec, CostBudgetSpec},
-    cluster::MemberClusterSpec,
+    cluster::{ClusterSetSpec, MemberClusterSpec},
     names::{ALLOW_DELETE_ANNOTATION, API_VERSION, COPIES_FINALIZER, GROUP},
     overrides::OverridePolicySpec,
     policy::{ClusterPlacementPolicySpec, PlacementPolicySpec},
     price::PriceBookSpec,
     score::ClusterScoreSpec,
     validate::{self, Problem},
+    words::counted,
 };
 use placement_controller::{
     Controller,
@@ -27,7 +28,7 @@ use placement_engine::expression::Expression;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{output::count, plan::text};
+use crate::plan::text;
 
 /// The group of Roles and their bindings.
 const RBAC: &str = "rbac.authorization.k8s.io";
@@ -133,6 +134,7 @@ impl Guard {
             "MemberCluster" => {
                 checked(&spec, |spec: &MemberClusterSpec| validate::member_cluster(spec))
             }
+            "ClusterSet" => checked(&spec, |spec: &ClusterSetSpec| validate::cluster_set(spec)),
             "ChangeBudget" => {
                 checked(&spec, |spec: &ChangeBudgetSpec| validate::change_budget(spec))
             }
@@ -185,8 +187,8 @@ impl Guard {
             Some(reach) => Verdict::Forbid(format!(
                 "deleting it would reach {} on {}; annotate it with {ALLOW_DELETE_ANNOTATION}: \"true\" if that is \
                  meant",
-                count(reach.objects, "object"),
-                count(reach.clusters, "cluster")
+                counted(reach.objects, "object", "objects"),
+                counted(reach.clusters, "cluster", "clusters")
             )),
         }
     }

@@ -79,13 +79,6 @@ fn write(text: std::fmt::Arguments<'_>) {
     }
 }
 
-/// `1 node`, `3 nodes`.
-pub(crate) fn count(number: impl TryInto<i64>, noun: &str) -> String {
-    let number = number.try_into().unwrap_or(i64::MAX);
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {noun}{plural}")
-}
-
 /// Progress, beside what is printed.
 pub(crate) fn progress(text: impl std::fmt::Display) {
     eprintln!("{text}");
@@ -118,12 +111,6 @@ fn sentence(error: &(dyn std::error::Error + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn one_is_no_plural() {
-        let said: Vec<String> = [0, 1, 2].into_iter().map(|it| count(it, "node")).collect();
-        assert_eq!(said, ["0 nodes", "1 node", "2 nodes"]);
-    }
 
     #[test]
     fn columns_are_as_wide_as_they_need_to_be() {

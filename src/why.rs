@@ -3,7 +3,8 @@
 use clap::Args;
 use federation_types::{
     names::REVIEW_API_VERSION,
-    review::{ClusterExplanation, ExplanationSpec, ExplanationStatus},
+    review::{ClusterExplanation, Counterfactual, ExplanationSpec, ExplanationStatus},
+    words::counted,
 };
 use kube::{
     Api, Client,
@@ -162,7 +163,16 @@ fn print_all(status: &ExplanationStatus, wide: bool) {
         return;
     }
     output::line("");
-    let mut headers = vec!["CLUSTER", "REPLICAS", "RULE", "WANTED", "FOUND", "ONE MORE COSTS"];
+    let mut headers = vec![
+        "CLUSTER",
+        "REPLICAS",
+        "RULE",
+        "WANTED",
+        "FOUND",
+        "ONE MORE COSTS",
+        "ORDER",
+        "CHANGES",
+    ];
     if wide {
         headers.extend(["SCORE", "WOULD CHANGE"]);
     }
@@ -175,6 +185,8 @@ fn print_all(status: &ExplanationStatus, wide: bool) {
             it.wanted.clone(),
             it.found.clone(),
             it.marginal_cost.clone(),
+            it.order.map_or_else(String::new, |it| it.to_string()),
+            changes(it),
         ];
         if wide {
             cells.push(score(it));
@@ -192,19 +204,22 @@ fn print_not(status: &ExplanationStatus, cluster: &str) {
     };
     let verdict = match (it.replicas, it.eligible) {
         (Some(n), _) if it.rule == "Chosen" => {
-            format!("it is on {cluster}, with {}", output::count(n, "replica"))
+            format!("it is on {cluster}, with {}", counted(n, "replica", "replicas"))
         }
         (None, _) if it.rule == "Chosen" => format!("it is on {cluster}"),
         (_, true) => format!("{cluster} is eligible and was not chosen: {}", it.rule),
         (_, false) => format!("{cluster} was refused: {}", it.rule),
     };
     output::line(verdict);
+    let order = it.order.map_or_else(String::new, |it| it.to_string());
     for (label, text) in [
         ("wanted", &it.wanted),
         ("found", &it.found),
         ("by policy", &it.policy),
         ("would change", &it.would_change),
+        ("changes", &changes(it)),
         ("one more replica costs", &it.marginal_cost),
+        ("place by that cost", &order),
     ] {
         if !text.is_empty() {
             output::line(format_args!("  {label}: {text}"));
@@ -216,10 +231,47 @@ fn print_not(status: &ExplanationStatus, cluster: &str) {
     }
 }
 
+/// What would change the answer, by its kinds alone: `Tolerated, RoomFreed`; of several ways to be chosen, each.
+fn changes(it: &ClusterExplanation) -> String {
+    let kinds = |all: &Vec<Counterfactual>| {
+        let kinds: Vec<String> = all.iter().map(kind).collect();
+        kinds.join(", ")
+    };
+    if it.wins_if.is_empty() {
+        return kinds(&it.changes);
+    }
+    let mut ways: Vec<String> = it.wins_if.iter().map(kinds).collect();
+    ways.dedup();
+    ways.join(" or ")
+}
+
+/// `RoomFreed`
+fn kind(change: &Counterfactual) -> String {
+    let value = serde_json::to_value(change).unwrap_or_default();
+    value["change"].as_str().unwrap_or_default().to_owned()
+}
+
 fn score(it: &ClusterExplanation) -> String {
     let parts = it.score.iter().map(|part| {
         let hourly = federation_types::money::Money(part.micros);
         format!("{} {hourly}/h", part.name)
     });
     parts.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_change_the_answer_is_named_by_its_kind() {
+        let mut it = ClusterExplanation {
+            changes: vec![Counterfactual::ClusterReady, Counterfactual::Replicas { to: 3 }],
+            ..ClusterExplanation::default()
+        };
+        assert_eq!(changes(&it), "ClusterReady, Replicas");
+        it.wins_if =
+            vec![vec![Counterfactual::ClusterAccepted], vec![Counterfactual::Replicas { to: 3 }]];
+        assert_eq!(changes(&it), "ClusterAccepted or Replicas");
+    }
 }

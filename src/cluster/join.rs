@@ -11,6 +11,7 @@ use federation_types::{
     condition,
     names::{CLUSTER_UID_ANNOTATION, MEMBER_FINALIZER, SYSTEM_NAMESPACE},
     reason::condition::READY,
+    words::counted,
 };
 use futures::StreamExt;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
@@ -133,7 +134,7 @@ impl Join {
         let member = wait_until_ready(&hub, name, say).await?;
         let status = member.status.unwrap_or_default();
         let (version, nodes) = (status.version, status.nodes);
-        let nodes = output::count(nodes, "node");
+        let nodes = counted(nodes, "node", "nodes");
         output::line(format_args!("{} is ready: {version}, {nodes}", self.name));
         Ok(())
     }

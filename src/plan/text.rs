@@ -8,6 +8,7 @@ use federation_types::{
         Action, Check, CheckResult, ClusterChange, Cost, ObjectAction, ObjectChange, PlanStatus,
         PlanSummary, TemplateChange,
     },
+    words::counted,
 };
 
 /// For a terminal.
@@ -88,26 +89,30 @@ pub(crate) fn summary(plan: &PlanStatus) -> String {
     if plan.is_empty() {
         return match plan.summary.unmet {
             0 => "No changes.".to_owned(),
+            1 => "No changes; 1 template does not get what it asks for.".to_owned(),
             n => format!("No changes; {n} templates do not get what they ask for."),
         };
     }
     let PlanSummary { templates, clusters, add, resize, remove, update, held, .. } = plan.summary;
     let mut line = format!(
-        "Plan: {add} to add, {resize} to resize, {update} to update, {remove} to remove; {templates} templates on \
-         {clusters} clusters"
+        "Plan: {add} to add, {resize} to resize, {update} to update, {remove} to remove; {} on {}",
+        counted(templates, "template", "templates"),
+        counted(clusters, "cluster", "clusters")
     );
     if held > 0 {
-        push(&mut line, format_args!("; {held} wait"));
+        push(&mut line, format_args!("; {held} {}", if held == 1 { "waits" } else { "wait" }));
     }
     if plan.summary.approvals > 0 {
-        push(&mut line, format_args!("; {} need this approval", plan.summary.approvals));
+        let need = if plan.summary.approvals == 1 { "needs" } else { "need" };
+        push(&mut line, format_args!("; {} {need} this approval", plan.summary.approvals));
     }
     if plan.summary.unmet > 0 {
         push(&mut line, format_args!("; {} unmet", plan.summary.unmet));
     }
     let more = plan.summary.replicas_after - plan.summary.replicas_before;
     if more != 0 {
-        push(&mut line, format_args!("; {more:+} replicas"));
+        let replicas = if more.abs() == 1 { "replica" } else { "replicas" };
+        push(&mut line, format_args!("; {more:+} {replicas}"));
     }
     push(&mut line, format_args!("; {}", cost(plan.summary.cost)));
     line
@@ -305,7 +310,7 @@ Deployment shop/web   by PlacementPolicy shop/web   $8.00 → $12.00 per month (
 
 … disruption: waits: 1 removal waits: Frozen
 
-Plan: 1 to add, 0 to resize, 0 to update, 1 to remove; 1 templates on 2 clusters; 1 wait; +1 replicas; $8.00 → $12.00 per month (+$4.00)
+Plan: 1 to add, 0 to resize, 0 to update, 1 to remove; 1 template on 2 clusters; 1 waits; +1 replica; $8.00 → $12.00 per month (+$4.00)
 "#;
         assert_eq!(text(&plan()), expected.trim_start_matches('\n'));
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use federation_types::validate::Problem;
+use federation_types::{validate::Problem, words::counted};
 use placement_engine::{
     lint::{Finding, Severity, lint},
     scenario::{Document, documents},
@@ -64,7 +64,10 @@ impl Lint {
                 ));
             }
             output::line(format_args!(
-                "{policies} policies: {errors} errors, {warnings} warnings, {} to know",
+                "{}: {}, {}, {} to know",
+                counted(policies, "policy", "policies"),
+                counted(errors, "error", "errors"),
+                counted(warnings, "warning", "warnings"),
                 count(Severity::Info)
             ));
         }

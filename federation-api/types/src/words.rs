@@ -1,7 +1,8 @@
 //! Counts in sentences.
 
 /// `1 copy`, `2 copies`.
-pub fn counted(count: usize, one: &str, many: &str) -> String {
+pub fn counted(count: impl TryInto<i64>, one: &str, many: &str) -> String {
+    let count = count.try_into().unwrap_or(i64::MAX);
     format!("{count} {}", if count == 1 { one } else { many })
 }
 

@@ -74,7 +74,7 @@ impl PolicyStatuses {
 }
 
 fn templates(count: i64) -> String {
-    counted(usize::try_from(count).unwrap_or(0), "template", "templates")
+    counted(count, "template", "templates")
 }
 
 /// The status of every policy, the `Ready` condition first and without its time.
@@ -135,7 +135,7 @@ pub(crate) fn count(index: &Index) -> BTreeMap<Id, PolicyStatus> {
                 format!("{} of {} not placed", status.failing, templates(status.matched)),
             )
         } else if policy.limits_only {
-            ("True", "Ready", format!("limits {} templates", status.matched))
+            ("True", "Ready", format!("limits {}", templates(status.matched)))
         } else {
             ("True", "Ready", format!("{} of {} placed", status.placed, templates(status.matched)))
         };

@@ -66,8 +66,10 @@ pub fn explain(
     if only.is_none() {
         notes::order(&mut clusters, &teller);
     }
+    let affinity = teller.groups();
     let mut notes = estimate.notes();
-    if workload.has_pods() && matches!(policy.mode(workload), Mode::Duplicated | Mode::Weighted) {
+    let regardless = matches!(policy.mode(workload), Mode::Duplicated | Mode::Weighted);
+    if workload.has_pods() && regardless && !decision.clusters.is_empty() {
         notes.push("placed regardless of room".to_owned());
     }
     if workload.has_pods() && workload.requests == Requests::default() {
@@ -93,7 +95,7 @@ pub fn explain(
         policy: policy.name.clone(),
         shadowed: Vec::new(),
         summary: summary(fleet, workload, &decision),
-        affinity: policy.affinity_name(group).to_owned(),
+        affinity,
         clusters,
         notes,
         monthly_cost: estimate.to_string(),
@@ -239,10 +241,47 @@ impl Teller<'_> {
         self.previous.clusters.iter().any(|it| it.name == self.fleet.name(id))
     }
 
+    /// The affinity group that a chosen cluster is of: the decision's, or one that it has flowed over into.
+    fn group_of(&mut self, id: ClusterId) -> usize {
+        let first = self.check.group;
+        let mut found = first;
+        for group in first..self.policy.groups.len() {
+            self.check.group = group;
+            let refusal = self.check.soft(id.at(), &mut self.expressions);
+            let lies_in = !refusal.is_some_and(|it| {
+                matches!(it.rule(), Rule::Affinity | Rule::Excluded | Rule::Expression)
+            });
+            if lies_in {
+                found = group;
+            }
+            if lies_in || !self.policy.groups[group].overflows {
+                break;
+            }
+        }
+        self.check.group = first;
+        found
+    }
+
+    /// The groups that hold copies, by name: `near`, or `near and far`.
+    fn groups(&mut self) -> String {
+        let chosen: Vec<ClusterId> = self.decision.clusters.iter().map(|it| it.cluster).collect();
+        let mut groups: Vec<usize> = chosen.into_iter().map(|it| self.group_of(it)).collect();
+        if groups.is_empty() {
+            groups.push(self.check.group);
+        }
+        groups.sort_unstable();
+        groups.dedup();
+        let names: Vec<&str> = groups.into_iter().map(|it| self.policy.affinity_name(it)).collect();
+        names.join(" and ")
+    }
+
     fn chosen(&mut self, id: ClusterId) -> Text {
+        let group = self.group_of(id);
         let found = match self.check.soft(id.at(), &mut self.expressions) {
-            Some(Refusal::Affinity(_)) if self.policy.groups[self.check.group].overflows => {
-                format!("the group before is full; {}", self.room_text(id))
+            _ if group != self.check.group => {
+                let (first, own) =
+                    (self.policy.affinity_name(self.check.group), self.policy.affinity_name(group));
+                format!("in {own}, as {first} is full; {}", self.room_text(id))
             }
             Some(refusal) if self.holds(id) => {
                 format!("keeps what it holds; nothing new, by {}", refusal.rule().id())

@@ -203,8 +203,7 @@ fn ready_condition(spec: &PlacementSpec, summary: &Summary, copies: &[CopyStatus
                 copy.reason.clone()
             };
             let detail = if copy.message.is_empty() { &reason } else { &copy.message };
-            let all =
-                counted(usize::try_from(summary.clusters).unwrap_or(0), "cluster", "clusters");
+            let all = counted(summary.clusters, "cluster", "clusters");
             let message = format!("{} of {all} ready; {}: {detail}", summary.ready, copy.name);
             condition_of(kind::READY, "False", &reason, &message)
         }
