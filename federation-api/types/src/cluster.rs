@@ -69,8 +69,8 @@ pub struct Taint {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub value: String,
     pub effect: TaintEffect,
-    /// RFC 3339; when a NoExecute taint was added, against which `tolerationSeconds` count. Left out: when the hub saw it
-    /// first.
+    /// RFC 3339; when a NoExecute taint was added, against which `tolerationSeconds` count. Left out: when the
+    /// taints were last written.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub time_added: String,
 }
@@ -138,6 +138,9 @@ pub struct MemberClusterStatus {
     pub shapes: Vec<NodeShape>,
     #[serde(default)]
     pub nodes: i64,
+    /// RFC 3339; `shapes` count every pod that ran there by then. Written with them.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub room_time: String,
     /// How many copies the hub holds there.
     #[serde(default)]
     pub copies: i64,

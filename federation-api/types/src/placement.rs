@@ -62,6 +62,10 @@ pub struct PlacementSpec {
     /// Returns to a preferred affinity group, by which the next one waits longer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub returned: Option<Returned>,
+    /// RFC 3339; since when a preferred affinity group could hold all of it, once that has lasted for five minutes: what
+    /// `stableFor` counts from after a restart of the hub.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub preferred_since: String,
     /// From the claiming policy: what the syncer needs to know of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync: Option<Sync>,

@@ -66,6 +66,7 @@ pub(crate) fn pass(
     key: &ObjectKey,
     now: i64,
 ) -> Pass {
+    index.settling.at(now);
     index.over_budget.remove(key);
     spending::refresh(index, snapshots, key, now);
     let template = index.templates.get(key).cloned();
@@ -201,9 +202,11 @@ fn decide(
     meant.returns = wait.is_some_and(|it| index.may_return(key, it, now));
     let workload = &*index.in_company(key, template, workload, &winner.spec);
     // What may turn out to need an approval must not take room that it then does not use.
-    let before = (is_bound(template) && !meant.clusters.is_empty()).then(|| room.clone());
+    let takes_room = is_bound(template) && !template.workload.is_claim();
+    let before = (takes_room && !meant.clusters.is_empty()).then(|| room.clone());
     let decision = engine::place(fleet, room, workload, compiled, &meant);
-    index.note_failback(key, decision.failback, wait, now);
+    let kept = &previous.preferred_since;
+    spec.preferred_since = index.note_failback(key, decision.failback, wait, kept, now);
     // After a restart nobody knows: then an edit is as likely as any.
     let known = index.decided.insert(key.clone(), compiled.id);
     let edited = known != Some(compiled.id);
@@ -223,8 +226,14 @@ fn decide(
     }
     if held {
         // Where to is not said: that changes with what is free, and a Placement that waits is not written for it.
-        let message =
-            format!("a {} moves by an approved plan only: it stays where it is", key.gvk.kind);
+        let message = if template.workload.is_claim() {
+            format!(
+                "a {} leaves by an approved plan only: it stays where it is bound",
+                key.gvk.kind
+            )
+        } else {
+            format!("a {} moves by an approved plan only: it stays where it is", key.gvk.kind)
+        };
         spec.outcome = outcome("False", reason::NEEDS_APPROVAL, message);
         spec.divided = previous.divided;
         // An edit that is not carried out yet is still one when it is.
@@ -310,8 +319,8 @@ fn revision(
     }
 }
 
-/// Whether a StatefulSet or a Job would move, which it does by an approved Plan only: two of it at once may do harm, and
-/// its data stays behind (RULES 3.4). `may_leave`: the clusters that are lost, where the policy allows to fail over
+/// Whether a StatefulSet or a Job would move, or a PersistentVolumeClaim would leave a cluster, which they do by an
+/// approved Plan only: two at once may do harm, and the data stays behind (RULES 3.4). `may_leave`: the clusters that are lost, where the policy allows to fail over
 /// unfenced (RULES 3.5); one that is forgotten is no longer among the previous ones.
 fn wants_approval(
     decision: &Decision,
@@ -332,12 +341,13 @@ fn wants_approval(
         let Some(id) = fleet.id(&it.name) else { return false };
         !may_leave(&it.name) && !decision.clusters.iter().any(|now| now.cluster == id)
     });
-    gains && loses
+    loses && (gains || template.workload.is_claim())
 }
 
 /// Kinds that are bound to where they are.
 fn is_bound(template: &Template) -> bool {
     matches!(template.workload.class, KindClass::StatefulSet | KindClass::Job)
+        || template.workload.is_claim()
 }
 
 fn never_purges(policy: &Policy) -> bool {

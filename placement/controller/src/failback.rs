@@ -1,8 +1,9 @@
 //! The way back to a preferred affinity group: since when it could hold all of a template, and how long that has to last
 //! (RULES 3.5).
 //!
-//! Times are kept in memory: after a restart they begin anew, which makes a return later and never earlier. How often a
-//! template has returned is kept in its Placement.
+//! A time that has lasted for five minutes is kept in the Placement, and so is how often a template has returned: a
+//! restart of the hub makes a return at most that much later, and never earlier. What comes and goes sooner is kept in
+//! memory alone, so that room which flutters writes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,6 +21,8 @@ use crate::{clock, index::Index};
 const STABLE: i64 = 1_800;
 /// Returns within so many seconds of each other count.
 const DAY: i64 = 86_400;
+/// How long a preferred group could hold all of it before that is kept.
+const KEPT: i64 = 300;
 /// More returns than this no longer make the wait longer.
 const DOUBLINGS: u32 = 6;
 
@@ -37,6 +40,8 @@ struct Possible {
     due: i64,
     /// Its pass at `due` was asked for.
     asked: bool,
+    /// The pass that keeps `since` was asked for.
+    kept: bool,
 }
 
 /// How long a preferred group must have been able to hold all of it; `None` where the policy wants nothing back.
@@ -68,34 +73,40 @@ impl Index {
         self.returning.possible.get(key).is_some_and(|it| now - it.since >= wait)
     }
 
-    /// Keeps what a decision says of the way back.
+    /// Keeps what a decision says of the way back; `kept` is since when, by the Placement. Returns what the Placement is
+    /// to keep.
     pub(crate) fn note_failback(
         &mut self,
         key: &ObjectKey,
         failback: Failback,
         wait: Option<i64>,
+        kept: &str,
         now: i64,
-    ) {
+    ) -> String {
         let Returning { away, possible } = &mut self.returning;
         let wait = wait.filter(|_| matches!(failback, Failback::Away | Failback::Possible));
         let Some(wait) = wait else {
             away.remove(key);
             possible.remove(key);
-            return;
+            return String::new();
         };
         if !away.contains(key) {
             away.insert(key.clone());
         }
         if failback == Failback::Away {
             possible.remove(key);
-            return;
+            return String::new();
         }
-        let it =
-            possible.entry(key.clone()).or_insert(Possible { since: now, due: 0, asked: false });
+        let it = possible.entry(key.clone()).or_insert_with(|| {
+            // Not known to this process, and kept by the one before.
+            let since = Some(clock::seconds(kept)).filter(|it| (1..=now).contains(it));
+            Possible { since: since.unwrap_or(now), due: 0, asked: false, kept: since.is_some() }
+        });
         let due = it.since.saturating_add(wait);
         if it.due != due {
             *it = Possible { due, asked: false, ..*it };
         }
+        if now - it.since >= KEPT { clock::text(it.since) } else { String::new() }
     }
 
     pub(crate) fn forget_failback(&mut self, key: &ObjectKey) {
@@ -111,6 +122,10 @@ impl Index {
     /// Marks what is to return now: a pass is made when its time comes, and not while it lasts.
     pub(crate) fn touch_returning(&mut self, now: i64) {
         for (key, it) in &mut self.returning.possible {
+            if !it.kept && it.since + KEPT <= now {
+                it.kept = true;
+                self.dirty.insert(key.clone());
+            }
             if !it.asked && it.due <= now {
                 it.asked = true;
                 self.dirty.insert(key.clone());

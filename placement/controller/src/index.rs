@@ -26,6 +26,7 @@ use crate::{
     gate::Budget,
     members::Fleet,
     override_status,
+    settling::Settling,
     spending::Spending,
 };
 
@@ -155,6 +156,8 @@ pub struct Index {
     unsettled: BTreeSet<ObjectKey>,
     /// What Placements being written give to clusters: room that is spoken for.
     pub(crate) in_flight: BTreeMap<ObjectKey, Vec<(String, Option<i64>)>>,
+    /// What copies grew by, as long as the room of their members may not count it.
+    pub(crate) settling: Settling,
     /// Not looked at while the hub presumes that it is cut off.
     pub(crate) held_back: BTreeSet<ObjectKey>,
     /// Removals that wait for a budget's next window.
@@ -307,6 +310,7 @@ impl Index {
             }
             None => self.placements.remove(key),
         };
+        self.follow_growth(key, old.as_deref(), new.as_deref());
         let unrendered = |it: &Option<Arc<Placed>>| -> Vec<(String, String)> {
             let copies = it.iter().flat_map(|it| override_status::unrendered(it));
             copies.map(|it| (it.name.clone(), it.message.clone())).collect()

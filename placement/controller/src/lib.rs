@@ -54,6 +54,7 @@ mod policy_status;
 mod queue;
 mod run;
 mod scores;
+mod settling;
 mod simulation;
 mod snapshot;
 mod spending;

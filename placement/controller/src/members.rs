@@ -54,6 +54,13 @@ impl Index {
         if health(&old) != health(&new) {
             self.look_at_health(name, new.as_deref());
         }
+        let room = |it: &Option<Arc<MemberCluster>>| {
+            let status = it.as_ref().and_then(|it| it.status.as_ref());
+            status.map(|it| (it.room_time.clone(), it.shapes.clone()))
+        };
+        if room(&old) != room(&new) {
+            self.follow_room(name, new.as_deref());
+        }
         let Some((old, new)) = old.as_ref().zip(new.as_ref()) else {
             self.fleet_version += 1;
             self.touch_everything();
@@ -159,7 +166,10 @@ impl Index {
             for taint in member.spec.taints.iter().filter(evicting) {
                 let id = (name.clone(), taint.key.clone(), taint.value.clone());
                 let since = match clock::seconds(&taint.time_added) {
-                    0 => self.fleet.tainted.get(&id).copied().unwrap_or(now),
+                    0 => {
+                        let first = || written(member).map_or(now, |it| it.min(now));
+                        self.fleet.tainted.get(&id).copied().unwrap_or_else(first)
+                    }
                     stated => stated,
                 };
                 standing.insert(id, since);
@@ -221,6 +231,17 @@ pub fn presume<'a>(clusters: impl Iterator<Item = &'a MemberCluster>) -> gate::F
 /// A cluster that never answered holds nothing that could be lost.
 fn answered_once(member: &MemberCluster) -> bool {
     member.status.as_ref().is_some_and(|it| !it.uid.is_empty())
+}
+
+/// When the taints of a cluster were last written, as the hub's server noted it: a taint that does not say when it was
+/// added counts from there, however often the hub is started.
+fn written(member: &MemberCluster) -> Option<i64> {
+    let managers = member.metadata.managed_fields.iter().flatten();
+    let theirs = managers.filter(|it| {
+        let fields = it.fields_v1.as_ref().map(|it| &it.0);
+        fields.is_some_and(|it| it.pointer("/f:spec/f:taints").is_some())
+    });
+    theirs.filter_map(|it| it.time.as_ref().map(|it| it.0.as_second())).max()
 }
 
 /// Since when a cluster has not answered; `None` while it does, and before it has ever done so.

@@ -14,6 +14,7 @@ use federation_types::{
         Action, ClusterChange, Cost, ObjectAction, ObjectChange, ObjectRef, PlanStatus,
         TemplateChange,
     },
+    words,
 };
 use kube::api::DynamicObject;
 use placement_engine::{Fleet, PreviousCluster};
@@ -454,11 +455,17 @@ impl Draft {
             }
         }
         if n > 0 {
-            plan.notes.push(format!("{n} templates stay where they are and cost something else"));
+            let stay = match n {
+                1 => "1 template stays where it is and costs something else".to_owned(),
+                n => format!("{n} templates stay where they are and cost something else"),
+            };
+            plan.notes.push(stay);
         }
         plan.notes.extend(self.notes);
         if hidden > 0 {
-            plan.notes.push(format!("{hidden} templates that you may not read are left out"));
+            let is = if hidden == 1 { "is" } else { "are" };
+            let hidden = words::counted(hidden, "template", "templates");
+            plan.notes.push(format!("{hidden} that you may not read {is} left out"));
         }
         if plan.templates.len() > LISTED {
             let more = plan.templates.len() - LISTED;

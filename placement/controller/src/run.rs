@@ -131,6 +131,7 @@ impl Decider {
             index.touch_taints(now);
             index.touch_returning(now);
             index.touch_over_budget(now);
+            index.touch_settling(now);
             index.expire_scores(now);
             if std::mem::take(&mut index.policies_changed) {
                 self.statuses.mark();

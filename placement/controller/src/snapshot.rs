@@ -7,12 +7,7 @@ use std::{
     time::Duration,
 };
 
-use federation_types::{
-    cluster::TaintEffect,
-    names::ObjectKey,
-    placement::{CopyState, CopyStatus},
-    validate::Problem,
-};
+use federation_types::{cluster::TaintEffect, names::ObjectKey, validate::Problem};
 use placement_engine::{ClusterInput, CompiledPolicy, Fleet, PriceIndex, Room, SetInput};
 use tokio::time::Instant;
 
@@ -131,23 +126,18 @@ pub(crate) fn build(index: &Index, lost: &BTreeSet<String>, now: i64) -> Snapsho
     Snapshot { fleet, room }
 }
 
-/// What was decided and is not seen to run yet takes room that the members do not report.
+/// What was decided, and what is not known to be counted there, takes room that the members do not report.
 fn reserve_in_flight(index: &Index, fleet: &Fleet, room: &mut Room) {
     let mut reserve = |key: &ObjectKey, cluster: &str, wanted: Option<i64>| {
         let Some(template) = index.templates.get(key) else { return };
         let copies = index.placements.get(key).map_or(&[][..], |it| &it.status.clusters);
         let copy =
             copies.binary_search_by(|it| it.name.as_str().cmp(cluster)).ok().map(|at| &copies[at]);
-        // What has no replicas is one that takes its room once it runs.
-        let runs = |it: &CopyStatus| matches!(it.state, CopyState::Ready | CopyState::Degraded);
-        let (wanted, seen) = match wanted {
-            Some(wanted) => (wanted, copy.and_then(|it| it.replicas).unwrap_or(0)),
-            None => (i64::from(template.workload.has_pods()), i64::from(copy.is_some_and(runs))),
-        };
-        if wanted > seen
+        let missing = index.unsettled(key, cluster, wanted, copy, &template.workload);
+        if missing > 0
             && let Some(id) = fleet.id(cluster)
         {
-            room.reserve(fleet, id, &template.workload, wanted - seen);
+            room.reserve(fleet, id, &template.workload, missing);
         }
     };
     for (key, placed) in &index.placements {

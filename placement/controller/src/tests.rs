@@ -8,5 +8,6 @@ mod members;
 mod money;
 mod plans;
 mod random;
+mod rooms;
 mod simulations;
 pub(crate) mod world;

@@ -46,7 +46,7 @@ pub struct TemplatePlan {
     pub cost_after: i64,
     /// Some prices are unknown: the costs are lower bounds.
     pub at_least: bool,
-    /// The change waits for an approval: a StatefulSet moves (RULES 3.4).
+    /// The change waits for an approval: a StatefulSet moves, or a PersistentVolumeClaim leaves a cluster (RULES 3.4).
     pub needs_approval: bool,
     /// Why the decision is not what was asked for; empty if it is.
     pub unmet: String,
@@ -177,13 +177,15 @@ pub fn diff(
         Action::Resize { from, to } => to > from,
         Action::Remove { .. } => false,
     });
+    let leaves = changes.iter().any(|it| matches!(it.action, Action::Remove { .. }));
+    let moves = workload.class == KindClass::StatefulSet && takes && gives;
     TemplatePlan {
         template: workload.key.clone(),
         changes,
         cost_before: old.monthly.0,
         cost_after: new.monthly.0,
         at_least: old.at_least || new.at_least,
-        needs_approval: workload.class == KindClass::StatefulSet && takes && gives,
+        needs_approval: moves || (workload.is_claim() && leaves),
         unmet: match &decision.outcome {
             Outcome::Placed => String::new(),
             other => other.to_string(),

@@ -214,7 +214,13 @@ pub struct Allowance {
 impl Workload {
     /// Whether it is replaced elsewhere without proof that the old copy is dead (RULES 3.5).
     pub fn fails_over(&self) -> bool {
-        self.class.fails_over() && !self.exclusive
+        self.class.fails_over() && !self.exclusive && !self.is_claim()
+    }
+
+    /// A PersistentVolumeClaim: its data lies where it is bound, so it leaves a cluster by an approved plan only
+    /// (RULES 3.4).
+    pub fn is_claim(&self) -> bool {
+        self.key.gvk.group.is_empty() && self.key.gvk.kind == "PersistentVolumeClaim"
     }
 
     /// Reads a template: workload kinds of Kubernetes, and any kind with `spec.replicas` or `spec.template`.

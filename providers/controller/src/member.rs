@@ -159,6 +159,10 @@ impl Task {
                 }
                 first = false;
             }
+            // While it was probed, its room may have moved on.
+            if room.has_changed().unwrap_or(false) {
+                self.see(&mut room);
+            }
             self.write().await;
             if expired(&client) {
                 return Duration::ZERO;

@@ -146,6 +146,8 @@ impl Report {
             self.status.last_seen = now();
         }
         if let Some(seen) = &room {
+            // What came later may not have been looked at yet.
+            self.status.room_time = text(Timestamp::now() - room::PACE);
             self.status.nodes = seen.nodes;
             self.status.shapes.clone_from(&seen.shapes);
         }
@@ -179,13 +181,26 @@ fn change<T: PartialEq>(field: &mut T, new: T, dirty: &mut bool) {
 
 /// Our fields and no others: `copies` and `unknownCopies` are the syncer's.
 fn own(status: &MemberClusterStatus, generation: Option<i64>) -> Value {
-    let MemberClusterStatus { conditions, uid, version, apis, shapes, nodes, last_seen, .. } =
-        status;
+    let MemberClusterStatus {
+        conditions,
+        uid,
+        version,
+        apis,
+        shapes,
+        nodes,
+        room_time,
+        last_seen,
+        ..
+    } = status;
     let shapes: &[NodeShape] = shapes;
-    json!({
+    let mut own = json!({
         "observedGeneration": generation, "conditions": conditions, "uid": uid, "version": version,
         "apis": apis, "shapes": shapes, "nodes": nodes, "lastSeen": last_seen,
-    })
+    });
+    if !room_time.is_empty() {
+        own["roomTime"] = json!(room_time);
+    }
+    own
 }
 
 async fn announce(client: &Client, member: &MemberCluster, verdict: &Verdict) {
@@ -206,6 +221,11 @@ async fn announce(client: &Client, member: &MemberCluster, verdict: &Verdict) {
 fn now() -> String {
     let now = Timestamp::now();
     now.round(Unit::Second).unwrap_or(now).to_string()
+}
+
+/// A time that is not later than this one, in RFC 3339 with seconds.
+fn text(time: Timestamp) -> String {
+    Timestamp::from_second(time.as_second()).unwrap_or(time).to_string()
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use tokio::{
 use futures::{Stream, StreamExt};
 
 /// What room is worked out from is looked at no more often.
-const PACE: Duration = Duration::from_secs(1);
+pub(crate) const PACE: Duration = Duration::from_secs(1);
 
 type WatchedNode = Object<NodeSpec, NodeStatus>;
 type WatchedPod = Object<PodSpec, PodStatus>;

@@ -155,6 +155,9 @@ fn rule_3_2_one_that_waits_for_room_is_placed_when_there_is_some() {
         ("a=2 | Placed".into(), "| NotEnoughRoom".into())
     );
     // The first runs now: the member reports what is left beside it.
+    world.cluster("a eks rooms=1");
+    world.settle();
+    assert_eq!(world.show("two"), "| NotEnoughRoom");
     world.cluster("a eks rooms=2");
     world.settle();
     assert_eq!(
@@ -288,6 +291,57 @@ fn rule_3_4_claims_on_volumes_outlive_their_template_unless_told_otherwise() {
     world.settle();
     world.delete("PersistentVolumeClaim/data");
     assert!(world.settle().contains("-a:TemplateDeleted(orphan)"));
+}
+
+#[test]
+fn rule_3_4_claims_stay_where_they_are_bound() {
+    let mut world = World::new("a eks, b gke");
+    let claims = |clusters: &[&str]| {
+        json!({"selectors": [{"apiVersion": "v1", "kind": "PersistentVolumeClaim"}],
+               "affinities": [{"clusters": {"names": clusters}}]})
+    };
+    let data = "PersistentVolumeClaim/data";
+    world.policy("web", claims(&["a", "b"]));
+    world.claim(data);
+    world.settle();
+    assert_eq!(world.show(data), "a b | Placed");
+    world.cluster("a eks drain=repair");
+    world.settle();
+    assert_eq!(world.show(data), "a b | NeedsApproval");
+    let message = &world.placed(data).unwrap().spec.outcome.message;
+    assert_eq!(
+        message,
+        "a PersistentVolumeClaim leaves by an approved plan only: it stays where it is bound"
+    );
+    world.cluster("a eks");
+    world.settle();
+    assert_eq!(world.show(data), "a b | Placed");
+    world.policy("web", claims(&["b"]));
+    world.settle();
+    assert_eq!(world.show(data), "a b | NeedsApproval");
+    // It comes to others freely, as long as it leaves none.
+    world.cluster("c onprem");
+    world.policy("web", claims(&["a", "b", "c"]));
+    world.settle();
+    assert_eq!(world.show(data), "a b c | Placed");
+}
+
+#[test]
+fn rule_3_4_the_claims_of_a_lost_cluster_stay_with_it() {
+    let mut world = World::new("a eks, b gke, c onprem, d onprem");
+    world.policy(
+        "web",
+        json!({"selectors": [{"apiVersion": "v1", "kind": "PersistentVolumeClaim"}],
+               "spread": [{"topologyKey": "cluster", "max": 1}]}),
+    );
+    let data = "PersistentVolumeClaim/data";
+    world.claim(data);
+    world.settle();
+    assert_eq!(world.show(data), "a | Placed");
+    world.cluster("a eks dark");
+    world.pass_time(86_400);
+    world.settle();
+    assert_eq!(world.show(data), "a | Placed");
 }
 
 #[test]

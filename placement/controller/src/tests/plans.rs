@@ -205,7 +205,7 @@ fn what_the_caller_may_not_read_is_left_out() {
     let plan = draft.finish(&edits, &|key, _| key.name != "bank");
     assert_eq!(plan.templates.len(), 1);
     assert_eq!(plan.templates[0].template.name, "web");
-    assert!(plan.notes.contains(&"1 templates that you may not read are left out".to_owned()));
+    assert!(plan.notes.contains(&"1 template that you may not read is left out".to_owned()));
 }
 
 #[test]
@@ -276,6 +276,35 @@ fn rule_3_4_a_stateful_set_moves_by_an_approved_plan_once() {
     apply(&mut world, &[], &again);
     world.settle();
     assert_eq!(world.show("StatefulSet/db"), "b=3 | Placed");
+}
+
+#[test]
+fn rule_3_4_a_claim_leaves_by_an_approved_plan() {
+    let mut world = World::new("a eks, b gke");
+    let claims = |clusters: &[&str]| {
+        json!({"selectors": [{"apiVersion": "v1", "kind": "PersistentVolumeClaim"}],
+               "affinities": [{"clusters": {"names": clusters}}]})
+    };
+    let data = "PersistentVolumeClaim/data";
+    world.policy("web", claims(&["a", "b"]));
+    world.claim(data);
+    world.settle();
+    world.policy("web", claims(&["b"]));
+    world.settle();
+    assert_eq!(world.show(data), "a b | NeedsApproval");
+    let pending = plan(&world, &[]);
+    expect![[r#"
+        PersistentVolumeClaim shop/data
+          Remove a - → - PolicyChanged 
+        approval: Waits: PersistentVolumeClaim shop/data: moves only by applying this plan
+    "#]]
+    .assert_eq(&lines(&pending));
+    apply(&mut world, &[], &pending);
+    expect![[r#"
+        data: b -a:PolicyChanged(orphan) | Placed
+        data: b | Placed
+    "#]]
+    .assert_eq(&world.settle());
 }
 
 #[test]

@@ -75,6 +75,7 @@ impl World {
             deleted_revisions: Vec::new(),
             version: 1,
         };
+        world.index.settling.at(world.now);
         world.index.budgets.insert("default".into(), budget(20, 10));
         for kind in ["Deployment", "StatefulSet", "DaemonSet"] {
             world.synced("apps", kind);
@@ -256,6 +257,17 @@ impl World {
         self.store(&key, &content, uid);
     }
 
+    /// A PersistentVolumeClaim.
+    pub(super) fn claim(&mut self, text: &str) {
+        let key = key(text);
+        let content = json!({
+            "apiVersion": "v1", "kind": key.gvk.kind,
+            "metadata": {"namespace": key.namespace, "name": key.name},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+        });
+        self.store(&key, &content, "uid-1");
+    }
+
     /// A template as it stands.
     pub(super) fn store(&mut self, key: &ObjectKey, object: &Value, uid: &str) {
         let api_version = object["apiVersion"].as_str().unwrap_or_default().to_owned();
@@ -345,6 +357,7 @@ impl World {
         self.index.touch_taints(self.now);
         self.index.touch_returning(self.now);
         self.index.touch_over_budget(self.now);
+        self.index.touch_settling(self.now);
     }
 
     /// Makes passes and lets the syncer act, until both have nothing to do; returns each Placement as it was written.

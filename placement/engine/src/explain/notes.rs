@@ -52,9 +52,15 @@ pub(super) fn approval(
             Action::Resize { .. } => to.push(it.cluster.clone()),
         }
     }
+    let from = from.join(", ");
+    if to.is_empty() {
+        return Some(format!(
+            "it would leave {from}: a {} leaves by an approved plan only, and stays where it is until then",
+            workload.key.gvk.kind
+        ));
+    }
     Some(format!(
-        "it would move from {} to {}: a {} moves by an approved plan only, and stays where it is until then",
-        from.join(", "),
+        "it would move from {from} to {}: a {} moves by an approved plan only, and stays where it is until then",
         to.join(", "),
         workload.key.gvk.kind
     ))
