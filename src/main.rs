@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 mod apply;
 mod cluster;
 mod convert;
+mod cost;
 mod demo;
 mod freeze;
 mod guard;
@@ -17,6 +18,7 @@ mod output;
 mod plan;
 mod policy;
 mod reviews;
+mod seen;
 mod serve;
 mod status;
 mod version;
@@ -47,6 +49,8 @@ enum Command {
     Status(status::Status),
     /// Say why an object is where it is.
     Why(why::Why),
+    /// Show what workloads cost in a month, as placed and as they run now.
+    Cost(cost::Cost),
     /// Plan the cheapest placement of the whole fleet; changes nothing.
     Optimise(optimise::Optimise),
     /// Test and lint policies, without a hub.
@@ -89,6 +93,7 @@ fn main() -> ExitCode {
             Command::Cluster(it) => it.run().await,
             Command::Status(it) => it.run().await,
             Command::Why(it) => it.run().await,
+            Command::Cost(it) => it.run().await,
             Command::Optimise(it) => it.run().await,
             Command::Policy(it) => it.run(),
             Command::Plan(it) => it.run().await,

@@ -1,40 +1,21 @@
 //! `archipel optimise`: a plan for the whole fleet that costs less, with how far from the least cost it may be. It is
 //! worked out here, from what the user may read, and changes nothing.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
-use federation_types::{
-    cluster::{ClusterSet, MemberCluster},
-    money::Money,
-    names::Gvk,
-    placement::Placement,
-    policy::{ClusterPlacementPolicy, PlacementPolicy},
-    price::PriceBook,
-    validate,
-};
-use kube::{
-    Api, Client, ResourceExt,
-    api::{DynamicObject, ListParams},
-    core::GroupVersionKind,
-};
+use federation_types::{money::Money, placement::Placement, validate};
 use placement_engine::{
-    ClusterInput, Fleet, Plan, Previous, PriceIndex, Room, SetInput, Workload,
-    claim::{Facts, Policy, claim},
+    Plan, Previous, Room,
     plan::{Action, Change},
 };
 use placement_optimise::{Model, Optimum, SolveError, Subject};
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::{
     hub::Hub,
     output::{self, Failure, Table},
+    seen::Seen,
 };
 
 #[derive(Debug, Args)]
@@ -80,9 +61,10 @@ fn duration(text: &str) -> Result<Duration, String> {
 impl Optimise {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let client = self.hub.client().await?;
-        let seen = Seen::read(&client).await?;
+        let replicated = |it: &Placement| it.spec.clusters.iter().any(|it| it.replicas.is_some());
+        let seen = Seen::read(&client, None, replicated).await?;
         let fleet = seen.fleet(&jiff::Timestamp::now().to_string());
-        let subjects = seen.subjects();
+        let subjects = subjects(&seen);
         let mut room = Room::new(&fleet);
         let model = Model::new(&fleet, &mut room, &subjects, self.budget_moves);
         let begin = tokio::time::Instant::now();
@@ -107,94 +89,20 @@ impl Optimise {
     }
 }
 
-/// What the hub holds, as far as the user may read it.
-struct Seen {
-    members: Vec<MemberCluster>,
-    sets: Vec<ClusterSet>,
-    books: Vec<PriceBook>,
-    policies: Vec<Arc<Policy>>,
-    placements: Vec<Placement>,
-    /// By kind, namespace and name.
-    templates: BTreeMap<(String, String, String), Value>,
-}
-
-impl Seen {
-    async fn read(client: &Client) -> Result<Self, Failure> {
-        let members = all::<MemberCluster>(client).await?;
-        let sets = all::<ClusterSet>(client).await?;
-        let books = all::<PriceBook>(client).await?;
-        let own = all::<PlacementPolicy>(client).await?;
-        let wide = all::<ClusterPlacementPolicy>(client).await?;
-        let placements = all::<Placement>(client).await?;
-        let policies = own.iter().map(Policy::from).chain(wide.iter().map(Policy::from));
-        let kinds: BTreeSet<(String, String)> = placements
-            .iter()
-            .filter(|it| it.spec.clusters.iter().any(|it| it.replicas.is_some()))
-            .map(|it| (it.spec.template.api_version.clone(), it.spec.template.kind.clone()))
-            .collect();
-        let mut templates = BTreeMap::new();
-        for (api_version, kind) in kinds {
-            let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
-            let gvk = GroupVersionKind::gvk(group, version, &kind);
-            let (resource, _) = kube::discovery::pinned_kind(client, &gvk).await?;
-            let list = Api::<DynamicObject>::all_with(client.clone(), &resource)
-                .list(&ListParams::default())
-                .await?;
-            for mut it in list {
-                it.types = Some(kube::core::TypeMeta {
-                    api_version: api_version.clone(),
-                    kind: kind.clone(),
-                });
-                let key = (kind.clone(), it.namespace().unwrap_or_default(), it.name_any());
-                templates.insert(key, serde_json::to_value(it)?);
-            }
+/// The templates that are placed and claimed. One whose Placement is on the move is left alone.
+fn subjects(seen: &Seen) -> Vec<Subject> {
+    let mut subjects = Vec::new();
+    for placement in &seen.placements {
+        if placement.spec.clusters.iter().any(|it| !it.leaving.is_empty()) {
+            continue;
         }
-        let policies = policies.map(Arc::new).collect();
-        Ok(Self { members, sets, books, policies, placements, templates })
+        let Some(workload) = seen.workload(placement) else { continue };
+        let Some(Ok(policy)) = seen.claim(&workload).compile() else { continue };
+        let previous = Previous::from(&placement.spec);
+        subjects.push(Subject { workload, policy, previous });
     }
-
-    fn fleet(&self, as_of: &str) -> Fleet {
-        let clusters = self.members.iter().map(ClusterInput::from_member).collect();
-        let sets: Vec<SetInput> = self
-            .sets
-            .iter()
-            .map(|it| SetInput { name: it.name_any(), spec: it.spec.clone() })
-            .collect();
-        let names: Vec<String> = self.books.iter().map(ResourceExt::name_any).collect();
-        let books = names.iter().zip(&self.books).map(|(name, it)| (name.as_str(), &it.spec));
-        Fleet::build(clusters, &sets, &PriceIndex::build(books, as_of), as_of)
-    }
-
-    /// The templates that are placed and claimed. One whose Placement is on the move is left alone.
-    fn subjects(&self) -> Vec<Subject> {
-        let mut subjects = Vec::new();
-        for placement in &self.placements {
-            let reference = &placement.spec.template;
-            let namespace = placement.namespace().unwrap_or_default();
-            let key = (reference.kind.clone(), namespace, reference.name.clone());
-            let Some(template) = self.templates.get(&key) else { continue };
-            if placement.spec.clusters.iter().any(|it| !it.leaving.is_empty()) {
-                continue;
-            }
-            let mut workload = Workload::from_template(template);
-            // The hub serves a kind in one version; clusters list it in that of the template.
-            workload.key.gvk = Gvk::new(&reference.api_version, &reference.kind);
-            let facts = Facts { key: &workload.key, labels: &workload.labels, secret_type: "" };
-            let claim = claim(&facts, &self.policies);
-            let Some(Ok(policy)) = claim.compile() else { continue };
-            let previous = Previous::from(&placement.spec);
-            subjects.push(Subject { workload, policy, previous });
-        }
-        subjects.sort_by(|a, b| a.workload.key.cmp(&b.workload.key));
-        subjects
-    }
-}
-
-async fn all<K>(client: &Client) -> Result<Vec<K>, Failure>
-where
-    K: kube::Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
-{
-    Ok(Api::<K>::all(client.clone()).list(&ListParams::default()).await?.items)
+    subjects.sort_by(|a, b| a.workload.key.cmp(&b.workload.key));
+    subjects
 }
 
 /// µ$/h as dollars per month.
