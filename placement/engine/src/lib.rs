@@ -16,6 +16,7 @@ pub mod beside;
 pub mod bits;
 mod cheapest;
 pub mod claim;
+mod commitments;
 pub mod components;
 pub mod cost;
 mod divide;
