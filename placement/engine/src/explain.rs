@@ -5,7 +5,7 @@ use federation_types::{
     money::Money,
     policy::WhenUnsatisfiable,
     review::{ClusterExplanation, Counterfactual, ExplanationStatus, ScorePart},
-    selector::{ClusterSelector, LabelSelector},
+    selector::ClusterSelector,
 };
 
 use crate::{
@@ -25,6 +25,9 @@ use crate::{
 mod changes;
 mod notes;
 mod wins;
+mod words;
+
+use words::{Text, jurisdiction, labels_text, taint};
 
 /// Why the workload is where it is, and why not elsewhere; `only` one cluster, or all.
 ///
@@ -139,26 +142,6 @@ struct Teller<'a> {
     expressions: Expressions,
     /// The question is about one cluster.
     only: bool,
-}
-
-/// What a rule wanted, what it found, and what would change the answer.
-#[derive(Default)]
-struct Text {
-    wanted: String,
-    found: String,
-    change: String,
-    policy: String,
-}
-
-impl Text {
-    fn new(wanted: impl Into<String>, found: impl Into<String>, change: impl Into<String>) -> Self {
-        Self {
-            wanted: wanted.into(),
-            found: found.into(),
-            change: change.into(),
-            policy: String::new(),
-        }
-    }
 }
 
 impl Teller<'_> {
@@ -593,23 +576,4 @@ impl Teller<'_> {
             Some(cost) => Money(cheapest::micros(*cost)).per_month().to_string(),
         }
     }
-}
-
-fn jurisdiction(wanted: &[String], found: &str) -> Text {
-    let found = if found.is_empty() { "no jurisdiction" } else { found };
-    Text::new(wanted.join(", "), found, "another jurisdiction in the cluster's spec")
-}
-
-fn taint(it: &Taint) -> String {
-    let value = if it.value.is_empty() { String::new() } else { format!("={}", it.value) };
-    format!("{}{value}:{:?}", it.key, it.effect)
-}
-
-fn labels_text(selector: &LabelSelector) -> String {
-    let mut parts: Vec<_> =
-        selector.match_labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    for it in &selector.match_expressions {
-        parts.push(format!("{} {:?} ({})", it.key, it.operator, it.values.join(",")));
-    }
-    parts.join(",")
 }

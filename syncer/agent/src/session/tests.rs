@@ -3,6 +3,7 @@
 use federation_types::placement::{CopyState, PlacedCluster, PlacementSpec};
 use kube::Client;
 use serde_json::json;
+use syncer_render::CopyReport;
 
 use super::*;
 use crate::SyncerContext;
