@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::{
     hub::Hub,
     output::{self, Failure},
-    plan::{SavedPlan, ask_plan, text},
+    plan::{SavedPlan, ask_plan, sources::reference, text},
     policy::files,
 };
 
@@ -44,6 +44,8 @@ enum ApplyError {
          plan again: nothing was changed"
     )]
     OutOfDate { now: String },
+    #[error("the hub would refuse {what}\nnothing was changed")]
+    Refused { what: String },
     #[error("{done} of {all} changes were made; {what} was not")]
     Interrupted { done: usize, all: usize, what: String, source: kube::Error },
 }
@@ -54,9 +56,15 @@ impl Apply {
         let plan: SavedPlan = serde_json::from_str(&file.text)
             .map_err(|source| ApplyError::NotAPlan { path: self.plan.clone(), source })?;
         let client = self.hub.client().await?;
-        let now = ask_plan(&client, &plan.spec).await?;
+        let now = ask_plan(&client, &plan.spec, &plan.sources).await?;
         if now.inputs != plan.status.inputs {
             return Err(ApplyError::OutOfDate { now: text::summary(&now) }.into());
+        }
+        let refused = now.objects.iter().filter(|it| !it.refused.is_empty());
+        let refused: Vec<String> =
+            refused.map(|it| format!("{}: {}", it.object, it.refused)).collect();
+        if !refused.is_empty() {
+            return Err(ApplyError::Refused { what: refused.join("; ") }.into());
         }
         if now.is_empty() {
             output::line(text::summary(&now));
@@ -68,7 +76,8 @@ impl Apply {
             .filter(|it| !it.approval.is_empty())
             .map(|it| (it.template.clone(), it.approval.clone()))
             .collect();
-        let mut work = Work { client, kinds: BTreeMap::new(), done: 0, all: 0 };
+        let sources = plan.sources;
+        let mut work = Work { client, kinds: BTreeMap::new(), sources, done: 0, all: 0 };
         work.all = approvals.len() + plan.spec.objects.len() + plan.spec.delete.len();
         // Approvals first: a move that they name must find them when the objects make it due.
         for (template, approval) in &approvals {
@@ -84,6 +93,8 @@ impl Apply {
 struct Work {
     client: Client,
     kinds: BTreeMap<(String, String), (ApiResource, Scope)>,
+    /// Where the objects were read, in their order; empty in a plan that was kept without.
+    sources: Vec<String>,
     done: usize,
     all: usize,
 }
@@ -97,17 +108,18 @@ impl Work {
         let parameters =
             PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         let result = api.patch(&template.name, &parameters, &Patch::Merge(patch)).await;
-        self.after("approved", template, result.map(drop))
+        self.after("approved", template, None, result.map(drop))
     }
 
     async fn write(&mut self, spec: &PlanSpec) -> Result<(), Failure> {
-        for object in in_order(&spec.objects) {
+        for (at, object) in in_order(&spec.objects) {
             let reference = reference(object);
             let api = self.api(&reference).await?;
             let mut parameters = PatchParams::apply(MANAGER).validation_strict();
             parameters.force = spec.force;
             let result = api.patch(&reference.name, &parameters, &Patch::Apply(object)).await;
-            self.after("applied", &reference, result.map(drop))?;
+            let source = self.sources.get(at).cloned();
+            self.after("applied", &reference, source, result.map(drop))?;
         }
         for object in &spec.delete {
             let api = self.api(object).await?;
@@ -115,7 +127,7 @@ impl Work {
                 Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
                 other => other.map(drop),
             };
-            self.after("deleted", object, result)?;
+            self.after("deleted", object, None, result)?;
         }
         Ok(())
     }
@@ -124,9 +136,11 @@ impl Work {
         &mut self,
         verb: &str,
         object: &ObjectRef,
+        source: Option<String>,
         result: Result<(), kube::Error>,
     ) -> Result<(), Failure> {
-        let (done, all, what) = (self.done, self.all, object.to_string());
+        let (done, all) = (self.done, self.all);
+        let what = source.unwrap_or_else(|| object.to_string());
         result.map_err(|source| ApplyError::Interrupted { done, all, what, source })?;
         self.done += 1;
         output::progress(format_args!("{object} {verb}"));
@@ -155,25 +169,13 @@ impl Work {
     }
 }
 
-/// Namespaces and definitions before what needs them.
-fn in_order(objects: &[Value]) -> Vec<&Value> {
-    let mut ordered: Vec<&Value> = objects.iter().collect();
-    ordered.sort_by_key(|it| match it["kind"].as_str() {
+/// Namespaces and definitions before what needs them, each with its place in the list.
+fn in_order(objects: &[Value]) -> Vec<(usize, &Value)> {
+    let mut ordered: Vec<(usize, &Value)> = objects.iter().enumerate().collect();
+    ordered.sort_by_key(|(_, it)| match it["kind"].as_str() {
         Some("Namespace") => 0,
         Some("CustomResourceDefinition") => 1,
         _ => 2,
     });
     ordered
-}
-
-fn reference(object: &Value) -> ObjectRef {
-    let text = |pointer: &str| {
-        object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
-    };
-    ObjectRef {
-        api_version: text("/apiVersion"),
-        kind: text("/kind"),
-        namespace: text("/metadata/namespace"),
-        name: text("/metadata/name"),
-    }
 }

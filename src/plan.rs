@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use federation_types::{
     names::REVIEW_API_VERSION,
-    review::plan::{ObjectRef, PlanSpec, PlanStatus},
+    review::plan::{PlanSpec, PlanStatus},
 };
 use kube::{
     Api, Client,
@@ -13,7 +13,7 @@ use kube::{
     core::TypeMeta,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     hub::Hub,
@@ -21,11 +21,13 @@ use crate::{
     policy::files,
 };
 
+pub(crate) mod sources;
 pub(crate) mod text;
+
+use sources::{Objects, reference};
 
 /// What `--detailed-exitcode` ends with where something would change.
 const CHANGES: i32 = 2;
-const ENDINGS: [&str; 3] = [".yaml", ".yml", ".json"];
 
 #[derive(Debug, Args)]
 pub(crate) struct Plan {
@@ -67,34 +69,37 @@ pub(crate) struct SavedPlan {
     pub(crate) kind: String,
     pub(crate) spec: PlanSpec,
     pub(crate) status: PlanStatus,
+    /// Where the objects of `spec` were read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) sources: Vec<String>,
 }
 
 /// Why there is nothing to plan.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PlanFileError {
-    #[error("`{path}` is neither YAML nor JSON")]
-    Unreadable { path: PathBuf, source: serde_norway::Error },
-    #[error("`{path}`: object {at} has no {field}")]
-    Incomplete { path: PathBuf, at: usize, field: &'static str },
+    #[error("{place} is neither YAML nor JSON")]
+    Unreadable { place: String, source: serde_norway::Error },
+    #[error("{place} has no {field}")]
+    Incomplete { place: String, field: &'static str },
     #[error("the hub's answer is not a {kind}")]
     Answer { kind: &'static str, source: serde_json::Error },
 }
 
 impl Plan {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let objects = objects(&self.file)?;
+        let Objects { values, sources } = sources::objects(&self.file)?;
         let mut spec = PlanSpec { force: self.force_conflicts, ..PlanSpec::default() };
         if self.delete {
-            spec.delete = objects.iter().map(reference).collect();
+            spec.delete = values.iter().map(reference).collect();
         } else {
-            spec.objects = objects;
+            spec.objects = values;
         }
         let client = self.hub.client().await?;
-        let status = ask_plan(&client, &spec).await?;
+        let status = ask_plan(&client, &spec, &sources).await?;
         print(self.output, &status)?;
         let changes = !status.is_empty();
         if let Some(path) = &self.out {
-            save(path, spec, status)?;
+            save(path, spec, status, sources)?;
             output::progress(format_args!(
                 "kept in {path}; next: archipel apply {path}",
                 path = path.display()
@@ -107,13 +112,19 @@ impl Plan {
     }
 }
 
-/// Keeps a plan for `archipel apply`.
-pub(crate) fn save(path: &Path, spec: PlanSpec, status: PlanStatus) -> Result<(), Failure> {
+/// Keeps a plan for `archipel apply`; `sources` say where its objects were read.
+pub(crate) fn save(
+    path: &Path,
+    spec: PlanSpec,
+    status: PlanStatus,
+    sources: Vec<String>,
+) -> Result<(), Failure> {
     let saved = SavedPlan {
         api_version: REVIEW_API_VERSION.to_owned(),
         kind: "Plan".to_owned(),
         spec,
         status,
+        sources,
     };
     let text = serde_json::to_string_pretty(&saved)?;
     Ok(files::write(path, &format!("{text}\n"))?)
@@ -129,8 +140,14 @@ pub(crate) fn print(format: PlanFormat, status: &PlanStatus) -> Result<(), Failu
     Ok(())
 }
 
-pub(crate) async fn ask_plan(client: &Client, spec: &PlanSpec) -> Result<PlanStatus, Failure> {
-    ask(client, "Plan", "plans", spec).await
+/// What the hub plans; what it refuses is said of the files that `sources` name.
+pub(crate) async fn ask_plan(
+    client: &Client,
+    spec: &PlanSpec,
+    sources: &[String],
+) -> Result<PlanStatus, Failure> {
+    let answer = ask(client, "Plan", "plans", spec).await;
+    answer.map_err(|failure| sources::at_source(failure, sources))
 }
 
 /// Asks the hub a review.
@@ -158,54 +175,4 @@ pub(crate) async fn ask<A: DeserializeOwned>(
     let answer = api.create(&PostParams::default(), &review).await?;
     let status = answer.data.get("status").cloned().unwrap_or_default();
     serde_json::from_value(status).map_err(|source| PlanFileError::Answer { kind, source }.into())
-}
-
-/// The objects of files: YAML of any number of documents, or JSON; lists are taken apart.
-pub(crate) fn objects(paths: &[PathBuf]) -> Result<Vec<Value>, Failure> {
-    let mut found = Vec::new();
-    for file in files::read(paths, &ENDINGS)? {
-        let mut at = 0;
-        for document in serde_norway::Deserializer::from_str(&file.text) {
-            let value = Value::deserialize(document)
-                .map_err(|source| PlanFileError::Unreadable { path: file.path.clone(), source })?;
-            let items = match value {
-                Value::Null => continue,
-                Value::Object(mut list) if list.get("items").is_some_and(Value::is_array) => {
-                    match list.remove("items") {
-                        Some(Value::Array(items)) => items,
-                        _ => Vec::new(),
-                    }
-                }
-                object => vec![object],
-            };
-            for object in items {
-                let missing = [
-                    ("/apiVersion", "apiVersion"),
-                    ("/kind", "kind"),
-                    ("/metadata/name", "metadata.name"),
-                ]
-                .into_iter()
-                .find(|(pointer, _)| !object.pointer(pointer).is_some_and(Value::is_string));
-                if let Some((_, field)) = missing {
-                    let path = file.path.clone();
-                    return Err(PlanFileError::Incomplete { path, at, field }.into());
-                }
-                found.push(object);
-                at += 1;
-            }
-        }
-    }
-    Ok(found)
-}
-
-fn reference(object: &Value) -> ObjectRef {
-    let text = |pointer: &str| {
-        object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
-    };
-    ObjectRef {
-        api_version: text("/apiVersion"),
-        kind: text("/kind"),
-        namespace: text("/metadata/namespace"),
-        name: text("/metadata/name"),
-    }
 }

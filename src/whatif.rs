@@ -10,7 +10,11 @@ use federation_types::review::simulation::{
 use crate::{
     hub::Hub,
     output::{self, Failure, Format, Table},
-    plan::{self, text},
+    plan::{
+        self,
+        sources::{self, Objects},
+        text,
+    },
 };
 
 /// Clusters that are listed as the fullest, and templates that are listed as unplaced, without `-o wide`.
@@ -41,19 +45,21 @@ pub(crate) struct WhatIf {
 
 impl WhatIf {
     pub(crate) async fn run(self) -> Result<(), Failure> {
+        let Objects { values: objects, sources } = sources::objects(&self.policy)?;
         let spec = SimulationSpec {
             down: self.down,
             add: self.add,
             prices: self.price,
             scale: self.scale,
-            objects: plan::objects(&self.policy)?,
+            objects,
         };
         if spec == SimulationSpec::default() {
             return Err("what if what? Give --down, --add, --price, --policy or --scale".into());
         }
         let client = self.hub.client().await?;
+        let answer = plan::ask(&client, "Simulation", "simulations", &spec).await;
         let status: SimulationStatus =
-            plan::ask(&client, "Simulation", "simulations", &spec).await?;
+            answer.map_err(|failure| sources::at_source(failure, &sources))?;
         if !output::machine(self.output, &status)? {
             print(&status, self.output == Format::Wide);
         }
@@ -82,12 +88,16 @@ fn print(status: &SimulationStatus, wide: bool) {
     }
     if !status.hottest.is_empty() {
         output::line("");
-        let mut table = Table::new(&["HOTTEST", "CPU", "MEMORY"]);
+        let mut table = Table::new(&["HOTTEST", "CPU", "MEMORY", "NODES"]);
         for it in status.hottest.iter().take(shown) {
             table.row(vec![
                 it.cluster.clone(),
                 format!("{} → {} %", it.cpu_before, it.cpu_after),
                 format!("{} → {} %", it.memory_before, it.memory_after),
+                match it.nodes {
+                    0 => String::new(),
+                    n => format!("+{n} at least"),
+                },
             ]);
         }
         table.print();

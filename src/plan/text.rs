@@ -41,6 +41,9 @@ pub(crate) fn markdown(plan: &PlanStatus) -> String {
     let mut out = String::new();
     for it in plan.objects.iter().filter(|it| it.action != ObjectAction::None) {
         push(&mut out, format_args!("**{} {}**\n\n", verb(it.action), it.object));
+        if !it.refused.is_empty() {
+            push(&mut out, format_args!("refused: {}\n\n", it.refused));
+        }
         for field in &it.fields {
             let (before, after) = (shown(&field.before), shown(&field.after));
             push(&mut out, format_args!("- `{}`: `{before}` → `{after}`\n", field.path));
@@ -120,6 +123,9 @@ pub(crate) fn summary(plan: &PlanStatus) -> String {
 
 fn object(out: &mut String, it: &ObjectChange) {
     push(out, format_args!("{} {}\n", sign(it.action), it.object));
+    if !it.refused.is_empty() {
+        push(out, format_args!("    refused: {}\n", it.refused));
+    }
     let wide = it.fields.iter().map(|it| it.path.chars().count()).max().unwrap_or(0);
     for field in &it.fields {
         let (before, after) = (shown(&field.before), shown(&field.after));
@@ -276,6 +282,7 @@ mod tests {
                     before: r#"["eks"]"#.into(),
                     after: r#"["gke"]"#.into(),
                 }],
+                refused: String::new(),
             }],
             templates: vec![TemplateChange {
                 template: object("Deployment", "web"),

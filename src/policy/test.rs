@@ -48,12 +48,17 @@ enum TestError {
     Flawed(String),
     #[error("--format json reads one file")]
     OneFile,
+    #[error("--as-of {0}: must be a day, such as 2026-11-21")]
+    Day(String),
 }
 
 impl Test {
     pub(crate) fn run(self) -> Result<(), Failure> {
         if self.format == Some(TestFormat::Json) {
             let [path] = self.paths.as_slice() else { return Err(TestError::OneFile.into()) };
+            if let Some(day) = self.as_of.as_ref().filter(|it| !is_day(it)) {
+                return Err(TestError::Day(day.clone()).into());
+            }
             let today = || jiff::Timestamp::now().to_string();
             return answers(path, &self.as_of.unwrap_or_else(today));
         }
@@ -102,6 +107,11 @@ impl Test {
         }
         Ok(())
     }
+}
+
+/// Whether a text is a day of the calendar, and nothing beside it.
+fn is_day(text: &str) -> bool {
+    text.len() == "2026-11-21".len() && text.parse::<jiff::civil::Date>().is_ok()
 }
 
 /// How a scenario came out.
@@ -175,6 +185,14 @@ mod tests {
     }
 
     const WEB: &str = "clusters: [{name: a}]\npolicy: {}\nworkload: {apiVersion: v1, kind: ConfigMap, metadata: {name: web, namespace: shop}}\n";
+
+    #[test]
+    fn a_day_is_one_of_the_calendar() {
+        assert!(is_day("2026-02-28"));
+        for text in ["x", "2026-02-30", "2026-11-21T00:00:00Z", "26-1-1", ""] {
+            assert!(!is_day(text), "{text}");
+        }
+    }
 
     #[test]
     fn a_scenario_is_compared_with_what_it_expects() {

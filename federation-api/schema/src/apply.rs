@@ -26,6 +26,10 @@ use walk::{Comparison, compare, compare_objects, fields_of, with_named_fields};
 use crate::model::TypeRef;
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// Who wrote what `kubectl apply` applied without `--server-side`.
+const CLIENT_SIDE: &str = "kubectl-client-side-apply";
+/// The manager of `archipel apply`: what stood there by `kubectl apply` is its own from its first apply on.
+const SUCCESSOR: &str = "archipel-apply";
 
 /// The fields that nobody owns: the server sets them, or they name the object.
 const NOBODYS: [&[&str]; 12] = [
@@ -123,6 +127,9 @@ pub fn apply(
         // Whoever made what stands there did so before anyone applied, and keeps it.
         let write = Write { manager: "before-first-apply", ..*write };
         track(&mut managed, &empty_like(&stored), &stored, &ty, &write);
+    }
+    if write.manager == SUCCESSOR && write.subresource.is_empty() {
+        succeed(&mut managed, write);
     }
     let merged = match apply_core(&stored, config, &ty, managed.clone(), write, force) {
         Err(ApplyError::Conflicts(conflicts)) if write.manager == "kubectl" => {
@@ -317,6 +324,27 @@ fn apply_upgrading(
     } else {
         Err(ApplyError::Conflicts(Conflicts(foreign)))
     }
+}
+
+/// What client-side applies wrote is as if the manager had applied it: it takes it over without a conflict, and what it
+/// does not apply any more goes away, the annotation that those applies kept their past in included.
+fn succeed(managed: &mut Managed, write: &Write<'_>) {
+    let annotation = FieldSet::of(&["metadata", "annotations", LAST_APPLIED]);
+    let past = managed.entries.extract_if(.., |id, entry| {
+        !id.applied
+            && id.subresource.is_empty()
+            && (id.manager == CLIENT_SIDE || !entry.set.intersection(&annotation).is_empty())
+    });
+    let past: Vec<Entry> = past.map(|(_, entry)| entry).collect();
+    if past.is_empty() {
+        return;
+    }
+    let own = managed.entries.entry(writer(write, true)).or_insert_with(|| Entry {
+        set: FieldSet::default(),
+        api_version: write.api_version.to_owned(),
+        time: None,
+    });
+    own.set = past.iter().fold(std::mem::take(&mut own.set), |set, it| set.union(&it.set));
 }
 
 fn update_last_applied(object: &mut Value, config: &Value) {

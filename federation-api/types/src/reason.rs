@@ -137,6 +137,16 @@ pub mod lint {
     pub const NO_REQUESTS: &str = "NoRequests";
     pub const EVERY_CLUSTER: &str = "EveryCluster";
     pub const BOUNDED: &str = "Bounded";
+    /// Templates are given, and none of them is meant.
+    pub const SELECTS_NO_TEMPLATE: &str = "SelectsNoTemplate";
+    /// A spread over more domains than the given members have.
+    pub const TOO_FEW_DOMAINS: &str = "TooFewDomains";
+    /// A budget or a limit of nothing.
+    pub const NOTHING_ALLOWED: &str = "NothingAllowed";
+    /// A charge, a score, a policy or a template that nothing given is called.
+    pub const UNKNOWN_NAME: &str = "UnknownName";
+    /// A cost budget without a scope.
+    pub const EVERY_TEMPLATE: &str = "EveryTemplate";
 }
 
 /// Reasons of a CostBudget's `WithinBudget`.

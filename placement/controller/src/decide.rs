@@ -68,7 +68,7 @@ pub(crate) fn pass(
 ) -> Pass {
     index.settling.at(now);
     index.over_budget.remove(key);
-    spending::refresh(index, snapshots, key, now);
+    spending::refresh(index, snapshots, Some(key), now);
     let template = index.templates.get(key).cloned();
     let placed = index.placements.get(key).cloned();
     let pass = match (template, placed) {

@@ -54,7 +54,7 @@ impl DryRun {
         index.approvals = approvals;
         Self {
             index,
-            snapshots: Snapshots::default(),
+            snapshots: Snapshots::paced(),
             now,
             touched: BTreeSet::new(),
             written: BTreeSet::new(),
@@ -81,6 +81,8 @@ impl DryRun {
                 break;
             }
             order.sort();
+            // What the round before gave back is free in this one, as once the members have reported it.
+            self.snapshots.follow(&self.index);
             for (_, key) in order {
                 let wrote = self.pass(&key);
                 if wrote || asked == Asked::Yes {

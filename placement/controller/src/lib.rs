@@ -9,7 +9,7 @@
 //! A pass is given a template's name and nothing else. [`claim`], [`transition`] and [`gate`] are pure; a pass changes
 //! nothing but the index, so that whole sequences of them are tested without a hub.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use federation_types::{
     price::PriceBookSpec,
@@ -21,7 +21,7 @@ use federation_types::{
 };
 use kube::Client;
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 
 mod approval;
 mod bootstrap;
@@ -106,14 +106,28 @@ impl Controller {
 
     /// Why a template is where it is. The error says what there is nothing to say of.
     pub fn explain(&self, question: &ExplanationSpec) -> Result<ExplanationStatus, String> {
-        explain::explain(&self.index.lock(), question)
+        // It decides many times over: never while others wait for the index.
+        let index = self.index.lock().clone();
+        explain::explain(&index, question)
     }
 
     /// What a change would do. `caller` is a client with the identity of who asks: what that one may not write is not
     /// planned, and what that one may not read is left out.
     pub async fn plan(&self, caller: &Client, spec: &PlanSpec) -> Result<PlanStatus, PlanError> {
         let _turn = self.planning.acquire().await.expect("the semaphore is never closed");
-        plan::plan(&self.index, caller, spec).await
+        let begin = Instant::now();
+        let plan = plan::plan(&self.index, caller, spec).await;
+        let changes = plan.as_ref().map(|it| !it.is_empty());
+        self.planned("Plan", changes, begin.elapsed());
+        plan
+    }
+
+    fn planned(&self, review: &'static str, changes: Result<bool, &PlanError>, took: Duration) {
+        self.metrics.planned(review, changes, took);
+        match changes {
+            Ok(changes) => tracing::info!(review, changes, ?took, "planned"),
+            Err(error) => tracing::info!(review, %error, ?took, "not planned"),
+        }
     }
 
     /// What the write of one object would do, worked out on the spot; none where that is nothing, or too much to be
@@ -129,6 +143,10 @@ impl Controller {
         spec: &SimulationSpec,
     ) -> Result<SimulationStatus, PlanError> {
         let _turn = self.planning.acquire().await.expect("the semaphore is never closed");
-        simulation::simulate(&self.index, caller, spec).await
+        let begin = Instant::now();
+        let outcome = simulation::simulate(&self.index, caller, spec).await;
+        let changes = outcome.as_ref().map(|it| !it.plan.is_empty());
+        self.planned("Simulation", changes, begin.elapsed());
+        outcome
     }
 }

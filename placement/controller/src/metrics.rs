@@ -1,14 +1,14 @@
 //! What the controller counts of itself.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
-use crate::{gate::Hold, spending::Scope};
+use crate::{gate::Hold, plan::PlanError, spending::Scope};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabels {
@@ -31,8 +31,25 @@ struct CostLabels {
     budget: String,
 }
 
+/// `review`: `Plan` or `Simulation`; `outcome`: `changes`, `none`, `refused` or `failed`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PlanLabels {
+    review: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReviewLabels {
+    review: &'static str,
+}
+
+/// Seconds, up to what a plan of a large fleet may take.
+fn durations() -> Histogram {
+    Histogram::new([0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
+}
+
 /// Counters and gauges, to be registered where metrics are served.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Metrics {
     placements: Family<OutcomeLabels, Gauge>,
     copies: Gauge,
@@ -43,6 +60,26 @@ pub struct Metrics {
     holds: Family<HoldLabels, Counter>,
     spent: Family<CostLabels, Gauge>,
     limits: Family<CostLabels, Gauge>,
+    plans: Family<PlanLabels, Counter>,
+    plan_seconds: Family<ReviewLabels, Histogram>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            placements: Family::default(),
+            copies: Gauge::default(),
+            leaving: Gauge::default(),
+            waiting: Gauge::default(),
+            passes: Counter::default(),
+            writes: Family::default(),
+            holds: Family::default(),
+            spent: Family::default(),
+            limits: Family::default(),
+            plans: Family::default(),
+            plan_seconds: Family::new_with_constructor(durations),
+        }
+    }
 }
 
 impl Metrics {
@@ -70,6 +107,33 @@ impl Metrics {
             self.limits.clone(),
         );
         registry.register(prefix("gate_holds"), "Passes that the gate held", self.holds.clone());
+        registry.register(
+            prefix("plans"),
+            "Plans and simulations that were asked for, by what came of them",
+            self.plans.clone(),
+        );
+        registry.register(
+            prefix("plan_seconds"),
+            "How long working out a plan or a simulation took, with what it asked of the API",
+            self.plan_seconds.clone(),
+        );
+    }
+
+    /// A plan or a simulation was answered: whether it would change something, or why there is none.
+    pub(crate) fn planned(
+        &self,
+        review: &'static str,
+        changes: Result<bool, &PlanError>,
+        took: Duration,
+    ) {
+        let outcome = match changes {
+            Ok(true) => "changes",
+            Ok(false) => "none",
+            Err(PlanError::Unavailable(_)) => "failed",
+            Err(_) => "refused",
+        };
+        self.plans.get_or_create(&PlanLabels { review, outcome }).inc();
+        self.plan_seconds.get_or_create(&ReviewLabels { review }).observe(took.as_secs_f64());
     }
 
     pub(crate) fn passed(&self, hold: Option<Hold>) {
@@ -129,6 +193,9 @@ mod tests {
         metrics.register(&mut registry);
         metrics.passed(Some(Hold::BudgetSpent));
         metrics.wrote("place", true);
+        metrics.planned("Plan", Ok(true), Duration::from_millis(300));
+        let refused = PlanError::Forbidden(String::new());
+        metrics.planned("Simulation", Err(&refused), Duration::from_millis(3));
         metrics.stand(&BTreeMap::from([("Placed".to_owned(), 3)]), 7, 1, 0);
         let scope = Scope { spent: 12_340_000, ..Scope::default() };
         metrics.spending(&BTreeMap::from([("team".to_owned(), scope)]));
@@ -141,6 +208,10 @@ mod tests {
             "archipel_placement_passes_total 1",
             "archipel_placement_writes_total{kind=\"place\",result=\"ok\"} 1",
             "archipel_placement_gate_holds_total{by=\"budget\"} 1",
+            "archipel_placement_plans_total{review=\"Plan\",outcome=\"changes\"} 1",
+            "archipel_placement_plans_total{review=\"Simulation\",outcome=\"refused\"} 1",
+            "archipel_placement_plan_seconds_bucket{le=\"0.5\",review=\"Plan\"} 1",
+            "archipel_placement_plan_seconds_bucket{le=\"0.25\",review=\"Plan\"} 0",
         ] {
             assert!(shown.contains(line), "{line} in {shown}");
         }

@@ -8,7 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use federation_types::{
-    names::{ObjectKey, short_hash},
+    money::Money,
+    names::{API_VERSION, Gvk, ObjectKey, short_hash},
     reason::{cause, placed as reason},
     review::plan::{
         Action, ClusterChange, Cost, ObjectAction, ObjectChange, ObjectRef, PlanStatus,
@@ -22,14 +23,15 @@ use serde_json::Value;
 
 use crate::{
     approval::Approvals,
+    claim::Policy,
     dry_run::DryRun,
     fields,
     gate::Hold,
-    index::Index,
+    index::{Index, template_key},
     members::is_ready,
     overlay::{self, OverlayError},
     snapshot::{self, Snapshots},
-    spending::Priced,
+    spending::{self, Priced},
 };
 
 mod ask;
@@ -49,6 +51,8 @@ pub(crate) struct Edit {
     pub(crate) before: Option<DynamicObject>,
     /// As it would stand; none: deleted.
     pub(crate) after: Option<DynamicObject>,
+    /// Why the hub would not take it, although it is well formed: a quota. Then nothing comes of it.
+    pub(crate) refused: String,
 }
 
 impl Edit {
@@ -56,6 +60,8 @@ impl Edit {
     pub(crate) fn describe(&self) -> ObjectChange {
         let value = |it: &DynamicObject| serde_json::to_value(it).unwrap_or_default();
         let (action, fields) = match (&self.before, &self.after) {
+            (Some(_), _) if !self.refused.is_empty() => (ObjectAction::Change, Vec::new()),
+            (None, _) if !self.refused.is_empty() => (ObjectAction::Create, Vec::new()),
             (Some(before), Some(after)) => {
                 let fields = fields::differences(&value(before), &value(after));
                 let same = fields.is_empty();
@@ -65,11 +71,13 @@ impl Edit {
             (Some(_), None) => (ObjectAction::Delete, Vec::new()),
             (None, None) => (ObjectAction::None, Vec::new()),
         };
-        ObjectChange { object: self.object.clone(), action, fields }
+        let (object, refused) = (self.object.clone(), self.refused.clone());
+        ObjectChange { object, action, fields, refused }
     }
 
     fn put(&self, index: &mut Index) -> Result<(), OverlayError> {
         match &self.after {
+            _ if !self.refused.is_empty() => Ok(()),
             Some(after) => overlay::put(index, after),
             None => overlay::take(index, &self.object),
         }
@@ -94,10 +102,24 @@ pub(crate) struct Draft {
     pub(crate) entries: Vec<Entry>,
     /// Templates that stay where they are and cost something else, with the sums.
     repriced: Vec<(ObjectKey, String, Cost)>,
+    /// Templates with their API versions that get as little as before, whatever changes.
+    unmet: Vec<(ObjectKey, String)>,
+    /// Cost budgets that are exceeded by what runs, and were not so, or not by so much.
+    overspent: Vec<Overspent>,
     notes: BTreeSet<String>,
     /// By title of a policy, name of a cluster, name of a book: what the hash covers of it.
     facts: BTreeMap<String, String>,
     pub(crate) run: Option<DryRun>,
+}
+
+/// A cost budget that what runs exceeds.
+#[derive(Debug)]
+pub(crate) struct Overspent {
+    key: ObjectKey,
+    spent: Money,
+    max: Money,
+    /// Some price is unknown.
+    at_least: bool,
 }
 
 /// Why an object of a plan cannot be planned: the place in the list, and what is wrong.
@@ -110,10 +132,14 @@ pub(crate) fn work_out(
     approvals: Approvals,
     now: i64,
 ) -> Result<Draft, Unplannable> {
-    let before = index.clone();
+    let mut before = index.clone();
     index.dirty.clear();
+    let mut edited = BTreeSet::new();
     for (at, edit) in edits.iter().enumerate() {
         edit.put(&mut index).map_err(|error| (at, error))?;
+        let object = &edit.object;
+        let gvk = Gvk::new(&object.api_version, &object.kind);
+        edited.insert(template_key(&gvk, &object.namespace, &object.name));
     }
     if edits.is_empty() {
         let waiting = index
@@ -125,33 +151,80 @@ pub(crate) fn work_out(
     }
     let mut run = DryRun::new(index, approvals, now);
     run.settle();
-    Ok(compare(&before, run, now))
+    Ok(compare(&mut before, run, &edited, now))
 }
 
-/// What the dry run changed.
-pub(crate) fn compare(before: &Index, mut run: DryRun, now: i64) -> Draft {
-    let old = snapshot::build(before, &BTreeSet::new(), now).fleet;
-    let new = snapshot::build(&run.index, &BTreeSet::new(), now).fleet;
-    let mut draft = Draft::default();
+/// What the dry run changed. `edited`: the objects that were handed in.
+pub(crate) fn compare(
+    before: &mut Index,
+    mut run: DryRun,
+    edited: &BTreeSet<ObjectKey>,
+    now: i64,
+) -> Draft {
+    let mut draft = Draft { overspent: overspent(before, &mut run, now), ..Draft::default() };
+    let before = &*before;
+    let old = snapshot::fleet(before, now);
+    // Room does not matter to prices: most changes leave the fleet as it is.
+    let other = before.fleet_version != run.index.fleet_version;
+    let new = other.then(|| snapshot::fleet(&run.index, now));
+    let fleets = (&old, new.as_ref().unwrap_or(&old));
     let mut compiled = [Snapshots::default(), Snapshots::default()];
+    let mut listed = BTreeSet::new();
     for key in std::mem::take(&mut run.touched) {
         let notes = &mut draft.notes;
-        if let Some(entry) = entry(before, &run, &key, (&old, &new), &mut compiled, notes) {
+        if let Some(entry) = entry(before, &run, &key, edited, fleets, &mut compiled, notes) {
+            listed.insert(key);
             draft.entries.push(entry);
         }
     }
-    if before.fleet_version != run.index.fleet_version {
-        reprice(before, &run.index, (&old, &new), &mut compiled, &mut draft);
+    if other {
+        reprice(before, &run.index, fleets, &mut compiled, &mut draft);
     }
+    let still = run.index.placements.iter().filter(|(key, it)| {
+        let old = before.placements.get(*key);
+        !listed.contains(*key) && old.is_some_and(|old| is_as_unmet(&old.spec, &it.spec))
+    });
+    draft.unmet =
+        still.map(|(key, it)| (key.clone(), it.spec.template.api_version.clone())).collect();
     facts(&run.index, &mut draft);
     draft.run = Some(run);
     draft
 }
 
+/// Whether it gets as little as before, and for the same reason.
+fn is_as_unmet(old: &Spec, new: &Spec) -> bool {
+    let (old, new) = (&old.outcome, &new.outcome);
+    new.status != "True" && old.reason == new.reason
+}
+
+/// The budgets that are exceeded by what would run then, where that differs from what is now.
+fn overspent(before: &mut Index, run: &mut DryRun, now: i64) -> Vec<Overspent> {
+    spending::refresh(before, &mut Snapshots::default(), None, now);
+    spending::refresh(&mut run.index, &mut run.snapshots, None, now);
+    let gvk = Gvk::new(API_VERSION, "CostBudget");
+    let mut found = Vec::new();
+    for (name, is) in &run.index.spending.budgets {
+        let was = before.spending.budgets.get(name);
+        let same = was.is_some_and(|was| was.max() == is.max() && was.spent >= is.spent);
+        if same || is.spent <= is.max().0 {
+            continue;
+        }
+        found.push(Overspent {
+            key: template_key(&gvk, "", name),
+            spent: Money(is.spent),
+            max: is.max(),
+            at_least: is.incomplete > 0,
+        });
+    }
+    found
+}
+
+/// What happens to one template; nothing where nothing changes and it was not handed in itself.
 fn entry(
     before: &Index,
     run: &DryRun,
     key: &ObjectKey,
+    edited: &BTreeSet<ObjectKey>,
     fleets: (&Fleet, &Fleet),
     [compiled, recompiled]: &mut [Snapshots; 2],
     notes: &mut BTreeSet<String>,
@@ -177,7 +250,7 @@ fn entry(
     if let Some(winner) = &claim.winner {
         change.policy = winner.title();
         policies.insert(winner.title());
-    } else if old.is_none() {
+    } else if old.is_none() && (edited.contains(key) || is_claimed(before, key)) {
         notes.insert(format!("{key} is claimed by no placement policy: it stays on the hub"));
     }
     change.changes = changes(run, key, before);
@@ -194,11 +267,25 @@ fn entry(
     if let Some(approval) = run.approvals.get(key) {
         change.approval.clone_from(approval);
     }
-    if change.changes.is_empty() && change.unmet.is_empty() {
+    // Of what was handed in, or is decided by what was, it is told that it still gets too little.
+    let by_edited = claim.winner.as_ref().is_some_and(|it| edited.contains(&key_of(it)));
+    let asked = edited.contains(key)
+        || (by_edited && old.is_none_or(|it| it.spec.outcome.message != change.unmet));
+    let as_before = old.zip(new).is_some_and(|(old, new)| is_as_unmet(&old.spec, &new.spec));
+    if change.changes.is_empty() && (change.unmet.is_empty() || (as_before && !asked)) {
         return None;
     }
     let stamp = stamp(&change, old.map(|it| &it.spec), new.map(|it| &it.spec));
     Some(Entry { key: key.clone(), api_version, change, stamp, policies })
+}
+
+fn key_of(policy: &Policy) -> ObjectKey {
+    let gvk = Gvk::new(API_VERSION, &policy.reference().kind);
+    template_key(&gvk, &policy.namespace, &policy.name)
+}
+
+fn is_claimed(index: &Index, key: &ObjectKey) -> bool {
+    index.templates.get(key).is_some_and(|it| index.claim(key, it).winner.is_some())
 }
 
 /// From the copies that stand to those that are meant, by cluster.
@@ -427,7 +514,10 @@ impl Draft {
     /// The templates that it speaks of, with their API versions.
     pub(crate) fn keys(&self) -> impl Iterator<Item = (&ObjectKey, &str)> {
         let listed = self.entries.iter().map(|it| (&it.key, it.api_version.as_str()));
-        listed.chain(self.repriced.iter().map(|it| (&it.0, it.1.as_str())))
+        listed
+            .chain(self.repriced.iter().map(|it| (&it.0, it.1.as_str())))
+            .chain(self.unmet.iter().map(|it| (&it.0, it.1.as_str())))
+            .chain(self.overspent.iter().map(|it| (&it.key, API_VERSION)))
     }
 
     /// The plan as those see it who may read what `may_read` says.
@@ -443,7 +533,8 @@ impl Draft {
         let mut plan = PlanStatus { objects, ..PlanStatus::default() };
         plan.inputs = self.inputs(edits);
         if let Some(run) = &self.run {
-            plan.checks = checks::checks(run, &self.entries);
+            self.overspent.retain(|it| may_read(&it.key, API_VERSION));
+            plan.checks = checks::checks(run, &self.entries, &self.overspent, &plan.objects);
         }
         plan.templates = self.entries.into_iter().map(|it| it.change).collect();
         plan.summarize();
@@ -462,6 +553,10 @@ impl Draft {
             plan.notes.push(stay);
         }
         plan.notes.extend(self.notes);
+        let unmet = self.unmet.iter().filter(|(key, it)| may_read(key, it)).count();
+        if unmet > 0 {
+            plan.notes.push(format!("{unmet} others unmet before and after"));
+        }
         if hidden > 0 {
             let is = if hidden == 1 { "is" } else { "are" };
             let hidden = words::counted(hidden, "template", "templates");

@@ -82,7 +82,7 @@ pub(crate) fn work_out(
     spec: &SimulationSpec,
     now: i64,
 ) -> Result<Outcome, PlanError> {
-    let before = index.clone();
+    let mut before = index.clone();
     index.dirty.clear();
     let mut notes = Vec::new();
     for (at, it) in spec.add.iter().enumerate() {
@@ -119,7 +119,7 @@ pub(crate) fn work_out(
     let mut run = DryRun::new(index, Approvals::Given, now);
     run.settle();
     let stranded = stranded(&run.index, &down);
-    let draft = compare(&before, run, now);
+    let draft = compare(&mut before, run, &BTreeSet::new(), now);
     let loads = loads(&before, &draft, &down, now);
     Ok(Outcome { draft, down, stranded, loads, notes })
 }
@@ -429,6 +429,7 @@ fn loads(before: &Index, draft: &Draft, down: &BTreeSet<String>, now: i64) -> Ve
             cpu_after,
             memory_before,
             memory_after,
+            nodes: if member.spec.autoscaled { then.nodes(&snapshot.fleet, id) } else { 0 },
         });
     }
     loads.sort_by_key(|it| (-it.cpu_after.max(it.memory_after), it.cluster.clone()));

@@ -36,20 +36,64 @@ pub(crate) struct Snapshots {
     /// By the clusters that count as lost: policies differ in their patience, and nearly always agree.
     by_lost: BTreeMap<BTreeSet<String>, Snapshot>,
     compiled: BTreeMap<Stamp, Arc<Result<CompiledPolicy, Vec<Problem>>>>,
-    /// While only room moves, so many times as long as a snapshot took to build it is not built anew.
-    rest: u32,
+    pace: Pace,
+    /// Since room was last followed.
+    asked: usize,
     built: Option<(Instant, Duration)>,
 }
+
+/// When a snapshot is built anew where only room has moved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Pace {
+    #[default]
+    AtOnce,
+    /// Not for so many times as long as it took to build it.
+    Resting(u32),
+    /// After so many questions that a round over everything follows it [`LOOKS`] times.
+    Paced,
+}
+
+/// How often who passes over everything looks at the room that its passes give back.
+const LOOKS: usize = 16;
 
 impl Snapshots {
     /// Spends at most one part in `rest` of the time on following what is free in a large fleet.
     pub(crate) fn resting(rest: u32) -> Self {
-        Self { rest, ..Self::default() }
+        Self { pace: Pace::Resting(rest), ..Self::default() }
+    }
+
+    /// For thousands of passes at once, over clusters that stay what they are: room that the passes give back is followed
+    /// now and then, and by no clock.
+    pub(crate) fn paced() -> Self {
+        Self { pace: Pace::Paced, ..Self::default() }
+    }
+
+    /// What is free has moved, and is to be seen from now on: the clusters are the same.
+    pub(crate) fn follow(&mut self, index: &Index) {
+        self.asked = 0;
+        if self.version != index.fleet_version || !self.is_stale(index) {
+            return;
+        }
+        self.room_version = index.room_version;
+        for Snapshot { fleet, room } in self.by_lost.values_mut() {
+            room.reset(fleet);
+            reserve_in_flight(index, fleet, room);
+        }
     }
 
     /// The snapshot for a policy with this patience, in seconds.
     pub(crate) fn get(&mut self, index: &Index, patience: i64, now: i64) -> &mut Snapshot {
-        let rested = self.built.is_none_or(|(at, took)| at.elapsed() >= took * self.rest);
+        let rested = match self.pace {
+            Pace::AtOnce => true,
+            Pace::Resting(rest) => self.built.is_none_or(|(at, took)| at.elapsed() >= took * rest),
+            Pace::Paced => {
+                self.asked += 1;
+                if self.asked > index.placements.len() / LOOKS {
+                    self.follow(index);
+                }
+                false
+            }
+        };
         if self.version != index.fleet_version || (self.is_stale(index) && rested) {
             self.by_lost.clear();
             self.version = index.fleet_version;
@@ -95,6 +139,18 @@ impl Snapshots {
 
 /// A snapshot from what is known now.
 pub(crate) fn build(index: &Index, lost: &BTreeSet<String>, now: i64) -> Snapshot {
+    let fleet = built(index, lost, now);
+    let mut room = Room::new(&fleet);
+    reserve_in_flight(index, &fleet, &mut room);
+    Snapshot { fleet, room }
+}
+
+/// The fleet alone, for who asks what things cost there.
+pub(crate) fn fleet(index: &Index, now: i64) -> Fleet {
+    built(index, &BTreeSet::new(), now)
+}
+
+fn built(index: &Index, lost: &BTreeSet<String>, now: i64) -> Fleet {
     let inputs = index
         .clusters
         .values()
@@ -120,10 +176,7 @@ pub(crate) fn build(index: &Index, lost: &BTreeSet<String>, now: i64) -> Snapsho
     let now = clock::text(now);
     let books = index.books.iter().map(|(name, book)| (name.as_str(), &book.spec));
     let prices = PriceIndex::build(books, &now);
-    let fleet = Fleet::build(inputs, &sets, &prices, &now);
-    let mut room = Room::new(&fleet);
-    reserve_in_flight(index, &fleet, &mut room);
-    Snapshot { fleet, room }
+    Fleet::build(inputs, &sets, &prices, &now)
 }
 
 /// What was decided, and what is not known to be counted there, takes room that the members do not report.

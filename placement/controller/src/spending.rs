@@ -198,17 +198,22 @@ fn peers(index: &Index, namespace: &str, kind: &str, name: &str) -> Option<Vec<P
 }
 
 /// Works out what has changed: everything after a change of the fleet or of a budget, otherwise the one template that is
-/// looked at.
-pub(crate) fn refresh(index: &mut Index, snapshots: &mut Snapshots, key: &ObjectKey, now: i64) {
+/// looked at, if any.
+pub(crate) fn refresh(
+    index: &mut Index,
+    snapshots: &mut Snapshots,
+    key: Option<&ObjectKey>,
+    now: i64,
+) {
     if index.spending.budgets.is_empty() {
         return;
     }
     let version = index.fleet_version;
     let keys: Vec<ObjectKey> = if index.spending.priced == Some(version) {
-        vec![key.clone()]
+        key.into_iter().cloned().collect()
     } else {
         index.spending.priced = Some(version);
-        index.placements.keys().chain([key]).cloned().collect()
+        index.placements.keys().chain(key).cloned().collect()
     };
     work_out(index, snapshots, keys, now);
 }

@@ -285,7 +285,7 @@ fn main() -> std::io::Result<()> {
             "decisions_per_s": figures,
             "allocs_per_decision": hundredths(allocations),
             "redecide_10k_s": seconds(decided),
-            "plan_10k_s": seconds(planned),
+            "plan_engine_10k_s": seconds(planned),
         }})
     );
     Ok(())

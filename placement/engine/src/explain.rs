@@ -59,7 +59,7 @@ pub fn explain(
         check,
         need: &need,
         expressions: Expressions::default(),
-        only: only.is_some(),
+        told: wins::told(fleet),
     };
     let mut clusters: Vec<ClusterExplanation> = (0..fleet.len())
         .map(ClusterId::of)
@@ -140,8 +140,8 @@ struct Teller<'a> {
     check: Check<'a>,
     need: &'a Need,
     expressions: Expressions,
-    /// The question is about one cluster.
-    only: bool,
+    /// Of how many more clusters it is told with what they would be chosen.
+    told: usize,
 }
 
 impl Teller<'_> {
@@ -171,7 +171,7 @@ impl Teller<'_> {
             },
         };
         let changes = self.changes(id, rule);
-        let wins_if = self.wins_if(id, rule, self.only);
+        let wins_if = self.wins_if(id, rule);
         let would_change = self.would_change(rule, &changes, &wins_if).unwrap_or(text.change);
         ClusterExplanation {
             cluster: self.fleet.name(id).to_owned(),

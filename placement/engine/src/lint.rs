@@ -4,21 +4,25 @@
 use std::sync::Arc;
 
 use federation_types::{
-    policy::{ClusterPlacementPolicy, Limits, PlacementPolicy, PlacementPolicySpec},
-    reason::lint as code,
-    shape,
-    validate::{self, Problem},
+    budget::CostBudgetSpec, overrides::OverridePolicySpec, policy::PlacementPolicySpec,
+    price::PriceBookSpec, reason::lint as code, score::ClusterScoreSpec, validate::Problem,
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use serde_json::Value;
 
+mod beside;
+mod members;
+mod money;
+mod overrides;
 mod policy;
+mod read;
 mod selector;
 mod together;
 
+use read::Ours;
+
 use crate::{
     claim::Policy,
-    policy::CompiledPolicy,
     scenario::{Document, Scenario},
 };
 
@@ -93,7 +97,7 @@ impl Report<'_> {
             let advice = if it.message.starts_with("Unknown field") {
                 "correct the name: the hub would leave the field out".to_owned()
             } else {
-                "the hub refuses the policy as it is".to_owned()
+                "the hub refuses it as it is".to_owned()
             };
             let code = if it.message.starts_with("Unknown field") {
                 code::UNKNOWN_FIELD
@@ -111,97 +115,56 @@ struct Read {
     policy: Arc<Policy>,
 }
 
+/// What can be read of all documents, each with the place of its own.
+#[derive(Default)]
+struct Given {
+    policies: Vec<Read>,
+    overrides: Vec<(usize, OverridePolicySpec)>,
+    cost_budgets: Vec<(usize, CostBudgetSpec)>,
+    books: Vec<(usize, PriceBookSpec)>,
+    scores: Vec<(usize, ClusterScoreSpec)>,
+}
+
 /// Looks at all documents together; what is found is in their order.
 pub fn lint(documents: &[&Document]) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut policies = Vec::new();
+    let mut given = Given::default();
     for (at, document) in documents.iter().enumerate() {
         let mut report = Report { document: at, findings: &mut findings };
-        if let Some(policy) = read(document, &mut report) {
-            policy::look(&policy.spec, policy.limits.as_ref(), policy.limits_only, &mut report);
-            policies.push(Read { document: at, policy: Arc::new(policy) });
+        match read::read(document, &mut report) {
+            None => (),
+            Some(Ours::Policy(it)) => {
+                policy::look(&it.spec, it.limits.as_ref(), it.limits_only, &mut report);
+                given.policies.push(Read { document: at, policy: Arc::from(it) });
+            }
+            Some(Ours::Override(it)) => {
+                overrides::look(&it, &mut report);
+                given.overrides.push((at, it));
+            }
+            Some(Ours::CostBudget(it)) => {
+                money::cost_budget(&it, &mut report);
+                given.cost_budgets.push((at, it));
+            }
+            Some(Ours::ChangeBudget(it)) => money::change_budget(&it, &mut report),
+            Some(Ours::PriceBook(it)) => {
+                money::price_book(&it, &mut report);
+                given.books.push((at, it));
+            }
+            Some(Ours::ClusterScore(it)) => {
+                money::cluster_score(&it, &mut report);
+                given.scores.push((at, it));
+            }
         }
     }
-    together::look(documents, &policies, &mut findings);
+    together::look(documents, &given.policies, &mut findings);
+    if let Some(fleet) = fleet(documents) {
+        members::look(&fleet, &given, &mut findings);
+    }
+    beside::look(documents, &given, &mut findings);
     findings.sort_by(|a, b| {
         (a.document, a.severity, &a.field).cmp(&(b.document, b.severity, &b.field))
     });
     findings
-}
-
-/// The policy of a document, if it is one and says what it should.
-fn read(document: &Document, report: &mut Report<'_>) -> Option<Policy> {
-    let kind = document.kind();
-    if !kind.ends_with("Policy")
-        || !(shape::is_ours(&document.value) || document.value.get("apiVersion").is_none())
-    {
-        return None;
-    }
-    let Some(schema) = shape::of_kind(kind) else {
-        let message = format!("Unsupported value: {kind:?}: no kind of archipel.dev is called so");
-        report.say(
-            Severity::Error,
-            code::INVALID,
-            "kind",
-            message,
-            "name a kind that the hub serves",
-        );
-        return None;
-    };
-    let mut problems = Vec::new();
-    if document.value.pointer("/metadata/name").and_then(Value::as_str).is_none_or(str::is_empty) {
-        problems.push(Problem {
-            field: "metadata.name".to_owned(),
-            message: "Required value".to_owned(),
-        });
-    }
-    shape::check(&schema["properties"]["spec"], &document.value["spec"], "spec", &mut problems);
-    let sound = problems.iter().all(|it| it.message.starts_with("Unknown field"));
-    report.refused(problems);
-    if !sound {
-        return None;
-    }
-    let (policy, problems) = match kind {
-        "PlacementPolicy" => {
-            let it: PlacementPolicy = object(document, report)?;
-            (Policy::from(&it), validate::placement_policy(&it.spec))
-        }
-        "ClusterPlacementPolicy" => {
-            let it: ClusterPlacementPolicy = object(document, report)?;
-            (Policy::from(&it), validate::cluster_placement_policy(&it.spec))
-        }
-        "OverridePolicy" => {
-            let it: federation_types::overrides::OverridePolicy = object(document, report)?;
-            report.refused(validate::override_policy(&it.spec));
-            return None;
-        }
-        "ClusterOverridePolicy" => {
-            let it: federation_types::overrides::ClusterOverridePolicy = object(document, report)?;
-            report.refused(validate::override_policy(&it.spec.overrides));
-            return None;
-        }
-        _ => return None,
-    };
-    let valid = problems.is_empty();
-    report.refused(problems);
-    let limits: Vec<(&str, &Limits)> =
-        policy.limits.iter().map(|it| ("the policy itself", it)).collect();
-    let compiled = CompiledPolicy::compile("the policy", None, &policy.spec, &limits);
-    if valid && let Err(problems) = compiled {
-        report.refused(problems);
-        return None;
-    }
-    valid.then_some(policy)
-}
-
-fn object<T: DeserializeOwned>(document: &Document, report: &mut Report<'_>) -> Option<T> {
-    match serde_json::from_value(document.value.clone()) {
-        Ok(it) => Some(it),
-        Err(error) => {
-            report.refused(vec![Problem { field: String::new(), message: error.to_string() }]);
-            None
-        }
-    }
 }
 
 /// Whether the spec says anything about where.

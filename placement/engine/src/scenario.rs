@@ -14,6 +14,7 @@ use serde_json::Value;
 mod locate;
 mod objects;
 mod report;
+mod template;
 mod text;
 
 pub use locate::line;
@@ -146,6 +147,11 @@ impl Scenario {
             let it = Problem { field: field.to_owned(), message: message.to_owned() };
             flaws.push(flaw(given, it));
         };
+        if validate::days(&text.as_of).is_none() {
+            let message =
+                format!("Invalid value: {:?}: must be a day, such as 2026-11-21", text.as_of);
+            problem("asOf", &message);
+        }
         let deciding = match text.policy {
             Some(spec) if text.policies.is_empty() => match of_all(spec) {
                 Ok(spec) => Deciding::One { spec, namespace: text.namespace, limits: text.limits },
@@ -206,6 +212,9 @@ impl Scenario {
             if template.pointer("/metadata/name").and_then(Value::as_str).is_none_or(str::is_empty)
             {
                 problem(&format!("{field}.metadata.name"), "Required value");
+            }
+            for it in template::problems(template, &field) {
+                problem(&it.field, &it.message);
             }
             let key = Workload::from_template(template).key.to_string();
             let before = placements.remove(&key);

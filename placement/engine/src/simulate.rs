@@ -43,6 +43,19 @@ impl Load {
         self
     }
 
+    /// How many more nodes of its largest kind an autoscaled cluster takes at least for what is beyond those that it has;
+    /// none where they hold it.
+    pub fn nodes(self, fleet: &Fleet, cluster: ClusterId) -> i64 {
+        let missing = [(CPU, self.cpu_used - self.cpu), (MEMORY, self.memory_used - self.memory)];
+        let shapes = &fleet.cluster(cluster).shapes;
+        let by_resource = missing.map(|(resource, missing)| {
+            let node = |class: u32| fleet.classes[class as usize].new[resource];
+            let largest = shapes.iter().map(|it| node(it.class)).max().filter(|it| *it > 0);
+            largest.map_or(0, |it| missing.max(0).saturating_add(it - 1) / it)
+        });
+        by_resource.into_iter().max().unwrap_or(0)
+    }
+
     /// Cpu and memory, in whole per cent.
     pub fn percent(self) -> (i64, i64) {
         let share = |part: i64, whole: i64| {

@@ -399,3 +399,53 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn in_a_larger_fleet_the_first_clusters_that_lose_are_told_with_what_they_would_win() {
+    let amounts = |of: [(&str, &str); 3]| -> BTreeMap<String, String> {
+        of.map(|(name, amount)| (name.to_owned(), amount.to_owned())).into()
+    };
+    let node = amounts([("cpu", "4"), ("memory", "16Gi"), ("pods", "20")]);
+    let cluster = |at: usize| ClusterInput {
+        name: format!("c-{at:02}"),
+        spec: MemberClusterSpec { accepted: true, ..MemberClusterSpec::default() },
+        apis: vec!["apps/v1/Deployment".to_owned()],
+        shapes: vec![NodeShape {
+            instance_type: "large".to_owned(),
+            count: 1,
+            free: vec![FreeNodes { nodes: 1, resources: node.clone() }],
+            allocatable: node.clone(),
+            ..NodeShape::default()
+        }],
+        ready: true,
+        ..ClusterInput::default()
+    };
+    let inputs = Inputs {
+        clusters: (0..40).map(cluster).collect(),
+        sets: Vec::new(),
+        prices: Vec::new(),
+        namespace: None,
+        spec: json!({"selectors": [], "replicas": {"mode": "Divided", "division": "Packed"}}),
+        limits: BTreeMap::new(),
+        workload: Workload::from_template(&json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"},
+            "spec": {"replicas": 4, "template": {"spec": {"containers": [
+                {"name": "a", "resources": {"requests": {"cpu": "1"}}},
+            ]}}},
+        })),
+        previous: Previous::default(),
+    };
+    let before = inputs.explain();
+    let chosen = before.clusters.iter().filter(|it| it.rule == rule::CHOSEN).count();
+    let told: Vec<_> = before.clusters.iter().filter(|it| !it.wins_if.is_empty()).collect();
+    // All that lose lose alike, and more room would let each of them win.
+    assert_eq!((chosen, told.len()), (1, 16));
+    assert!(told.iter().all(|it| it.cluster.as_str() < "c-17"));
+    for it in told {
+        let mut changed = inputs.clone();
+        for change in &it.wins_if[0] {
+            changed.make(change, &it.cluster);
+        }
+        assert_eq!(rule_of(&changed.explain(), &it.cluster), rule::CHOSEN);
+    }
+}

@@ -216,6 +216,48 @@ fn client_side_apply_is_taken_over_by_kubectl() {
 }
 
 #[test]
+fn archipel_apply_succeeds_client_side_apply_and_nobody_else() {
+    let last = config(
+        json!({"replicas": 1, "paused": true, "containers": [{"name": "a", "image": "i:1"}]}),
+    );
+    let mut live = last.clone();
+    live["metadata"]["annotations"] = json!({LAST_APPLIED: last.to_string(), "own": "x"});
+    let live = update(None, live, &deployment(), &by("kubectl-client-side-apply", NOW));
+    let next = |live: &Value, spec: Value| {
+        let by = by("archipel-apply", LATER);
+        apply(Some(live), &config(spec), &deployment(), &by, false)
+    };
+    // Another image without a conflict; what is left out goes, with the annotation of the past.
+    let spec = json!({"replicas": 1, "containers": [{"name": "a", "image": "i:2"}]});
+    let object = next(&live, spec.clone()).unwrap();
+    assert_eq!(object["spec"], spec);
+    assert_eq!(object["metadata"].get("annotations"), None);
+    assert_eq!(owned(&object, "kubectl-client-side-apply"), Value::Null);
+    assert_eq!(next(&object, spec.clone()).unwrap(), object, "once more changes nothing");
+    // What somebody else has come to own since is theirs, and a conflict.
+    let mut scaled = live.clone();
+    scaled["spec"]["replicas"] = 5.into();
+    let scaled = update(Some(&live), scaled, &deployment(), &by("scaler", NOW));
+    let refused = next(&scaled, spec).unwrap_err().to_string();
+    assert!(
+        refused.contains("conflict with \"scaler\" using apps/v1: .spec.replicas"),
+        "{refused}"
+    );
+    let left = next(&scaled, json!({"containers": [{"name": "a", "image": "i:2"}]})).unwrap();
+    assert_eq!(left["spec"]["replicas"], 5);
+}
+
+#[test]
+fn what_an_annotation_owner_applied_is_the_past_of_client_side_apply_by_any_name() {
+    let mut live = config(json!({"replicas": 1}));
+    live["metadata"]["annotations"] = json!({LAST_APPLIED: "{}"});
+    let live = update(None, live, &deployment(), &by("ci", NOW));
+    let write = by("archipel-apply", LATER);
+    let object = apply(Some(&live), &config(json!({"replicas": 2})), &deployment(), &write, false);
+    assert_eq!(object.unwrap()["spec"]["replicas"], 2);
+}
+
+#[test]
 fn a_bad_configuration_is_refused() {
     let fails = |config: Value| {
         apply(None, &config, &deployment(), &by("a", NOW), false).unwrap_err().to_string()

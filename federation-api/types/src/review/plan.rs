@@ -108,6 +108,9 @@ pub struct ObjectChange {
     pub action: ObjectAction,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<FieldChange>,
+    /// Why the hub would not take it as things stand: a quota. Nothing else of the plan supposes it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub refused: String,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -107,4 +107,12 @@ pub struct Load {
     pub cpu_after: i64,
     pub memory_before: i64,
     pub memory_after: i64,
+    /// In an autoscaled cluster: so many more nodes of its largest kind would come at least.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub nodes: i64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }

@@ -87,7 +87,7 @@ pub(crate) fn preview(index: &Mutex<Index>, object: &Value) -> Option<PlanStatus
         // It is worked out while the write waits: a larger hub is asked by `archipel plan`.
         (index.templates.len() <= PREVIEWED).then(|| index.clone())?
     };
-    let edits = [Edit { object, before: None, after: Some(after) }];
+    let edits = [Edit { object, before: None, after: Some(after), refused: String::new() }];
     let draft = work_out(copy, &edits, Approvals::Given, clock::now()).ok()?;
     let told = |key: &ObjectKey| namespace.is_empty() || key.namespace == namespace;
     let mut plan = draft.finish(&[], &|key, _| told(key));
@@ -180,6 +180,10 @@ async fn supposed(
     parameters.force = spec.force;
     let after = match api.patch(&reference.name, &parameters, &Patch::Apply(&wanted)).await {
         Ok(after) => after,
+        Err(kube::Error::Api(status)) if is_over_quota(&status) => {
+            let refused = status.message.clone();
+            return Ok(Edit { object: reference, after: before.clone(), before, refused });
+        }
         // Its namespace comes with the same plan.
         Err(kube::Error::Api(status))
             if status.is_not_found() && brings(&spec.objects, &reference.namespace) =>
@@ -189,7 +193,12 @@ async fn supposed(
         }
         Err(error) => return Err(refused(field, error)),
     };
-    Ok(Edit { object: reference, before, after: Some(after) })
+    Ok(Edit { object: reference, before, after: Some(after), refused: String::new() })
+}
+
+/// A quota that is used up refuses the object, and says nothing against the plan's others.
+fn is_over_quota(status: &kube::core::Status) -> bool {
+    status.code == 403 && status.message.contains("exceeded quota")
 }
 
 fn brings(objects: &[Value], namespace: &str) -> bool {
@@ -209,7 +218,7 @@ async fn deleted(
         let parameters = DeleteParams { dry_run: true, ..DeleteParams::default() };
         api.delete(&object.name, &parameters).await.map_err(|it| refused(field, it))?;
     }
-    Ok(Edit { object: object.clone(), before, after: None })
+    Ok(Edit { object: object.clone(), before, after: None, refused: String::new() })
 }
 
 /// What the API says to the caller, at the field that it says it of.

@@ -4,36 +4,74 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use federation_types::{
     reason::placed as reason,
-    review::plan::{Action, Check, CheckResult},
+    review::plan::{Action, Check, CheckResult, ObjectChange},
 };
 
-use super::Entry;
+use super::{Entry, Overspent};
 use crate::dry_run::DryRun;
 
 /// More names than this are counted.
 const NAMED: usize = 3;
 
-pub(super) fn checks(run: &DryRun, entries: &[Entry]) -> Vec<Check> {
-    if entries.is_empty() {
+pub(super) fn checks(
+    run: &DryRun,
+    entries: &[Entry],
+    overspent: &[Overspent],
+    objects: &[ObjectChange],
+) -> Vec<Check> {
+    let refused = objects.iter().any(|it| !it.refused.is_empty());
+    if entries.is_empty() && overspent.is_empty() && !refused {
         return Vec::new();
     }
-    let mut checks = Vec::new();
-    for (name, reasons) in [
-        ("policy", &[reason::NO_CLUSTER_FITS, reason::POLICY_GONE, reason::SUSPENDED][..]),
-        ("limits", &[reason::INVALID]),
-        ("room", &[reason::NOT_ENOUGH_ROOM]),
-        ("budget", &[reason::OVER_COST]),
-    ] {
+    let unmet = |name: &str, reasons: &[&str]| {
         let found = entries.iter().filter(|it| reasons.contains(&it.change.reason.as_str()));
         let found: Vec<String> = found.map(|it| it.key.to_string()).collect();
-        checks.push(check(name, CheckResult::Failed, &found, "does not get what it asks for"));
-    }
+        check(name, CheckResult::Failed, &found, "does not get what it asks for")
+    };
+    let mut checks = vec![
+        unmet("policy", &[reason::NO_CLUSTER_FITS, reason::POLICY_GONE, reason::SUSPENDED]),
+        unmet("limits", &[reason::INVALID]),
+        quota(objects),
+        unmet("room", &[reason::NOT_ENOUGH_ROOM]),
+        budget(unmet("budget", &[reason::OVER_COST]), overspent),
+    ];
     checks.push(residency(run, entries));
     checks.push(disruption(run, entries));
     let moves = entries.iter().filter(|it| !it.change.approval.is_empty());
     let moves: Vec<String> = moves.map(|it| it.key.to_string()).collect();
     checks.push(check("approval", CheckResult::Waits, &moves, "moves only by applying this plan"));
     checks
+}
+
+/// What the hub itself would not take, as a quota of it is used up.
+fn quota(objects: &[ObjectChange]) -> Check {
+    let refused = objects.iter().filter(|it| !it.refused.is_empty());
+    let texts: Vec<String> = refused.map(|it| format!("{}: {}", it.object, it.refused)).collect();
+    let result = if texts.is_empty() { CheckResult::Passed } else { CheckResult::Failed };
+    Check { name: "quota".to_owned(), result, message: texts.join("; ") }
+}
+
+/// Beside what waits for a budget: the budgets that what runs exceeds (RULES 5.5).
+fn budget(mut check: Check, overspent: &[Overspent]) -> Check {
+    let mut texts: Vec<String> = Vec::new();
+    for it in overspent {
+        let least = if it.at_least { "at least " } else { "" };
+        texts.push(format!(
+            "CostBudget {}: what runs costs {least}{} of {} a month, {least}{} over: nothing of it goes, growth and new placements wait",
+            it.key.name,
+            it.spent,
+            it.max,
+            it.spent - it.max
+        ));
+    }
+    if !texts.is_empty() {
+        check.result = check.result.max(CheckResult::Waits);
+        if !check.message.is_empty() {
+            texts.insert(0, check.message);
+        }
+        check.message = texts.join("; ");
+    }
+    check
 }
 
 /// Looked at once more, apart from the decision: every cluster that is to hold a copy lies where the policy wants it.

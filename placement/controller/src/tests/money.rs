@@ -14,7 +14,7 @@ use crate::{cost_status::status, spending};
 
 impl World {
     /// Ten dollars an hour for a node of a thousand places: a replica costs 7.30 a month, on spot nodes 0.73.
-    fn prices(&mut self) {
+    pub(super) fn prices(&mut self) {
         let spec: PriceBookSpec = serde_json::from_value(json!({
             "prices": [
                 {"provider": "eks", "instanceType": "large", "onDemandUsdHour": "10", "asOf": "2026-11-01"},

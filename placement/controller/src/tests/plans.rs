@@ -35,7 +35,7 @@ fn edit(after: Value) -> Edit {
         namespace: after.metadata.namespace.clone().unwrap_or_default(),
         name: after.metadata.name.clone().unwrap(),
     };
-    Edit { object: reference, before: None, after: Some(after) }
+    Edit { object: reference, before: None, after: Some(after), refused: String::new() }
 }
 
 fn policy_edit(generation: i64, mut spec: Value) -> Edit {
@@ -191,6 +191,102 @@ fn a_policy_that_fits_nowhere_is_said_before_it_is_applied() {
     "#]]
     .assert_eq(&lines(&plan));
     assert!(plan.templates[0].changes.is_empty());
+}
+
+fn cost_budget(usd: &str) -> Edit {
+    edit(json!({
+        "apiVersion": API_VERSION, "kind": "CostBudget",
+        "metadata": {"name": "team", "uid": "team", "generation": 1},
+        "spec": {"maxMonthlyUsd": usd, "namespaces": ["shop"]},
+    }))
+}
+
+#[test]
+fn rule_5_5_a_plan_of_a_cost_budget_says_by_how_much_what_runs_exceeds_it_and_who_would_wait() {
+    let mut world = World::new("a eks");
+    world.prices();
+    world.policy("web", json!({"replicas": {"mode": "Divided"}}));
+    world.apply("api", 2, "v1");
+    world.apply("web", 2, "v1");
+    world.settle();
+    expect![[r#"
+        budget: Waits: CostBudget team: what runs costs $29.20 of $20.00 a month, $9.20 over: nothing of it goes, growth and new placements wait
+    "#]]
+    .assert_eq(&lines(&plan(&world, &[cost_budget("20")])));
+    // Enough for what runs, and not for what the same plan adds.
+    let more = template_edit(&world, "web", 9, "v1").unwrap();
+    expect![[r#"
+        Deployment shop/web
+          ! OverCostBudget: $65.70 a month is over the $15.40 that CostBudget team still allows (1 Chosen)
+        budget: Failed: Deployment shop/web: does not get what it asks for
+    "#]]
+    .assert_eq(&lines(&plan(&world, &[cost_budget("30"), more])));
+    assert_eq!(lines(&plan(&world, &[cost_budget("50")])), "");
+}
+
+#[test]
+fn what_is_unmet_before_and_after_is_counted_and_not_listed() {
+    let mut world = World::new("a eks, b gke");
+    world.divide(&["a", "b"], 1);
+    world.apply("web", 4, "v1");
+    world.settle();
+    world.policy(
+        "lost",
+        json!({"selectors": [{"apiVersion": "v1", "kind": "ConfigMap"}],
+               "affinities": [{"clusters": {"names": ["nowhere"]}}]}),
+    );
+    world.apply("ConfigMap/notes", 0, "v1");
+    world.settle();
+    let taint = member_edit(&world, "a", Some("NoExecute")).unwrap();
+    let plan = plan(&world, &[taint]);
+    expect![[r#"
+        Deployment shop/web
+          Remove a 2 → - ClusterChanged 
+          Resize b 2 → 4 ClusterChanged 
+    "#]]
+    .assert_eq(&lines(&plan));
+    assert_eq!(plan.notes.last().unwrap(), "1 others unmet before and after");
+    assert_eq!(plan.summary.unmet, 0);
+}
+
+#[test]
+fn only_what_is_handed_in_or_was_claimed_is_said_to_be_claimed_by_nothing() {
+    let mut world = World::new("a eks");
+    world.divide(&["a"], 1);
+    world.apply("web", 4, "v1");
+    world.apply("ConfigMap/kube-root-ca.crt", 0, "v1");
+    world.settle();
+    let said = |edits: &[Edit]| -> Vec<String> {
+        let notes = plan(&world, edits).notes;
+        notes.into_iter().filter(|it| it.contains("claimed by no")).collect()
+    };
+    // A cluster that changes makes every template be looked at.
+    assert!(said(&[member_edit(&world, "a", Some("NoSchedule")).unwrap()]).is_empty());
+    let stray = json!({"apiVersion": "v1", "kind": "ConfigMap",
+                       "metadata": {"name": "stray", "namespace": "shop", "uid": "s"}});
+    assert_eq!(
+        said(&[edit(stray)]),
+        ["ConfigMap shop/stray is claimed by no placement policy: it stays on the hub"]
+    );
+}
+
+#[test]
+fn an_object_that_a_quota_refuses_is_a_failed_check_and_nothing_supposes_it() {
+    let mut world = World::new("a eks");
+    world.divide(&["a"], 1);
+    world.apply("web", 4, "v1");
+    world.settle();
+    let mut refused = edit(json!({"apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "more", "namespace": "shop", "uid": "m"}, "spec": {"replicas": 2}}));
+    refused.refused = "exceeded quota: few".to_owned();
+    let more = template_edit(&world, "web", 5, "v1").unwrap();
+    let plan = plan(&world, &[refused, more]);
+    expect![[r#"
+        Deployment shop/web
+          Resize a 4 → 5 ScaledUp 
+        quota: Failed: Deployment shop/more: exceeded quota: few
+    "#]]
+    .assert_eq(&lines(&plan));
 }
 
 #[test]
@@ -357,6 +453,7 @@ fn suppose(world: &World, it: &Supposed) -> Option<Edit> {
                 },
                 before: None,
                 after: None,
+                refused: String::new(),
             },
         }),
         Supposed::Scale(at, n, image) => template_edit(world, NAMES[*at], *n, &format!("v{image}")),
@@ -372,7 +469,7 @@ fn suppose(world: &World, it: &Supposed) -> Option<Edit> {
                 namespace: "shop".into(),
                 name: template.workload.key.name.clone(),
             };
-            Some(Edit { object, before: None, after: None })
+            Some(Edit { object, before: None, after: None, refused: String::new() })
         }
     }
 }

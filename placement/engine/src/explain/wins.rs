@@ -12,27 +12,30 @@ use crate::{
     workload::Workload,
 };
 
-/// In larger fleets only a question about one cluster is answered by deciding again.
-const FEW: usize = 16;
+/// Of so many clusters at most it is told; about any one it can be asked.
+const TOLD: usize = 16;
+/// In larger fleets of fewer: each answer takes some fifty decisions, and each decision looks at every cluster.
+const LOOKS: usize = 8_192;
 /// So many nodes more are tried, doubled each time.
 const NODES: i64 = 64;
 /// Prices per hour up to this are tried.
 const DEAREST: i64 = 1_000_000_000;
 
+/// Of how many clusters that could be chosen and are not it is told with what they would be.
+pub(super) fn told(fleet: &Fleet) -> usize {
+    (LOOKS / fleet.len().max(1)).clamp(1, TOLD)
+}
+
 impl Teller<'_> {
-    /// What would make the cluster chosen, each alone; nothing where no such change was found.
-    pub(super) fn wins_if(
-        &self,
-        id: ClusterId,
-        rule: Rule,
-        only: bool,
-    ) -> Vec<Vec<Counterfactual>> {
-        let asked = only || self.fleet.len() <= FEW;
-        if !asked
+    /// What would make the cluster chosen, each alone; nothing where no such change was found, and nothing for those that
+    /// come after the first ones in the order of names.
+    pub(super) fn wins_if(&mut self, id: ClusterId, rule: Rule) -> Vec<Vec<Counterfactual>> {
+        if self.told == 0
             || !matches!(rule, Rule::NotNeeded | Rule::Room | Rule::Dearer | Rule::PriceUnknown)
         {
             return Vec::new();
         }
+        self.told -= 1;
         let mode = self.policy.mode(self.workload);
         let mut found = Vec::new();
         if matches!(rule, Rule::Dearer | Rule::PriceUnknown) {

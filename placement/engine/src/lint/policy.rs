@@ -5,9 +5,10 @@ use federation_types::{
         Affinity, Limits, PlacementPolicySpec, ReplicaMode, Replicas, Spread, WhenUnsatisfiable,
     },
     reason::lint as code,
+    selector::LabelSelector,
 };
 
-use super::{Report, Severity, places, selector};
+use super::{Report, Severity, money, places, selector};
 
 pub(super) fn look(
     spec: &PlacementPolicySpec,
@@ -39,6 +40,10 @@ pub(super) fn look(
     }
     spread(spec, limits, report);
     replicas(spec, report);
+    overflow(spec, report);
+    near(spec, report);
+    terms(spec, report);
+    money::policy(spec, limits, report);
     if let (Some(residency), Some(limits)) = (&spec.residency, limits)
         && !limits.jurisdictions.is_empty()
         && !residency.jurisdictions.iter().any(|it| limits.jurisdictions.contains(it))
@@ -227,6 +232,79 @@ fn replicas(spec: &PlacementPolicySpec, report: &mut Report<'_>) {
                     u64::from(most) * named as u64
                 ),
                 "a template with more replicas waits for room",
+            );
+        }
+    }
+}
+
+/// Whether the policy itself says that replicas are shared out; without it the kind decides (RULES 3.4).
+pub(super) fn divides(spec: &PlacementPolicySpec) -> bool {
+    spec.replicas.as_ref().is_some_and(|it| {
+        it.mode == Some(ReplicaMode::Divided)
+            || it.division.is_some()
+            || it.min_per_cluster.is_some()
+            || it.max_per_cluster.is_some()
+            || !it.weights.is_empty()
+    })
+}
+
+fn overflow(spec: &PlacementPolicySpec, report: &mut Report<'_>) {
+    for (at, _) in
+        spec.affinities.iter().enumerate().filter(|(_, it)| it.overflow.is_some() && !divides(spec))
+    {
+        report.warn(
+            code::NO_EFFECT,
+            format!("spec.affinities[{at}].overflow"),
+            "only replicas that are divided overflow, and nothing here divides them",
+            "use replicas.mode Divided, or take overflow out",
+        );
+    }
+}
+
+fn near(spec: &PlacementPolicySpec, report: &mut Report<'_>) {
+    for (at, it) in spec.near.iter().enumerate() {
+        if it.required == Some(true) && it.max_latency_ms == Some(0) {
+            let why = "no cluster is 0 ms from a service that is not in it";
+            let field = format!("spec.near[{at}].maxLatencyMs");
+            report.warn(code::SELECTS_NOTHING, field, why, "allow some milliseconds");
+        }
+    }
+}
+
+/// Terms about other workloads.
+fn terms(spec: &PlacementPolicySpec, report: &mut Report<'_>) {
+    let all = [
+        ("spec.workloadAffinity", &spec.workload_affinity),
+        ("spec.workloadAntiAffinity", &spec.workload_anti_affinity),
+    ];
+    for (name, terms) in all {
+        for (at, it) in terms.iter().enumerate() {
+            if let Some(why) = selector::contradiction(&it.label_selector) {
+                let field = format!("{name}[{at}].labelSelector");
+                report.warn(code::SELECTS_NOTHING, field, why, "take one of the two out");
+            }
+        }
+    }
+    let is_hard = |it: Option<WhenUnsatisfiable>| it != Some(WhenUnsatisfiable::ScheduleAnyway);
+    let same =
+        |a: &LabelSelector, b: &LabelSelector| selector::covers_labels(a, b) && !b.is_empty();
+    for (at, apart) in spec.workload_anti_affinity.iter().enumerate() {
+        let beside = spec.workload_affinity.iter().position(|it| {
+            it.topology_key == apart.topology_key
+                && same(&apart.label_selector, &it.label_selector)
+                && is_hard(it.when_unsatisfiable)
+                && is_hard(apart.when_unsatisfiable)
+        });
+        if let Some(beside) = beside {
+            report.say(
+                Severity::Error,
+                code::CONTRADICTION,
+                format!("spec.workloadAntiAffinity[{at}]"),
+                format!(
+                    "workloadAffinity[{beside}] wants the same templates in the same {}",
+                    apart.topology_key
+                ),
+                "take one of the two out, or make one a wish",
             );
         }
     }

@@ -150,6 +150,145 @@ fn what_has_no_effect_is_told() {
 }
 
 #[test]
+fn every_error_of_every_document_is_told_at_once() {
+    assert_eq!(
+        policy(&format!(
+            "{EU}replicas: {{mode: Halved, minPerCluster: 3, maxPerCluster: 2}}\nspread: [{{topologyKey: zone, min: 3, max: 2}}, {{topologyKey: 7}}]\nspred: []\nbudget: {{maxMonthlyUsd: lots}}\nobjectives: {{scores: [{{name: a, usdPerPoint: x}}]}}"
+        )),
+        [
+            "error Invalid spec.budget.maxMonthlyUsd",
+            "error Invalid spec.objectives.scores[0].usdPerPoint",
+            "error Invalid spec.replicas.minPerCluster",
+            "error Invalid spec.replicas.mode",
+            "error Invalid spec.spread[0].min",
+            "error Invalid spec.spread[1].topologyKey",
+            "error UnknownField spec.spred",
+        ]
+    );
+    let broken = "kind: CostBudget\nmetadata: {name: b}\nspec: {maxMonthlyUsd: much, policies: [{}]}\n---\n\
+        kind: ClusterScore\nmetadata: {name: s}\nspec: {cluster: \"\", validUntil: soon, scores: [{name: a, value: 1}, {name: a, value: 2}]}\n---\n\
+        kind: ChangeBudget\nmetadata: {name: c}\nspec: {window: ever, removalPercent: 200}\n---\n\
+        kind: PriceBook\nmetadata: {}\nspec: {maxAge: old, prices: [{provider: eks, instanceType: a, onDemandUsdHour: x}]}\n---\n\
+        kind: ClusterOverridePolicy\nmetadata: {name: o}\nspec: {selectors: [{apiVersion: v1, kind: Secret}], rules: [{jsonPatch: [{op: add, path: spec}]}]}\n---\n\
+        kind: MemberCluster\nmetadata: {name: m}\nspec: {provider: aws}\n";
+    assert_eq!(
+        found(broken),
+        [
+            "error Invalid spec.maxMonthlyUsd",
+            "error Invalid spec.policies[0].name",
+            "error Invalid spec.cluster",
+            "error Invalid spec.scores[1].name",
+            "error Invalid spec.validUntil",
+            "error Invalid spec.removalPercent",
+            "error Invalid spec.window",
+            "error Invalid metadata.name",
+            "error Invalid spec.maxAge",
+            "error Invalid spec.prices[0].onDemandUsdHour",
+            "error Invalid spec.rules[0].jsonPatch[0].path",
+            "error Invalid spec.rules[0].jsonPatch[0].value",
+            "error Invalid spec.selectors[0]",
+            "error Invalid spec.provider",
+        ]
+    );
+}
+
+#[test]
+fn a_budget_of_nothing_lets_nothing_start() {
+    let check = |more: &str, expected: &[&str]| {
+        assert_eq!(policy(&format!("{EU}{more}")), expected, "{more}");
+    };
+    check("budget: {maxMonthlyUsd: \"0\"}", &["warning NothingAllowed spec.budget.maxMonthlyUsd"]);
+    check("budget: {maxMonthlyUsd: \"1\"}", &[]);
+    let budget = |kind: &str, spec: &str| {
+        found(&format!("kind: {kind}\nmetadata: {{name: b}}\nspec: {spec}\n"))
+    };
+    assert_eq!(
+        budget("CostBudget", "{maxMonthlyUsd: \"0.00\", namespaces: [shop]}"),
+        ["warning NothingAllowed spec.maxMonthlyUsd"]
+    );
+    assert_eq!(budget("CostBudget", "{maxMonthlyUsd: \"10\"}"), ["info EveryTemplate spec"]);
+    assert_eq!(
+        budget("ChangeBudget", "{minRemovals: 0, removalPercent: 0}"),
+        ["warning NothingAllowed spec.minRemovals"]
+    );
+    assert_eq!(budget("ChangeBudget", "{}"), [""; 0]);
+    assert_eq!(
+        found(
+            "kind: ClusterPlacementPolicy\nmetadata: {name: p}\nspec: {limitsOnly: true, limits: {maxMonthlyUsd: \"0\", clusters: {providers: [eks]}}, selectors: [{apiVersion: apps/v1, kind: Deployment}]}"
+        ),
+        ["warning NothingAllowed spec.limits.maxMonthlyUsd"]
+    );
+}
+
+#[test]
+fn money_that_contradicts_itself_or_has_no_effect_is_told() {
+    let check = |more: &str, expected: &[&str]| {
+        assert_eq!(policy(&format!("{EU}{more}")), expected, "{more}");
+    };
+    let one = "spread: [{topologyKey: cluster, max: 1}]";
+    check(&format!("spot: {{percent: 50}}\n{one}"), &["error Contradiction spec.spot.percent"]);
+    check(&format!("spot: {{percent: 100}}\n{one}"), &[]);
+    check("spot: {percent: 50}", &[]);
+    check(
+        "traffic: [{to: Internet, gibPerMonth: 0}, {to: Internet, gibPerMonth: 3}]",
+        &["warning NoEffect spec.traffic[0].gibPerMonth", "warning Contradiction spec.traffic[1]"],
+    );
+    check(
+        "objectives: {scores: [{name: a, usdPerPoint: \"0\"}, {name: a, usdPerPoint: \"1\"}]}",
+        &[
+            "warning NoEffect spec.objectives.scores[0].usdPerPoint",
+            "warning Contradiction spec.objectives.scores[1].name",
+        ],
+    );
+    check("failover: {overBudget: Allow}", &["info NoEffect spec.failover.overBudget"]);
+    check("failover: {overBudget: Allow}\nbudget: {maxMonthlyUsd: \"9\"}", &[]);
+    assert_eq!(
+        found(
+            "kind: PriceBook\nmetadata: {name: p}\nspec: {prices: [{provider: eks, instanceType: a, onDemandUsdHour: \"1\"}, {provider: eks, instanceType: a, onDemandUsdHour: \"2\"}, {provider: eks, instanceType: b}]}"
+        ),
+        ["warning Contradiction spec.prices[1]", "warning NoEffect spec.prices[2]"]
+    );
+}
+
+#[test]
+fn overflow_nearness_and_company_that_cannot_be_are_told() {
+    let overflow = "affinities: [{clusters: {regions: [\"eu-*\"]}, overflow: Allow}, {clusters: {regions: [\"us-*\"]}}]";
+    assert_eq!(policy(overflow), ["warning NoEffect spec.affinities[0].overflow"]);
+    assert_eq!(policy(&format!("{overflow}\nreplicas: {{mode: Divided}}")), [""; 0]);
+    let check = |more: &str, expected: &[&str]| {
+        assert_eq!(policy(&format!("{EU}{more}")), expected, "{more}");
+    };
+    check(
+        "near: [{service: a, required: true, maxLatencyMs: 0}]",
+        &["warning SelectsNothing spec.near[0].maxLatencyMs"],
+    );
+    let term = |wish: &str| {
+        format!("{{labelSelector: {{matchLabels: {{app: db}}}}, topologyKey: zone{wish}}}")
+    };
+    let both = |wish: &str| {
+        format!("workloadAffinity: [{}]\nworkloadAntiAffinity: [{}]", term(""), term(wish))
+    };
+    check(&both(""), &["error Contradiction spec.workloadAntiAffinity[0]"]);
+    check(&both(", whenUnsatisfiable: ScheduleAnyway"), &[]);
+}
+
+#[test]
+fn an_override_that_changes_nothing_is_told() {
+    let check = |rules: &str, expected: &[&str]| {
+        let text = format!(
+            "kind: OverridePolicy\nmetadata: {{name: o, namespace: shop}}\nspec: {{selectors: [{{apiVersion: apps/v1, kind: Deployment}}], rules: {rules}}}\n"
+        );
+        assert_eq!(found(&text), expected, "{rules}");
+    };
+    check("[]", &["warning NoEffect spec.rules"]);
+    check("[{clusters: {providers: [eks]}}]", &["warning NoEffect spec.rules[0]"]);
+    check(
+        "[{clusters: {names: [a-1], exclude: [\"a-*\"]}, labels: {set: {a: b}}}]",
+        &["warning SelectsNothing spec.rules[0].clusters.exclude"],
+    );
+}
+
+#[test]
 fn rule_2_1_a_policy_that_never_claims_is_told() {
     let one = |name: &str, more: &str| {
         format!(
@@ -184,13 +323,32 @@ fn members_and_templates_beside_the_policy_are_looked_at() {
         one("affinities: [{clusters: {expressions: [\"cluster.region.startsWith('eu-')\"]}}]", ""),
         [""; 0]
     );
+    assert_eq!(
+        one(
+            "affinities: [{clusters: {providers: [eks], expressions: [\"cluster.minor > 99\"]}}]",
+            ""
+        ),
+        ["warning SelectsNoMember spec.affinities[0].clusters.expressions[0]"]
+    );
+    let eks = "affinities: [{clusters: {providers: [eks]}}]";
+    assert_eq!(
+        one(&format!("{eks}, spread: [{{topologyKey: region, min: 2}}]"), ""),
+        ["warning TooFewDomains spec.spread[0].min"]
+    );
+    assert_eq!(
+        one(&format!("{eks}, residency: {{jurisdictions: [EU]}}"), ""),
+        ["warning SelectsNoMember spec.residency.jurisdictions"]
+    );
     let web = "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\nspec: {replicas: 3}\n";
     assert_eq!(
         one(
             "affinities: [{clusters: {providers: [eks]}}], spread: [{topologyKey: cluster, min: 2}], replicas: {minPerCluster: 2}",
             web
         ),
-        ["error TooFewReplicas spec.replicas.minPerCluster"]
+        [
+            "error TooFewReplicas spec.replicas.minPerCluster",
+            "warning TooFewDomains spec.spread[0].min"
+        ]
     );
     assert_eq!(
         one(
@@ -199,4 +357,46 @@ fn members_and_templates_beside_the_policy_are_looked_at() {
         ),
         ["warning NoRequests spec.replicas.division"]
     );
+}
+
+#[test]
+fn names_that_nothing_given_answers_to_are_told() {
+    let policy = |spec: &str, rest: &str| {
+        found(&format!(
+            "kind: PlacementPolicy\nmetadata: {{name: p, namespace: shop}}\nspec: {{selectors: [{{apiVersion: apps/v1, kind: Deployment}}], affinities: [{{clusters: {{providers: [eks]}}}}], {spec}}}\n---\n{rest}"
+        ))
+    };
+    let web = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\nspec: {replicas: 3}\n";
+    assert_eq!(policy("priority: 1", web), [""; 0]);
+    assert_eq!(
+        policy("priority: 1", &web.replace("Deployment", "StatefulSet")),
+        ["warning SelectsNoTemplate spec.selectors"]
+    );
+    assert_eq!(policy("priority: 1", &web.replace("shop", "bank")), [""; 0], "another namespace's");
+    assert_eq!(
+        policy("traffic: [{to: Template, name: db, gibPerMonth: 1}]", web),
+        ["warning UnknownName spec.traffic[0].name"]
+    );
+    assert_eq!(
+        policy(
+            "workloadAffinity: [{labelSelector: {matchLabels: {app: db}}, topologyKey: zone}]",
+            web
+        ),
+        ["warning SelectsNoTemplate spec.workloadAffinity[0].labelSelector"]
+    );
+    let book = "kind: PriceBook\nmetadata: {name: b}\nspec: {charges: [{name: nat, per: Cluster, usdHour: \"0.1\"}]}\n";
+    assert_eq!(
+        policy("brings: [nat, load-balancer], spot: {percent: 50}", book),
+        ["warning UnknownName spec.brings[1]", "warning NoEffect spec.spot"]
+    );
+    let score = "kind: ClusterScore\nmetadata: {name: s}\nspec: {cluster: a, scores: [{name: green, value: 1}]}\n";
+    assert_eq!(
+        policy("objectives: {scores: [{name: gren, usdPerPoint: \"1\"}]}", score),
+        [
+            "warning UnknownName spec.objectives.scores[0].name",
+            "warning NoEffect spec.scores[0].name",
+        ]
+    );
+    let budget = "kind: CostBudget\nmetadata: {name: b}\nspec: {maxMonthlyUsd: \"5\", policies: [{namespace: shop, name: q}]}\n";
+    assert_eq!(policy("priority: 1", budget), ["warning UnknownName spec.policies[0].name"]);
 }

@@ -1,19 +1,15 @@
-//! What is odd about policies beside one another, beside the members they select, and beside the templates they claim.
+//! What is odd about policies beside one another, and beside the templates they claim.
 
 use federation_types::{
     policy::{Division, ReplicaMode},
     reason::lint as code,
-    selector::{ClusterSelector, Specificity, TemplateSelector, glob},
+    selector::{Specificity, TemplateSelector, glob},
     shape,
 };
 
-use super::{Finding, Read, Report, Severity, fleet, selector};
+use super::{Finding, Read, Report, Severity, selector};
 use crate::{
     claim::{Claim, Facts, Policy, claim},
-    expression::{Expression, Expressions},
-    fleet::Fleet,
-    mask,
-    policy::Selector,
     scenario::Document,
     workload::Workload,
 };
@@ -22,12 +18,6 @@ pub(super) fn look(documents: &[&Document], policies: &[Read], findings: &mut Ve
     for it in policies {
         let mut report = Report { document: it.document, findings };
         shadowed(it, policies, &mut report);
-    }
-    if let Some(fleet) = fleet(documents) {
-        for it in policies {
-            let mut report = Report { document: it.document, findings };
-            members(&it.policy, &fleet, &mut report);
-        }
     }
     templates(documents, policies, findings);
 }
@@ -106,71 +96,14 @@ fn wins_all(other: &Policy, own: &Policy, selects: &TemplateSelector) -> bool {
         })
 }
 
-/// Selectors that let none of the given members in.
-fn members(policy: &Policy, fleet: &Fleet, report: &mut Report<'_>) {
-    let mut expressions = Expressions::default();
-    let spec = &policy.spec;
-    let groups = spec
-        .affinities
-        .iter()
-        .enumerate()
-        .map(|(at, it)| (format!("spec.affinities[{at}].clusters"), &it.clusters));
-    let weights = spec
-        .replicas
-        .iter()
-        .flat_map(|it| it.weights.iter().enumerate())
-        .map(|(at, it)| (format!("spec.replicas.weights[{at}].clusters"), &it.clusters));
-    let limits = policy
-        .limits
-        .iter()
-        .filter_map(|it| it.clusters.as_ref())
-        .map(|it| ("spec.limits.clusters".to_owned(), it));
-    for (field, it) in groups.chain(weights).chain(limits) {
-        if selector::impossible(it).is_some() {
-            continue;
-        }
-        let Some(compiled) = compiled(it) else { continue };
-        if (0..fleet.len())
-            .all(|at| mask::refuses(fleet, &compiled, at, &mut expressions).is_some())
-        {
-            let message = format!("none of the {} given members is selected", fleet.len());
-            report.warn(
-                code::SELECTS_NO_MEMBER,
-                field,
-                message,
-                "compare it with the members' names, labels and regions",
-            );
-        }
-    }
-    for (at, near) in spec.near.iter().enumerate() {
-        let known = fleet
-            .clusters
-            .iter()
-            .any(|it| it.spec.services.iter().any(|it| it.name == near.service));
-        if !known {
-            let message = format!("no given member says that {} is near", near.service);
-            report.warn(
-                code::SELECTS_NO_MEMBER,
-                format!("spec.near[{at}].service"),
-                message,
-                "name a service of some member's spec.services",
-            );
-        }
-    }
-}
-
-fn compiled(spec: &ClusterSelector) -> Option<Selector> {
-    let expressions: Result<Vec<_>, _> =
-        spec.expressions.iter().map(|it| Expression::parse(it)).collect();
-    Some(Selector { spec: spec.clone(), expressions: expressions.ok()? })
+/// Whether a document is a template, and not an object of ours.
+pub(super) fn is_template(document: &Document) -> bool {
+    !shape::is_ours(&document.value) && shape::of_kind(document.kind()).is_none()
 }
 
 /// Templates whose size the policy that claims them cannot hold.
 fn templates(documents: &[&Document], policies: &[Read], findings: &mut Vec<Finding>) {
-    for document in documents
-        .iter()
-        .filter(|it| !shape::is_ours(&it.value) && shape::of_kind(it.kind()).is_none())
-    {
+    for document in documents.iter().filter(|it| is_template(it)) {
         let workload = Workload::from_template(&document.value);
         let Some(replicas) = workload.replicas else { continue };
         let facts = Facts { key: &workload.key, labels: &workload.labels, secret_type: "" };

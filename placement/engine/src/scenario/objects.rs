@@ -20,7 +20,7 @@ use federation_types::{
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::{Deciding, Flaw, Given, Scenario, line, refused};
+use super::{Deciding, Flaw, Given, Scenario, line, refused, template};
 use crate::{
     claim::{Claim, Facts, Override, Policy, claim, never},
     fleet::{ClusterInput, Fleet, SetInput},
@@ -248,7 +248,14 @@ impl Scenario {
                     }
                 }
                 _ if shape::is_ours(&it.value) => (),
-                _ => templates.push(it.value.clone()),
+                _ => {
+                    for problem in template::problems(&it.value, "") {
+                        let field = problem.field.trim_start_matches('.').to_owned();
+                        let problem = Problem { field, ..problem };
+                        reader.flaws.push(it.flaw(text, problem));
+                    }
+                    templates.push(it.value.clone());
+                }
             }
         }
         if !reader.flaws.is_empty() {

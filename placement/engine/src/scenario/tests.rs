@@ -51,6 +51,56 @@ fn a_flaw_names_its_line_and_field() {
 }
 
 #[test]
+fn a_field_of_a_template_of_another_type_is_refused_and_not_taken_for_its_default() {
+    let check = |web: &str, expected: &[&str]| {
+        let text = format!("clusters: [{{name: a}}]\npolicy: {{}}\nworkload: {web}\n");
+        assert_eq!(flaws(&text), expected, "{web}");
+    };
+    let web = |spec: &str| {
+        format!("{{apiVersion: apps/v1, kind: Deployment, metadata: {{name: web}}, spec: {spec}}}")
+    };
+    let count = "must be a whole number that is not negative";
+    let said = format!("3: workload.spec.replicas: Invalid value: \"3\": {count}");
+    check(&web("{replicas: \"3\"}"), &[&said]);
+    let said = format!("3: workload.spec.replicas: Invalid value: -1: {count}");
+    check(&web("{replicas: -1}"), &[&said]);
+    let pod = |container: &str| {
+        web(&format!(
+            "{{template: {{spec: {{containers: [{{name: a, resources: {container}}}]}}}}}}"
+        ))
+    };
+    check(
+        &pod("{requests: {cpu: lots}}"),
+        &[
+            "3: workload.spec.template.spec.containers[0].resources.requests.cpu: Invalid value: \"lots\": must be an amount, such as 500m or 1Gi",
+        ],
+    );
+    check(&pod("{requests: {cpu: 2, memory: 1Gi}}"), &[]);
+    check(
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: c, labels: {tier: 1}}}",
+        &["3: workload.metadata.labels.tier: Invalid value: 1: must be text"],
+    );
+    // Of a kind that nobody knows only what every object has is looked at.
+    check(
+        "{apiVersion: a.example/v1, kind: Thing, metadata: {name: t}, spec: {replicas: many}}",
+        &[],
+    );
+    let objects = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: j}\nspec: {parallelism: x}\n";
+    let flaws = Scenario::of_objects(objects, "2026-11-21").unwrap_err();
+    let said = format!("4: spec.parallelism: Invalid value: \"x\": {count}");
+    assert_eq!(flaws[0].to_string(), said);
+}
+
+#[test]
+fn a_day_that_is_none_is_refused() {
+    let text = format!("asOf: soon\nclusters: [{{name: a}}]\npolicy: {{}}\n{WEB}");
+    assert_eq!(
+        flaws(&text),
+        ["1: asOf: Invalid value: \"soon\": must be a day, such as 2026-11-21"]
+    );
+}
+
+#[test]
 fn what_is_expected_stands_below_the_mark() {
     assert_eq!(split("a: 1\n"), ("a: 1\n", None));
     assert_eq!(split("a: 1\n== decision\nb\n"), ("a: 1\n", Some("b\n")));
