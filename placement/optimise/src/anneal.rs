@@ -111,13 +111,13 @@ fn any(state: &State<'_>, dice: &mut Dice) -> Option<usize> {
 }
 
 /// A place of the task in that pool.
-fn place_in(state: &State<'_>, task: usize, pool: usize) -> Option<usize> {
+pub(crate) fn place_in(state: &State<'_>, task: usize, pool: usize) -> Option<usize> {
     let by_pool = &state.net.tasks[task].by_pool;
     by_pool.binary_search_by_key(&pool, |it| it.0).ok().map(|at| by_pool[at].1)
 }
 
 /// Replicas that gave their places up do not start beside them.
-fn may_start(state: &State<'_>, task: usize, place: usize) -> bool {
+pub(crate) fn may_start(state: &State<'_>, task: usize, place: usize) -> bool {
     let it = &state.net.tasks[task];
     let site = it.places[place].site;
     it.sites[site].held.is_none_or(|held| state.parts[task].stays[site] == held.replicas)

@@ -123,7 +123,7 @@ pub(crate) fn place(state: &mut State<'_>, guide: &Guide, task: usize) -> bool {
 }
 
 /// How many replicas a site may get now.
-fn allowance(state: &State<'_>, task: usize, site: usize) -> i64 {
+pub(crate) fn allowance(state: &State<'_>, task: usize, site: usize) -> i64 {
     let (it, part) = (&state.net.tasks[task], &state.parts[task]);
     let there = part.at(site);
     let mut cap = it.most - there;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Fleet, Terms of each workload ─▶ Instance ─▶ Net ─▶ bound (Lagrangian, exact) ─┐ prices
-//!                                                └──▶ fill, improve, repack ◀────┘
+//!                                                └▶ share, squeeze, close, improve ◀┘
 //!                                                        └▶ Solution ─▶ check ─▶ Answer ─▶ Plan
 //! ```
 //!
@@ -19,7 +19,9 @@ mod improve;
 mod instance;
 mod model;
 mod net;
+mod share;
 mod solve;
+mod squeeze;
 mod state;
 mod whole;
 

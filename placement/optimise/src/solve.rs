@@ -9,6 +9,8 @@ use crate::{
     improve::{Dice, fill_all, improve, sizes},
     instance::{Instance, Invalid, Solution},
     net::Net,
+    share::share,
+    squeeze::{close, penalties},
     state::State,
     whole::repack,
 };
@@ -53,6 +55,10 @@ pub enum SolveError {
 const STEPS: usize = 60;
 /// The climb comes first, and a first placement with it: in so many laps at least, and at most.
 const FIRST: std::ops::Range<usize> = 4..40;
+/// What some placement is taken to cost while none is known, in per cent of the bound.
+const TARGET: i64 = 103;
+/// With no more tasks than these every way to begin is tried.
+const SMALL_TASKS: usize = 100;
 /// Stretches of annealing, each cooler than the one before; steps of a stretch for each replica, and at most.
 const STRETCHES: i64 = 8;
 const EACH: i64 = 200;
@@ -63,6 +69,10 @@ const HOT: i64 = 60;
 const LAPS: usize = 100;
 const ROUNDS: usize = 300;
 const STILL: usize = 6;
+/// Laps in which the prices are worked at too.
+const CLIMBING: usize = 8;
+/// Nodes that are tried to be closed in each lap.
+const CLOSINGS: usize = 20;
 /// A gap below this many millionths is none worth the time.
 const SMALL: i64 = 500;
 
@@ -87,11 +97,14 @@ pub fn solve(instance: &Instance, stop: &dyn Fn() -> bool) -> Result<Answer, Sol
         dice: Dice::new(20_261_121),
         stop,
         stopped: false,
+        shared: false,
     };
     let mut best: Option<State<'_>> = today.as_ref().map(|_| State::today(&net));
     let missing = search.first(&mut best);
     if let Some(best) = &mut best {
-        search.anneal(best);
+        if !search.shared {
+            search.anneal(best);
+        }
         search.polish(best);
     }
     let found = best.map(|it| it.solution());
@@ -116,6 +129,8 @@ struct Search<'a> {
     dice: Dice,
     stop: &'a dyn Fn() -> bool,
     stopped: bool,
+    /// The placement was begun on pools as wholes: there is nothing in it that heat would mend.
+    shared: bool,
 }
 
 impl<'a> Search<'a> {
@@ -134,6 +149,20 @@ impl<'a> Search<'a> {
     /// Prices, and a placement by them. Returns how many replicas were left over at the closest failure.
     fn first(&mut self, best: &mut Option<State<'a>>) -> i64 {
         let mut missing = i64::MAX;
+        // What runs already may stay, which pools as wholes do not know of.
+        if best.is_none() && !self.net.tasks.iter().any(|it| it.moves) {
+            for _ in 0..FIRST.start {
+                let target = self.ascent.best.micros() / 100 * TARGET;
+                self.bound.climb(&mut self.ascent, STEPS, target);
+            }
+            let (prices, guide) = (&self.ascent.prices, &self.guides()[0]);
+            *best = share(self.net, prices, guide, &self.sizes, &mut self.dice, self.stop);
+            // A small one is cheap to look at in other ways too.
+            self.shared = best.is_some() && self.net.tasks.len() > SMALL_TASKS;
+            if self.shared {
+                return 0;
+            }
+        }
         for lap in 0..FIRST.end {
             // Before anything is found there is little to climb towards.
             match best {
@@ -183,11 +212,18 @@ impl<'a> Search<'a> {
     fn polish(&mut self, best: &mut State<'a>) {
         let guides = self.guides();
         let (mut last, mut still) = (best.cost, 0);
-        for _ in 0..LAPS {
+        for lap in 0..LAPS {
+            if lap < CLIMBING {
+                self.bound.climb(&mut self.ascent, STEPS, best.cost);
+            }
             if self.ends(best) || still >= STILL {
                 return;
             }
             improve(best, &guides, &self.sizes, &mut self.dice, ROUNDS, self.stop);
+            let penalties = penalties(self.net, &self.ascent.prices);
+            for _ in 0..CLOSINGS {
+                close(best, &guides[0], &penalties, &self.sizes, &mut self.dice, self.stop);
+            }
             repack(best, &guides[0], &self.sizes, &mut self.dice);
             still = if best.cost < last { 0 } else { still + 1 };
             last = best.cost;

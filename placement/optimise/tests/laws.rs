@@ -324,3 +324,54 @@ fn a_run_that_is_stopped_says_so() {
     assert!(answer.stopped);
     assert!(!solve(&instance, &never).unwrap().stopped);
 }
+
+/// A fleet with little room to spare: nodes as steps, two resources, charges per cluster.
+fn tight(tasks: i64) -> Instance {
+    const SIZES: [(i64, i64); 6] = [(1, 2), (2, 2), (2, 8), (5, 10), (10, 16), (20, 60)];
+    let size = |at: i64| SIZES[usize::try_from(at * 7 % 6).unwrap()];
+    let replicas = |at: i64| 2 + at * 5 % 9;
+    let wanted: i64 = (0..tasks).map(|at| size(at).0 * replicas(at)).sum();
+    let pool = |at: i64| Pool {
+        cluster: usize::try_from(at % 6).unwrap(),
+        name: format!("pool-{at}"),
+        free: vec![79, 250 - 40 * (at % 3)],
+        slots: Some(58),
+        nodes: wanted * 108 / 100 / 79 / 12 + 1,
+        node_cost: if at % 4 == 0 { 0 } else { 30_000 + at * 7 % 11 * 1_000 },
+    };
+    let task = |at: i64| Task {
+        name: format!("task-{at}"),
+        replicas: replicas(at),
+        need: vec![size(at).0, size(at).1],
+        places: (0..12)
+            .filter(|pool| (at + pool) % 4 > 0)
+            .map(|pool| Place { pool: usize::try_from(pool).unwrap(), cost: at * pool % 90 })
+            .collect(),
+        fixed: (0..6).map(|cluster| (cluster, 100 * i64::from(at % 2 == 0))).collect(),
+        min_per_cluster: 1,
+        min_clusters: 1 + i64::from(at % 3 == 0),
+        max_clusters: Some(4),
+        ..Task::default()
+    };
+    Instance {
+        resources: vec!["cpu".into(), "memory".into()],
+        clusters: (0..6).map(|at| format!("cluster-{at}")).collect(),
+        pools: (0..12).map(pool).collect(),
+        tasks: (0..tasks).map(task).collect(),
+        ..Instance::default()
+    }
+}
+
+#[test]
+fn many_tasks_fill_few_nodes_and_are_begun_on_whole_pools() {
+    let instance = tight(140);
+    let asked = std::cell::Cell::new(0);
+    let stop = || {
+        asked.set(asked.get() + 1);
+        asked.get() > 150
+    };
+    let answer = solve(&instance, &stop).unwrap();
+    assert_eq!(check(&instance, &answer.solution).unwrap(), answer.tally);
+    assert!(answer.bound <= answer.tally.cost);
+    assert!(answer.gap() < 60_000, "{} above {}", answer.tally.cost, answer.bound);
+}
