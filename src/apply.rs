@@ -27,7 +27,7 @@ const MANAGER: &str = "archipel-apply";
 
 #[derive(Debug, Args)]
 pub(crate) struct Apply {
-    /// A plan that `archipel plan --out` has kept.
+    /// A plan that `archipel plan --out` or `archipel optimise --out` has kept.
     #[arg(value_name = "PLAN")]
     plan: PathBuf,
     #[command(flatten)]
@@ -37,7 +37,9 @@ pub(crate) struct Apply {
 /// Why a plan is not applied.
 #[derive(Debug, thiserror::Error)]
 enum ApplyError {
-    #[error("`{path}` is not a plan: `archipel plan -f FILE --out PLAN` makes one")]
+    #[error(
+        "`{path}` is not a plan: `archipel plan -f FILE --out PLAN` and `archipel optimise --out PLAN` make one"
+    )]
     NotAPlan { path: PathBuf, source: serde_json::Error },
     #[error(
         "the plan is out of date: what it was worked out from has changed, and now it would be: {now}\n\

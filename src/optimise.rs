@@ -1,20 +1,26 @@
-//! `archipel optimise`: a plan for the whole fleet that costs less, with how far from the least cost it may be. It is
-//! worked out here, from what the user may read, and changes nothing.
+//! `archipel optimise`: a plan for the whole fleet that costs less, with how far from the least cost it may be. Which
+//! moves these are is worked out here, from what the user may read; what they would do says the hub, as of any plan.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use clap::{Args, ValueEnum};
-use federation_types::{money::Money, placement::Placement, validate};
+use clap::Args;
+use federation_types::{
+    money::Money,
+    placement::Placement,
+    review::plan::{Move, ObjectRef, PlanSpec, PlanStatus},
+    validate, words,
+};
 use placement_engine::{
-    Plan, Previous, Room,
-    plan::{Action, Change},
+    Previous, Room,
+    plan::{Action, TemplatePlan},
 };
 use placement_optimise::{Model, Optimum, SolveError, Subject};
 use serde_json::{Value, json};
 
 use crate::{
     hub::Hub,
-    output::{self, Failure, Table},
+    output::{self, Failure},
+    plan::{self, CHANGES, PlanFormat},
     seen::Seen,
 };
 
@@ -29,18 +35,16 @@ pub(crate) struct Optimise {
     /// Write the instance with its solution as JSON, so that another solver can be asked.
     #[arg(long, value_name = "FILE")]
     dump: Option<PathBuf>,
+    /// Keep the plan in a file, for `archipel apply`.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
     #[arg(long, short = 'o', value_enum, default_value_t)]
     output: PlanFormat,
+    /// Exit with 2 if something would move.
+    #[arg(long)]
+    detailed_exitcode: bool,
     #[command(flatten)]
     hub: Hub,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum PlanFormat {
-    #[default]
-    Text,
-    Json,
-    Markdown,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -77,13 +81,31 @@ impl Optimise {
             std::fs::write(path, serde_json::to_vec(&content)?)
                 .map_err(|source| OptimiseError::Unwritable { path: path.clone(), source })?;
         }
+        let spec = PlanSpec { moves: moves(&optimum, &subjects), ..PlanSpec::default() };
+        // Nothing to move: without moves the hub would be asked what waits for an approval.
+        let mut status = match spec.moves.is_empty() {
+            true => PlanStatus::default(),
+            false => plan::ask_plan(&client, &spec, &[]).await?,
+        };
+        status.notes.extend(notes(&model, &optimum, subjects.len()));
         match self.output {
             PlanFormat::Json => {
-                let text = serde_json::to_string_pretty(&report(&model, &optimum, &subjects))?;
+                let text =
+                    serde_json::to_string_pretty(&report(&model, &optimum, &subjects, &status))?;
                 output::line(text);
             }
-            PlanFormat::Text => print(&model, &optimum, &subjects, false),
-            PlanFormat::Markdown => print(&model, &optimum, &subjects, true),
+            other => plan::print(other, &status)?,
+        }
+        let changes = !spec.moves.is_empty();
+        if let Some(path) = &self.out {
+            plan::save(path, spec, status, Vec::new())?;
+            output::progress(format_args!(
+                "kept in {path}; next: archipel apply {path}",
+                path = path.display()
+            ));
+        }
+        if self.detailed_exitcode && changes {
+            std::process::exit(CHANGES);
         }
         Ok(())
     }
@@ -115,7 +137,36 @@ fn percent(millionths: i64) -> String {
     format!("{}.{:02} %", millionths / 10_000, millionths % 10_000 / 100)
 }
 
-fn report(model: &Model<'_>, optimum: &Optimum, subjects: &[Subject]) -> Value {
+/// Where each template that changes is to run.
+fn moves(optimum: &Optimum, subjects: &[Subject]) -> Vec<Move> {
+    let of = |it: &TemplatePlan| {
+        let subject = subjects.iter().find(|own| own.workload.key == it.template)?;
+        Some(to_move(it, &subject.previous))
+    };
+    optimum.plan.templates.iter().filter(|it| !it.changes.is_empty()).filter_map(of).collect()
+}
+
+fn to_move(plan: &TemplatePlan, previous: &Previous) -> Move {
+    let held = previous.clusters.iter().filter_map(|it| Some((it.name.clone(), it.replicas?)));
+    let mut to: BTreeMap<String, i64> = held.collect();
+    for it in &plan.changes {
+        match it.action {
+            Action::Add { replicas } => drop(to.insert(it.cluster.clone(), replicas.unwrap_or(0))),
+            Action::Resize { to: n, .. } => drop(to.insert(it.cluster.clone(), n)),
+            Action::Remove { .. } => drop(to.remove(&it.cluster)),
+        }
+    }
+    let key = &plan.template;
+    let template = ObjectRef {
+        api_version: key.gvk.api_version(),
+        kind: key.gvk.kind.clone(),
+        namespace: key.namespace.clone(),
+        name: key.name.clone(),
+    };
+    Move { template, to }
+}
+
+fn report(model: &Model<'_>, optimum: &Optimum, subjects: &[Subject], plan: &PlanStatus) -> Value {
     let answer = &optimum.answer;
     let left_out: Vec<Value> = model
         .left_out
@@ -123,7 +174,7 @@ fn report(model: &Model<'_>, optimum: &Optimum, subjects: &[Subject]) -> Value {
         .map(|(at, why)| json!({"template": subjects[*at].workload.key.to_string(), "why": why}))
         .collect();
     json!({
-        "plan": optimum.plan,
+        "plan": plan,
         "todayMicrosPerHour": answer.today,
         "planMicrosPerHour": answer.tally.cost,
         "boundMicrosPerHour": answer.bound,
@@ -134,47 +185,23 @@ fn report(model: &Model<'_>, optimum: &Optimum, subjects: &[Subject]) -> Value {
     })
 }
 
-fn print(model: &Model<'_>, optimum: &Optimum, subjects: &[Subject], markdown: bool) {
-    let Plan { templates, .. } = &optimum.plan;
-    if markdown {
-        output::line("| template | cluster | change | per month |");
-        output::line("| --- | --- | --- | --- |");
-    }
-    let mut table = Table::new(&["TEMPLATE", "CLUSTER", "CHANGE", "PER MONTH"]);
-    for it in templates {
-        let cost = format!("{} → {}", Money(it.cost_before), Money(it.cost_after));
-        for Change { cluster, action, .. } in &it.changes {
-            let cells = vec![it.template.to_string(), cluster.clone(), said(action), cost.clone()];
-            if markdown {
-                output::line(format_args!("| {} |", cells.join(" | ")));
-            } else {
-                table.row(cells);
-            }
-        }
-    }
-    if !markdown && !templates.is_empty() {
-        table.print();
-    }
-    output::line("");
+/// What is said beside the plan: what stays and why, and how good it is.
+fn notes(model: &Model<'_>, optimum: &Optimum, all: usize) -> Vec<String> {
     let answer = &optimum.answer;
     let mut why: BTreeMap<&str, usize> = BTreeMap::new();
     for (_, reason) in &model.left_out {
         *why.entry(reason).or_default() += 1;
     }
-    let bullet = if markdown { "- " } else { "" };
-    let say = |text: std::fmt::Arguments<'_>| output::line(format_args!("{bullet}{text}"));
-    say(format_args!(
-        "{} of {} workloads may move; {} replicas of {} workloads do",
+    let mut notes = vec![format!(
+        "{} of {} may move; {} of {} do",
         model.subjects.len(),
-        subjects.len(),
-        answer.tally.moved,
-        templates.len()
-    ));
-    for (reason, count) in why {
-        say(format_args!("{count} stay: {reason}"));
-    }
+        words::counted(all, "workload", "workloads"),
+        words::counted(usize::try_from(answer.tally.moved).unwrap_or(0), "replica", "replicas"),
+        words::counted(optimum.plan.templates.len(), "workload", "workloads")
+    )];
+    notes.extend(why.into_iter().map(|(reason, count)| format!("{count} stay: {reason}")));
     let today = answer.today.unwrap_or(answer.tally.cost);
-    say(format_args!(
+    notes.push(format!(
         "marginal cost per month: {} → {}; nothing can be below {} (gap {})",
         monthly(today),
         monthly(answer.tally.cost),
@@ -182,21 +209,19 @@ fn print(model: &Model<'_>, optimum: &Optimum, subjects: &[Subject], markdown: b
         percent(answer.gap())
     ));
     if answer.stopped {
-        say(format_args!("stopped by the clock: a longer --time may find more"));
+        notes.push("stopped by the clock: a longer --time may find more".to_owned());
     }
-}
-
-fn said(action: &Action) -> String {
-    let number = |it: &Option<i64>| it.map_or_else(|| "all".to_owned(), |it| it.to_string());
-    match action {
-        Action::Add { replicas } => format!("+ {}", number(replicas)),
-        Action::Resize { from, to } => format!("{from} → {to}"),
-        Action::Remove { replicas } => format!("- {}", number(replicas)),
-    }
+    notes
 }
 
 #[cfg(test)]
 mod tests {
+    use federation_types::{
+        names::{Gvk, ObjectKey},
+        reason::cause,
+    };
+    use placement_engine::{PreviousCluster, plan::Change};
+
     use super::*;
 
     #[test]
@@ -205,7 +230,45 @@ mod tests {
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
         assert!(duration("0s").is_err() && duration("soon").is_err());
         assert_eq!(percent(12_345), "1.23 %");
-        assert_eq!(said(&Action::Resize { from: 3, to: 1 }), "3 → 1");
-        assert_eq!(said(&Action::Add { replicas: Some(2) }), "+ 2");
+    }
+
+    #[test]
+    fn a_move_says_where_everything_is_to_run() {
+        let held = |name: &str, n| PreviousCluster {
+            name: name.to_owned(),
+            replicas: Some(n),
+            spot: false,
+        };
+        let previous = Previous {
+            clusters: vec![held("a", 3), held("b", 2), held("c", 1)],
+            ..Previous::default()
+        };
+        let change = |cluster: &str, action| Change {
+            cluster: cluster.to_owned(),
+            action,
+            cause: cause::REBALANCED.to_owned(),
+        };
+        let plan = TemplatePlan {
+            template: ObjectKey {
+                gvk: Gvk::new("apps/v1", "Deployment"),
+                namespace: "shop".to_owned(),
+                name: "web".to_owned(),
+            },
+            changes: vec![
+                change("a", Action::Remove { replicas: Some(3) }),
+                change("b", Action::Resize { from: 2, to: 4 }),
+                change("d", Action::Add { replicas: Some(1) }),
+            ],
+            cost_before: 0,
+            cost_after: 0,
+            at_least: false,
+            needs_approval: false,
+            unmet: String::new(),
+        };
+        let it = to_move(&plan, &previous);
+        let to: Vec<_> = it.to.iter().map(|(name, n)| (name.as_str(), *n)).collect();
+        assert_eq!(to, [("b", 4), ("c", 1), ("d", 1)]);
+        assert_eq!(it.template.to_string(), "Deployment shop/web");
+        assert_eq!(it.template.api_version, "apps/v1");
     }
 }

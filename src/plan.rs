@@ -27,7 +27,7 @@ pub(crate) mod text;
 use sources::{Objects, reference};
 
 /// What `--detailed-exitcode` ends with where something would change.
-const CHANGES: i32 = 2;
+pub(crate) const CHANGES: i32 = 2;
 
 #[derive(Debug, Args)]
 pub(crate) struct Plan {

@@ -24,6 +24,7 @@ use crate::{
     members::{is_ready, patience},
     ordinals,
     outcome::{Event, describe, events, outcome, trigger},
+    relocate::{Refusal, relocate},
     snapshot::{Snapshot, Snapshots},
     spending,
     transition::{self, Copies, Draft, Target, Trigger},
@@ -44,6 +45,8 @@ pub(crate) struct Pass {
     pub(crate) hold: Option<Hold>,
     /// The approval that the move was made by.
     pub(crate) approval: Option<String>,
+    /// Why a move that was approved is not made.
+    pub(crate) refused: Option<Refusal>,
 }
 
 impl Pass {
@@ -68,6 +71,7 @@ pub(crate) fn pass(
 ) -> Pass {
     index.settling.at(now);
     index.over_budget.remove(key);
+    index.postponed.remove(key);
     spending::refresh(index, snapshots, Some(key), now);
     let template = index.templates.get(key).cloned();
     let placed = index.placements.get(key).cloned();
@@ -204,7 +208,21 @@ fn decide(
     // What may turn out to need an approval must not take room that it then does not use.
     let takes_room = is_bound(template) && !template.workload.is_claim();
     let before = (takes_room && !meant.clusters.is_empty()).then(|| room.clone());
-    let decision = engine::place(fleet, room, workload, compiled, &meant);
+    let chosen = approval::chosen(template, &previous, &meant);
+    let moved = chosen.map(|to| {
+        let made = relocate(fleet, room, workload, compiled, &meant, &to);
+        made.map(|it| (it, approval::chosen_token(template, &meant, &to)))
+    });
+    let (decision, rebalanced, refused) = match moved {
+        Some(Ok((decision, token))) => (decision, Some(token), None),
+        Some(Err(refusal)) => {
+            (engine::place(fleet, room, workload, compiled, &meant), None, Some(refusal))
+        }
+        None => (engine::place(fleet, room, workload, compiled, &meant), None, None),
+    };
+    if matches!(refused, Some(Refusal::Room(_))) {
+        index.postponed.insert(key.clone());
+    }
     let kept = &previous.preferred_since;
     spec.preferred_since = index.note_failback(key, decision.failback, wait, kept, now);
     // After a restart nobody knows: then an edit is as likely as any.
@@ -221,7 +239,7 @@ fn decide(
         .then(|| approval::token(template, &meant, &decision, fleet));
     let given = |it: &String| approval::is_given(index.approvals, template, &previous, it);
     let held = approval.as_ref().is_some_and(|it| !given(it));
-    if approval.is_some() && !held {
+    if rebalanced.is_some() || (approval.is_some() && !held) {
         spec.approval.clone_from(&template.approved);
     }
     if held {
@@ -259,7 +277,8 @@ fn decide(
             let all = template.workload.replicas.filter(|_| held && alone);
             cluster.replicas = same.and_then(|it| it.replicas).or(all).or(cluster.replicas);
         }
-        return place(index, key, placed, template, spec, Some(revision));
+        let pass = place(index, key, placed, template, spec, Some(revision));
+        return Pass { refused, ..pass };
     }
     compiled.affinity_name(decision.affinity.unwrap_or_default()).clone_into(&mut spec.affinity);
     let target = Target {
@@ -277,6 +296,7 @@ fn decide(
     }
     let because = |name: &str| match lost.contains(name) {
         true => Trigger::Failover,
+        false if rebalanced.is_some() => Trigger::Rebalanced,
         false if returns => Trigger::Failback,
         false => trigger(&decision, fleet, name, shrinks, edited),
     };
@@ -299,7 +319,8 @@ fn decide(
         return place(index, key, placed, template, spec, None);
     }
     let pass = place(index, key, placed, template, spec, Some(revision));
-    Pass { counted: gated.counted, hold: gated.hold, approval, ..pass }
+    let approval = rebalanced.or(approval);
+    Pass { counted: gated.counted, hold: gated.hold, approval, refused, ..pass }
 }
 
 /// What is released: the template's content with the overrides that match it.

@@ -17,6 +17,7 @@ use crate::{
     gate::Hold,
     index::{Index, Placed, Template},
     members::is_ready,
+    relocate::Refusal,
     snapshot::Snapshots,
     write::Write,
 };
@@ -46,6 +47,8 @@ pub(crate) struct DryRun {
     pub(crate) holds: BTreeMap<ObjectKey, Hold>,
     /// The approvals that moves were made by.
     pub(crate) approvals: BTreeMap<ObjectKey, String>,
+    /// Approved moves that are not made, and why.
+    pub(crate) refused: BTreeMap<ObjectKey, Refusal>,
 }
 
 impl DryRun {
@@ -61,6 +64,7 @@ impl DryRun {
             causes: BTreeMap::new(),
             holds: BTreeMap::new(),
             approvals: BTreeMap::new(),
+            refused: BTreeMap::new(),
         }
     }
 
@@ -102,6 +106,10 @@ impl DryRun {
         }
         if let Some(approval) = pass.approval {
             self.approvals.insert(key.clone(), approval);
+        }
+        match pass.refused {
+            Some(refusal) => drop(self.refused.insert(key.clone(), refusal)),
+            None => drop(self.refused.remove(key)),
         }
         let wrote = pass.write.is_some();
         match pass.write {

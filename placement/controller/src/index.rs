@@ -160,6 +160,8 @@ pub struct Index {
     pub(crate) settling: Settling,
     /// Not looked at while the hub presumes that it is cut off.
     pub(crate) held_back: BTreeSet<ObjectKey>,
+    /// Approved moves that found no room yet.
+    pub(crate) postponed: BTreeSet<ObjectKey>,
     /// Removals that wait for a budget's next window.
     pub(crate) over_budget: BTreeSet<ObjectKey>,
     /// Namespaces in which templates moved or have other labels.
@@ -404,6 +406,7 @@ impl Index {
     /// Whatever waits: for a cluster, for room, for the gate.
     pub fn touch_waiting(&mut self) {
         self.dirty.extend(self.unsettled.iter().cloned());
+        self.dirty.extend(self.postponed.iter().cloned());
         let away: Vec<ObjectKey> = self.away().cloned().collect();
         self.dirty.extend(away);
     }

@@ -52,6 +52,7 @@ mod override_status;
 mod plan;
 mod policy_status;
 mod queue;
+mod relocate;
 mod run;
 mod scores;
 mod settling;

@@ -12,7 +12,7 @@ use federation_types::{
     names::{API_VERSION, Gvk, ObjectKey, short_hash},
     reason::{cause, placed as reason},
     review::plan::{
-        Action, ClusterChange, Cost, ObjectAction, ObjectChange, ObjectRef, PlanStatus,
+        Action, ClusterChange, Cost, Move, ObjectAction, ObjectChange, ObjectRef, PlanStatus,
         TemplateChange,
     },
     words,
@@ -22,14 +22,17 @@ use placement_engine::{Fleet, PreviousCluster};
 use serde_json::Value;
 
 use crate::{
-    approval::Approvals,
+    approval::{self, Approvals},
     claim::Policy,
+    clock,
+    decide::still_meant,
     dry_run::DryRun,
     fields,
     gate::Hold,
     index::{Index, template_key},
     members::is_ready,
     overlay::{self, OverlayError},
+    relocate::Refusal,
     snapshot::{self, Snapshots},
     spending::{self, Priced},
 };
@@ -125,23 +128,46 @@ pub(crate) struct Overspent {
 /// Why an object of a plan cannot be planned: the place in the list, and what is wrong.
 pub(crate) type Unplannable = (usize, OverlayError);
 
-/// Plans on a copy of the index. Without edits: what waits for an approval.
+/// Supposes that a move is approved. `None` if there is no such template, or it is nowhere.
+pub(crate) fn suppose(index: &mut Index, wanted: &Move, now: i64) -> Option<ObjectKey> {
+    let ObjectRef { api_version, kind, namespace, name } = &wanted.template;
+    let key = template_key(&Gvk::new(api_version, kind), namespace, name);
+    let placed = index.placements.get(&key)?;
+    let from = still_meant(&placed.spec);
+    let mut template = (**index.templates.get(&key)?).clone();
+    let token = approval::chosen_token(&template, &from, &wanted.to);
+    template.approved = format!("{token}/{}", clock::text(now));
+    // Approved a moment ago already: this is another time.
+    if template.approved == placed.spec.approval {
+        template.approved.push('+');
+    }
+    index.set_template(key.clone(), Some(template.into()));
+    index.dirty.insert(key.clone());
+    Some(key)
+}
+
+/// Plans on a copy of the index. Without edits and moves: what waits for an approval.
 pub(crate) fn work_out(
     mut index: Index,
     edits: &[Edit],
+    moves: &[Move],
     approvals: Approvals,
     now: i64,
 ) -> Result<Draft, Unplannable> {
     let mut before = index.clone();
     index.dirty.clear();
     let mut edited = BTreeSet::new();
+    for wanted in moves {
+        // One that is gone by now is not in the plan, and so the plan is another one.
+        edited.extend(suppose(&mut index, wanted, now));
+    }
     for (at, edit) in edits.iter().enumerate() {
         edit.put(&mut index).map_err(|error| (at, error))?;
         let object = &edit.object;
         let gvk = Gvk::new(&object.api_version, &object.kind);
         edited.insert(template_key(&gvk, &object.namespace, &object.name));
     }
-    if edits.is_empty() {
+    if edits.is_empty() && moves.is_empty() {
         let waiting = index
             .placements
             .iter()
@@ -267,6 +293,16 @@ fn entry(
     if let Some(approval) = run.approvals.get(key) {
         change.approval.clone_from(approval);
     }
+    if let Some(refusal) = run.refused.get(key) {
+        let waits = matches!(refusal, Refusal::Room(_));
+        change.reason = if waits { reason::NOT_ENOUGH_ROOM } else { reason::INVALID }.to_owned();
+        change.unmet = format!("it stays where it is: {}", refusal.text());
+        // It is approved all the same, and made once there is room.
+        if waits && let Some(template) = index.templates.get(key) {
+            let token = template.approved.split('/').next().unwrap_or_default();
+            token.clone_into(&mut change.approval);
+        }
+    }
     // Of what was handed in, or is decided by what was, it is told that it still gets too little.
     let by_edited = claim.winner.as_ref().is_some_and(|it| edited.contains(&key_of(it)));
     let asked = edited.contains(key)
@@ -352,6 +388,12 @@ fn changes(run: &DryRun, key: &ObjectKey, before: &Index) -> Vec<ClusterChange> 
             replicas_after: is.replicas,
             ..ClusterChange::default()
         });
+    }
+    // All of it is one move that somebody chose.
+    if run.approvals.get(key).is_some_and(|it| approval::is_chosen(it)) {
+        for it in &mut found {
+            cause::REBALANCED.clone_into(&mut it.cause);
+        }
     }
     // What is added or made larger in the place of something that goes has its cause.
     let moved = found.iter().find(|it| it.action == Action::Remove).map(|it| it.cause.clone());

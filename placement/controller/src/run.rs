@@ -220,9 +220,12 @@ impl Decider {
             let pass = decide::pass(&mut index, &mut self.snapshots, &key, clock::now());
             (pass, index.templates.get(&key).cloned(), index.placements.get(&key).cloned())
         };
-        let Pass { write, events, stale_revisions, counted, hold, approval } = pass;
+        let Pass { write, events, stale_revisions, counted, hold, approval, refused } = pass;
         if let Some(approval) = approval {
             tracing::info!(template = %key, approval, "moves by an approval");
+        }
+        if let Some(refusal) = refused {
+            tracing::info!(template = %key, why = refusal.text(), "an approved move is not made");
         }
         self.metrics.passed(hold);
         for event in events {

@@ -32,6 +32,8 @@ pub enum Trigger {
     Failover,
     Failback,
     ClusterLeaving,
+    /// An approved plan chose other clusters.
+    Rebalanced,
 }
 
 impl Trigger {
@@ -43,6 +45,7 @@ impl Trigger {
             Self::Failover => cause::FAILOVER,
             Self::Failback => cause::FAILBACK,
             Self::ClusterLeaving => cause::CLUSTER_LEAVING,
+            Self::Rebalanced => cause::REBALANCED,
         }
     }
 }

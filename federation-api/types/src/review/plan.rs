@@ -16,9 +16,21 @@ pub struct PlanSpec {
     /// Objects that would be deleted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub delete: Vec<ObjectRef>,
+    /// Templates that are to run elsewhere, as somebody chose: within what their policies allow, and only by an approval.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moves: Vec<Move>,
     /// Whether fields that another manager owns are taken over.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub force: bool,
+}
+
+/// Where all replicas of one template are to run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Move {
+    pub template: ObjectRef,
+    /// Replicas by cluster.
+    pub to: std::collections::BTreeMap<String, i64>,
 }
 
 /// One object by its name.
@@ -67,10 +79,10 @@ pub struct PlanStatus {
 }
 
 impl PlanStatus {
-    /// Whether applying it would change nothing.
+    /// Whether applying it would change nothing, and approve nothing.
     pub fn is_empty(&self) -> bool {
         self.objects.iter().all(|it| it.action == ObjectAction::None)
-            && self.templates.iter().all(|it| it.changes.is_empty())
+            && self.templates.iter().all(|it| it.changes.is_empty() && it.approval.is_empty())
     }
 
     /// Counts what stands in `templates`.

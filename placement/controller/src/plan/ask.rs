@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use federation_types::{
     names::{Gvk, ObjectKey},
-    review::plan::{ObjectRef, PlanSpec, PlanStatus},
+    review::plan::{Move, ObjectRef, PlanSpec, PlanStatus},
     selector::TemplateSelector,
 };
 use k8s_openapi::api::authorization::v1::{
@@ -88,7 +88,7 @@ pub(crate) fn preview(index: &Mutex<Index>, object: &Value) -> Option<PlanStatus
         (index.templates.len() <= PREVIEWED).then(|| index.clone())?
     };
     let edits = [Edit { object, before: None, after: Some(after), refused: String::new() }];
-    let draft = work_out(copy, &edits, Approvals::Given, clock::now()).ok()?;
+    let draft = work_out(copy, &edits, &[], Approvals::Given, clock::now()).ok()?;
     let told = |key: &ObjectKey| namespace.is_empty() || key.namespace == namespace;
     let mut plan = draft.finish(&[], &|key, _| told(key));
     plan.notes.clear();
@@ -100,7 +100,7 @@ async fn planned(
     caller: &Client,
     spec: &PlanSpec,
 ) -> Result<PlanStatus, PlanError> {
-    let total = spec.objects.len() + spec.delete.len();
+    let total = spec.objects.len() + spec.delete.len() + spec.moves.len();
     if total > OBJECTS {
         let message = format!("Too many: {total}: at most {OBJECTS} objects are planned at once");
         return Err(PlanError::invalid("spec.objects", message));
@@ -114,6 +114,9 @@ async fn planned(
     for (at, object) in spec.delete.iter().enumerate() {
         edits.push(deleted(&mut kinds, &format!("spec.delete[{at}]"), object).await?);
     }
+    for (at, wanted) in spec.moves.iter().enumerate() {
+        moved(&mut kinds, &format!("spec.moves[{at}]"), wanted).await?;
+    }
     let unknown = unwatched(&index.lock(), &edits);
     let listed = list(&mut kinds, unknown).await?;
     let mut copy = index.lock().clone();
@@ -122,9 +125,10 @@ async fn planned(
     }
     let edits = Arc::new(edits);
     let supposed = Arc::clone(&edits);
+    let moves = spec.moves.clone();
     // It is worked out for as long as a second: never on a thread that answers requests.
     let draft = tokio::task::spawn_blocking(move || {
-        work_out(copy, &supposed, Approvals::All, clock::now())
+        work_out(copy, &supposed, &moves, Approvals::All, clock::now())
     })
     .await
     .map_err(|error| PlanError::Unavailable(error.to_string()))?
@@ -219,6 +223,22 @@ async fn deleted(
         api.delete(&object.name, &parameters).await.map_err(|it| refused(field, it))?;
     }
     Ok(Edit { object: object.clone(), before, after: None, refused: String::new() })
+}
+
+/// Whether the caller knows the template that is to move, and says where to.
+async fn moved(kinds: &mut Kinds<'_>, field: &str, wanted: &Move) -> Result<(), PlanError> {
+    if wanted.to.is_empty() {
+        return Err(PlanError::invalid(format!("{field}.to"), "Required value"));
+    }
+    if let Some((name, n)) = wanted.to.iter().find(|it| *it.1 < 0) {
+        let field = format!("{field}.to[{name}]");
+        return Err(PlanError::invalid(field, format!("Invalid value: {n}: at least 0")));
+    }
+    let ObjectRef { api_version, kind, namespace, name } = &wanted.template;
+    let field = format!("{field}.template");
+    let (resource, _) = kinds.find(&format!("{field}.kind"), api_version, kind).await?;
+    let api = kinds.api(&resource, namespace);
+    api.get(name).await.map(drop).map_err(|it| refused(&field, it))
 }
 
 /// What the API says to the caller, at the field that it says it of.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use expect_test::expect;
 use federation_types::{
     names::API_VERSION,
-    review::plan::{Action, ObjectRef, PlanStatus},
+    review::plan::{Action, Move, ObjectRef, PlanStatus},
 };
 use kube::api::DynamicObject;
 use proptest::{prelude::*, test_runner::RngSeed};
@@ -78,7 +78,34 @@ fn member_edit(world: &World, name: &str, taint: Option<&str>) -> Option<Edit> {
 
 fn plan(world: &World, edits: &[Edit]) -> PlanStatus {
     let index = world.index.clone();
-    work_out(index, edits, Approvals::All, world.now).unwrap().finish(edits, &|_, _| true)
+    work_out(index, edits, &[], Approvals::All, world.now).unwrap().finish(edits, &|_, _| true)
+}
+
+/// A Deployment that is to run elsewhere.
+fn chosen(name: &str, to: &[(&str, i64)]) -> [Move; 1] {
+    let template = ObjectRef {
+        api_version: "apps/v1".into(),
+        kind: "Deployment".into(),
+        namespace: "shop".into(),
+        name: name.into(),
+    };
+    [Move { template, to: to.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect() }]
+}
+
+fn plan_moves(world: &World, moves: &[Move]) -> PlanStatus {
+    let index = world.index.clone();
+    work_out(index, &[], moves, Approvals::All, world.now).unwrap().finish(&[], &|_, _| true)
+}
+
+/// Two clusters alike, and a policy that leaves the choice to cost.
+fn cheapest(clusters: &str) -> World {
+    let mut world = World::new(clusters);
+    world.prices();
+    world.policy("web", json!({"replicas": {"mode": "Divided", "division": "Cheapest"}}));
+    world.apply("web", 2, "v1");
+    world.settle();
+    assert_eq!(world.show("web"), "a=2 | Placed");
+    world
 }
 
 /// Does what applying the plan does: the objects and the approvals.
@@ -297,7 +324,7 @@ fn what_the_caller_may_not_read_is_left_out() {
     world.apply("bank", 4, "v1");
     world.settle();
     let edits = [policy_edit(9, on(&["b"]))];
-    let draft = work_out(world.index.clone(), &edits, Approvals::All, world.now).unwrap();
+    let draft = work_out(world.index.clone(), &edits, &[], Approvals::All, world.now).unwrap();
     let plan = draft.finish(&edits, &|key, _| key.name != "bank");
     assert_eq!(plan.templates.len(), 1);
     assert_eq!(plan.templates[0].template.name, "web");
@@ -401,6 +428,96 @@ fn rule_3_4_a_claim_leaves_by_an_approved_plan() {
         data: b | Placed
     "#]]
     .assert_eq(&world.settle());
+}
+
+#[test]
+fn rule_1_2_what_runs_moves_for_its_price_by_an_approved_plan_once() {
+    let mut world = cheapest("a eks, b eks");
+    let moves = chosen("web", &[("b", 2)]);
+    let plan = plan_moves(&world, &moves);
+    expect![[r#"
+        Deployment shop/web
+          Remove a 2 → - Rebalanced 
+          Add b - → 2 Rebalanced 
+        approval: Waits: Deployment shop/web: moves only by applying this plan
+    "#]]
+    .assert_eq(&lines(&plan));
+    assert_eq!(world.show("web"), "a=2 | Placed", "a plan changes nothing");
+    assert_eq!(plan_moves(&world, &moves).inputs, plan.inputs, "the same plan, asked again");
+
+    apply(&mut world, &[], &plan);
+    world.settle();
+    assert_eq!(world.show("web"), "b=2 | Placed");
+    assert_ne!(plan_moves(&world, &moves).inputs, plan.inputs, "it was carried out");
+
+    // Back by a plan of its own; the first approval is used up.
+    world.now += 1;
+    let back = plan_moves(&world, &chosen("web", &[("a", 1), ("b", 1)]));
+    apply(&mut world, &[], &back);
+    world.settle();
+    assert_eq!(world.show("web"), "a=1 b=1 | Placed");
+    world.index.dirty.insert(key("web"));
+    world.settle();
+    assert_eq!(world.show("web"), "a=1 b=1 | Placed");
+}
+
+#[test]
+fn rule_1_2_a_chosen_move_of_copies_that_changed_since_is_not_made() {
+    let mut world = cheapest("a eks, b eks");
+    let moves = chosen("web", &[("b", 2)]);
+    let plan = plan_moves(&world, &moves);
+    world.apply("web", 3, "v1");
+    world.settle();
+    assert_ne!(plan_moves(&world, &moves).inputs, plan.inputs, "applying it is refused");
+    apply(&mut world, &[], &plan);
+    world.settle();
+    assert_eq!(world.show("web"), "a=3 | Placed", "nor does its approval mean anything");
+}
+
+#[test]
+fn rule_1_3_a_chosen_move_waits_for_the_change_budget() {
+    let mut world = cheapest("a eks, b eks");
+    world.index.budgets.insert("default".into(), budget(0, 0));
+    let plan = plan_moves(&world, &chosen("web", &[("b", 2)]));
+    apply(&mut world, &[], &plan);
+    world.settle();
+    assert_eq!(world.show("web"), "a=2!Rebalanced b=2 | ChangeBudgetSpent");
+}
+
+#[test]
+fn a_chosen_move_waits_for_room_and_is_made_when_there_is() {
+    let mut world = cheapest("a eks, b eks rooms=1");
+    let plan = plan_moves(&world, &chosen("web", &[("b", 2)]));
+    expect![[r#"
+        Deployment shop/web
+          ! NotEnoughRoom: it stays where it is: there is room for 1 more on b, and 2 would come
+        room: Failed: Deployment shop/web: does not get what it asks for
+        approval: Waits: Deployment shop/web: moves only by applying this plan
+    "#]]
+    .assert_eq(&lines(&plan));
+    apply(&mut world, &[], &plan);
+    world.settle();
+    assert_eq!(world.show("web"), "a=2 | Placed");
+    world.cluster("b eks rooms=5");
+    world.settle();
+    assert_eq!(world.show("web"), "b=2 | Placed");
+}
+
+#[test]
+fn a_chosen_move_keeps_to_the_policy() {
+    let mut world = cheapest("a eks, b eks, c eks taint=x");
+    let unmet = |world: &World, to: &[(&str, i64)]| {
+        let plan = plan_moves(world, &chosen("web", to));
+        let it = plan.templates.first().map(|it| (it.unmet.clone(), it.approval.clone()));
+        it.unwrap_or_default()
+    };
+    let says = |text: &str| (format!("it stays where it is: {text}"), String::new());
+    assert_eq!(unmet(&world, &[("c", 2)]), says("its policy lets no replica start on c"));
+    assert_eq!(unmet(&world, &[("b", 3)]), says("it has 2 replicas, and 3 would be placed"));
+    assert_eq!(unmet(&world, &[("z", 2)]), says("the inventory has no cluster z"));
+    world.divide(&["a", "b"], 1);
+    world.settle();
+    assert!(unmet(&world, &[("b", 2)]).0.ends_with("does not leave the choice to cost"));
 }
 
 #[test]
