@@ -25,7 +25,7 @@ use tokio::{sync::Notify, task::JoinSet, time::timeout};
 use crate::{
     context::Shared,
     follow::{self, Source},
-    index::{NamespaceEntry, PlacementEntry, namespace_kind},
+    index::{NamespaceEntry, namespace_kind},
     kinds::{Kinds, Resource},
     live::LiveObject,
     queue::{Key, Queue},

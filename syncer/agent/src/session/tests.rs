@@ -6,7 +6,7 @@ use serde_json::json;
 use syncer_render::CopyReport;
 
 use super::*;
-use crate::SyncerContext;
+use crate::{SyncerContext, index::PlacementEntry};
 
 /// A session with a member that answers nothing, and a Placement of one Deployment there.
 fn session() -> (Arc<Session>, Key) {
