@@ -22,23 +22,21 @@ use placement_engine::{Fleet, PreviousCluster};
 use serde_json::Value;
 
 use crate::{
-    approval::{self, Approvals},
+    approval::Approvals,
     claim::Policy,
-    clock,
-    decide::still_meant,
     dry_run::DryRun,
     fields,
     gate::Hold,
     index::{Index, template_key},
     members::is_ready,
     overlay::{self, OverlayError},
-    relocate::Refusal,
     snapshot::{self, Snapshots},
     spending::{self, Priced},
 };
 
 mod ask;
 mod checks;
+mod moves;
 
 pub use ask::PlanError;
 pub(crate) use ask::{Kinds, group_of, may_see_clusters, plan, preview, readable};
@@ -128,24 +126,6 @@ pub(crate) struct Overspent {
 /// Why an object of a plan cannot be planned: the place in the list, and what is wrong.
 pub(crate) type Unplannable = (usize, OverlayError);
 
-/// Supposes that a move is approved. `None` if there is no such template, or it is nowhere.
-pub(crate) fn suppose(index: &mut Index, wanted: &Move, now: i64) -> Option<ObjectKey> {
-    let ObjectRef { api_version, kind, namespace, name } = &wanted.template;
-    let key = template_key(&Gvk::new(api_version, kind), namespace, name);
-    let placed = index.placements.get(&key)?;
-    let from = still_meant(&placed.spec);
-    let mut template = (**index.templates.get(&key)?).clone();
-    let token = approval::chosen_token(&template, &from, &wanted.to);
-    template.approved = format!("{token}/{}", clock::text(now));
-    // Approved a moment ago already: this is another time.
-    if template.approved == placed.spec.approval {
-        template.approved.push('+');
-    }
-    index.set_template(key.clone(), Some(template.into()));
-    index.dirty.insert(key.clone());
-    Some(key)
-}
-
 /// Plans on a copy of the index. Without edits and moves: what waits for an approval.
 pub(crate) fn work_out(
     mut index: Index,
@@ -159,7 +139,7 @@ pub(crate) fn work_out(
     let mut edited = BTreeSet::new();
     for wanted in moves {
         // One that is gone by now is not in the plan, and so the plan is another one.
-        edited.extend(suppose(&mut index, wanted, now));
+        edited.extend(moves::suppose(&mut index, wanted, now));
     }
     for (at, edit) in edits.iter().enumerate() {
         edit.put(&mut index).map_err(|error| (at, error))?;
@@ -293,16 +273,7 @@ fn entry(
     if let Some(approval) = run.approvals.get(key) {
         change.approval.clone_from(approval);
     }
-    if let Some(refusal) = run.refused.get(key) {
-        let waits = matches!(refusal, Refusal::Room(_));
-        change.reason = if waits { reason::NOT_ENOUGH_ROOM } else { reason::INVALID }.to_owned();
-        change.unmet = format!("it stays where it is: {}", refusal.text());
-        // It is approved all the same, and made once there is room.
-        if waits && let Some(template) = index.templates.get(key) {
-            let token = template.approved.split('/').next().unwrap_or_default();
-            token.clone_into(&mut change.approval);
-        }
-    }
+    moves::say_refused(run, key, &mut change);
     // Of what was handed in, or is decided by what was, it is told that it still gets too little.
     let by_edited = claim.winner.as_ref().is_some_and(|it| edited.contains(&key_of(it)));
     let asked = edited.contains(key)
@@ -389,12 +360,7 @@ fn changes(run: &DryRun, key: &ObjectKey, before: &Index) -> Vec<ClusterChange> 
             ..ClusterChange::default()
         });
     }
-    // All of it is one move that somebody chose.
-    if run.approvals.get(key).is_some_and(|it| approval::is_chosen(it)) {
-        for it in &mut found {
-            cause::REBALANCED.clone_into(&mut it.cause);
-        }
-    }
+    moves::say_chosen(run, key, &mut found);
     // What is added or made larger in the place of something that goes has its cause.
     let moved = found.iter().find(|it| it.action == Action::Remove).map(|it| it.cause.clone());
     for it in found.iter_mut().filter(|it| it.cause.is_empty()) {
