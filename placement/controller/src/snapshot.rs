@@ -7,14 +7,16 @@ use std::{
     time::Duration,
 };
 
-use federation_types::{cluster::TaintEffect, names::ObjectKey, validate::Problem};
+use federation_types::{
+    cluster::TaintEffect, names::ObjectKey, placement::CopyStatus, validate::Problem,
+};
 use placement_engine::{ClusterInput, CompiledPolicy, Fleet, PriceIndex, Room, SetInput};
 use tokio::time::Instant;
 
 use crate::{
     claim::{Claim, Policy},
     clock,
-    index::Index,
+    index::{Index, Template},
     members::leaves_as_orphans,
 };
 
@@ -179,11 +181,16 @@ fn built(index: &Index, lost: &BTreeSet<String>, now: i64) -> Fleet {
     Fleet::build(inputs, &sets, &prices, &now)
 }
 
+/// A template with what is known of its copies.
+struct Own<'a> {
+    template: &'a Template,
+    copies: &'a [CopyStatus],
+}
+
 /// What was decided, and what is not known to be counted there, takes room that the members do not report.
 fn reserve_in_flight(index: &Index, fleet: &Fleet, room: &mut Room) {
-    let mut reserve = |key: &ObjectKey, cluster: &str, wanted: Option<i64>| {
-        let Some(template) = index.templates.get(key) else { return };
-        let copies = index.placements.get(key).map_or(&[][..], |it| &it.status.clusters);
+    let mut reserve = |key: &ObjectKey, own: &Own<'_>, cluster: &str, wanted: Option<i64>| {
+        let Own { template, copies } = own;
         let copy =
             copies.binary_search_by(|it| it.name.as_str().cmp(cluster)).ok().map(|at| &copies[at]);
         let missing = index.unsettled(key, cluster, wanted, copy, &template.workload);
@@ -197,13 +204,18 @@ fn reserve_in_flight(index: &Index, fleet: &Fleet, room: &mut Room) {
         if index.in_flight.contains_key(key) {
             continue;
         }
+        let Some(template) = index.templates.get(key) else { continue };
+        let own = Own { template, copies: &placed.status.clusters };
         for cluster in &placed.spec.clusters {
-            reserve(key, &cluster.name, cluster.replicas);
+            reserve(key, &own, &cluster.name, cluster.replicas);
         }
     }
     for (key, clusters) in &index.in_flight {
+        let Some(template) = index.templates.get(key) else { continue };
+        let copies = index.placements.get(key).map_or(&[][..], |it| &it.status.clusters);
+        let own = Own { template, copies };
         for (cluster, wanted) in clusters {
-            reserve(key, cluster, *wanted);
+            reserve(key, &own, cluster, *wanted);
         }
     }
 }
