@@ -276,7 +276,7 @@ pub fn place(
             (attempt.clusters, outcome)
         }
         Err(outcome) => {
-            // What could not be decided changes nothing, but each copy of a template has the template's size.
+            // What could not be decided adds nothing anywhere; what is too much goes.
             let asked = !matches!(outcome, Outcome::Suspended | Outcome::TooFewReplicas { .. });
             if asked
                 && mode.divides()
@@ -285,14 +285,19 @@ pub fn place(
                 let absent: i64 = absent.iter().filter_map(|it| it.replicas).sum();
                 settle::take_away(&mut scratch.held, all - absent, policy.min_per_cluster());
             }
+            let suspended = outcome == Outcome::Suspended;
+            let kept = |id: u32, held: i64, all: i64| match previous_of(fleet, previous, id) {
+                // Held before anybody knew that it has replicas.
+                Some(it) if it.replicas.is_none() => all,
+                _ if mode.divides() || suspended => held,
+                _ => held.min(all),
+            };
             let clusters = scratch
                 .held
                 .iter()
                 .map(|(id, held)| Placed {
                     cluster: ClusterId(*id),
-                    replicas: workload.replicas.map(|all| {
-                        if mode.divides() || outcome == Outcome::Suspended { *held } else { all }
-                    }),
+                    replicas: workload.replicas.map(|all| kept(*id, *held, all)),
                 })
                 .collect();
             (clusters, outcome)
@@ -357,6 +362,12 @@ struct Decided {
 
 /// Tries the affinity groups in their order: the first that fits wins, and one that was chosen stays while it holds
 /// anything (RULES 3.3: growth that finds no room waits), unless it is time to return (RULES 3.5).
+/// What a cluster held before.
+fn previous_of<'a>(fleet: &Fleet, previous: &'a Previous, id: u32) -> Option<&'a PreviousCluster> {
+    let name = fleet.name(ClusterId(id));
+    previous.clusters.iter().find(|it| it.name == name)
+}
+
 fn decide(pass: &mut Pass<'_>, previous: &Previous) -> Decided {
     let groups = pass.policy.groups.len();
     let current = (!pass.scratch.held.is_empty())

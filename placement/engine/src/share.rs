@@ -22,12 +22,15 @@ impl Pass<'_> {
     /// The replicas of the workload over the clusters of a group.
     pub(crate) fn divided(&mut self) -> Result<Attempt, Outcome> {
         let total = self.workload.replicas.unwrap_or(0);
-        if let Some((max, policy)) = &self.policy.max_replicas
-            && total > i64::from(*max)
-            && total > self.scratch.held.iter().map(|it| it.1).sum::<i64>() + self.absent
-        {
-            let (max, policy) = (i64::from(*max), policy.clone());
-            return Err(Outcome::OverReplicas { replicas: total, max, policy });
+        let over = self.policy.max_replicas.as_ref().filter(|it| total > i64::from(it.0));
+        let over = over.map(|(max, policy)| Outcome::OverReplicas {
+            replicas: total,
+            max: i64::from(*max),
+            policy: policy.clone(),
+        });
+        let runs = self.scratch.held.iter().map(|it| it.1).sum::<i64>() + self.absent;
+        if let Some(over) = over.clone().filter(|_| total > runs) {
+            return Err(over);
         }
         let total = (total - self.absent).max(0);
         if total == 0 {
@@ -52,7 +55,20 @@ impl Pass<'_> {
         let result = self.divide_among(total, max, &mut candidates);
         self.elastic = before;
         self.scratch.candidates = candidates;
-        result
+        // What runs may stay and shrink, but nothing comes anywhere while there is more than the limit allows.
+        match (over, &result) {
+            (Some(over), Ok(attempt)) if self.adds_somewhere(attempt) => Err(over),
+            _ => result,
+        }
+    }
+
+    /// Whether some cluster gets more than it holds.
+    fn adds_somewhere(&self, attempt: &Attempt) -> bool {
+        let held = |id: u32| {
+            let at = self.scratch.held.binary_search_by_key(&id, |it| it.0);
+            at.map_or(0, |at| self.scratch.held[at].1)
+        };
+        attempt.clusters.iter().any(|it| it.replicas.unwrap_or(0) > held(it.cluster.0))
     }
 
     /// Clusters stay with no replicas while the template has none (RULES 3.3).
