@@ -17,7 +17,10 @@ use std::{
     time::Duration,
 };
 
-use federation_schema::cel::{self, on_large_stack};
+use federation_schema::{
+    cel::{self, on_large_stack},
+    error::FieldError,
+};
 use federation_storage::{At, ReadError, Revision, WatchItem};
 use federation_types::names::HUB_ANNOTATION;
 use futures::StreamExt as _;
@@ -51,6 +54,8 @@ mod webhook;
 use self::{mutating::Mutating, present::Present, validating::Validating, webhook::Webhook};
 
 const GROUP: &str = "admissionregistration.k8s.io";
+/// The only value of the annotation.
+const ACTIVE: &str = "Active";
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
@@ -115,7 +120,7 @@ impl Active {
 
 /// Whether an object was made active here.
 pub(crate) fn is_active(object: &Value) -> bool {
-    object["metadata"]["annotations"][HUB_ANNOTATION] == "Active"
+    object["metadata"]["annotations"][HUB_ANNOTATION] == ACTIVE
 }
 
 /// Knows the active objects when it returns, and follows them for as long as the server lives.
@@ -386,11 +391,19 @@ fn operation(operation: Operation) -> &'static str {
     }
 }
 
-/// What is wrong with an active object: one that could not be carried out is not accepted.
-pub(crate) fn check(server: &Server, kind: &Kind, object: &Value) -> Vec<Cause> {
+/// What is wrong with an active object, or one that is meant to be: one that could not be carried out is not accepted.
+pub(crate) fn check(
+    server: &Server,
+    kind: &Kind,
+    old: Option<&Value>,
+    object: &Value,
+) -> Vec<Cause> {
     let bounds = kind.is("", "resourcequotas") || kind.is("", "limitranges");
-    if (*kind.group != *GROUP && !bounds) || kind.is_custom() || !is_active(object) {
+    if (*kind.group != *GROUP && !bounds) || kind.is_custom() {
         return Vec::new();
+    }
+    if !is_active(object) {
+        return misspelt(old, object).into_iter().collect();
     }
     match &*kind.plural {
         "limitranges" => {
@@ -408,6 +421,18 @@ pub(crate) fn check(server: &Server, kind: &Kind, object: &Value) -> Vec<Cause> 
         }
         _ => Vec::new(),
     }
+}
+
+/// An annotation that was meant to make the object active and does not. One that stands there already does not keep the
+/// object from being changed.
+fn misspelt(old: Option<&Value>, object: &Value) -> Option<Cause> {
+    let said = |it: &Value| it["metadata"]["annotations"][HUB_ANNOTATION].clone();
+    let value = said(object);
+    if value.is_null() || old.map(said).as_ref() == Some(&value) {
+        return None;
+    }
+    let field = format!("metadata.annotations[{HUB_ANNOTATION}]");
+    Some(FieldError::not_supported(field, value, [ACTIVE]).into())
 }
 
 /// What users should be told of an object that looks as if it did more than it does.
@@ -429,7 +454,7 @@ pub(crate) fn warnings(kind: &Kind, object: &Value) -> Vec<String> {
     let activable = (hooks && !list.is_empty()) || policies;
     if activable && !is_active(object) && out.is_empty() {
         out.push(format!(
-            "it acts on members only; to make it act on this server too, annotate it {HUB_ANNOTATION}: Active"
+            "it acts on members only; to make it act on this server too, annotate it {HUB_ANNOTATION}: {ACTIVE}"
         ));
     }
     out

@@ -164,7 +164,7 @@ impl Context<'_> {
         }
         if part == Part::Main {
             causes.extend(required::check(&kind, new));
-            causes.extend(active::check(self.server, &kind, new));
+            causes.extend(active::check(self.server, &kind, old, new));
             if let Some(old) = old {
                 causes.extend(required::changed(&kind, old, new));
             }

@@ -210,3 +210,29 @@ async fn rule_2_5_an_active_quota_bears_on_its_scopes_only() {
     assert_eq!(causes[0]["field"], "spec.hard[limits.nvidia.com/gpu]");
     assert_eq!(causes[1]["field"], "spec.scopes[0]");
 }
+
+#[tokio::test]
+async fn rule_2_5_a_misspelt_annotation_is_refused_where_it_means_something() {
+    let api = Api::new().await;
+    let spec = json!({"hard": {"pods": "1"}});
+    for value in ["active", "Aktive", ""] {
+        let mut quota = bounds("ResourceQuota", "few", &spec);
+        quota["metadata"]["annotations"]["archipel.dev/hub"] = value.into();
+        let status = api.post(QUOTAS, &quota).await.refused(422, "Invalid");
+        let cause = &status["details"]["causes"][0];
+        assert_eq!(cause["field"], "metadata.annotations[archipel.dev/hub]");
+        let message = format!("Unsupported value: {value:?}: supported values: \"Active\"");
+        assert_eq!(cause["message"], message.as_str());
+    }
+    let mut hooks = active("ValidatingWebhookConfiguration", "none", &json!({}));
+    hooks.as_object_mut().unwrap().remove("spec");
+    let uri = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
+    api.post(uri, &hooks).await.ok();
+    let wrong = json!({"metadata": {"annotations": {"archipel.dev/hub": "active"}}});
+    let uri = format!("{uri}/none");
+    api.patch(&uri, "merge-patch+json", &wrong).await.refused(422, "Invalid");
+    // Elsewhere it is an annotation like any other.
+    let mut other = map("other");
+    other["metadata"]["annotations"] = json!({"archipel.dev/hub": "active"});
+    api.post(MAPS, &other).await.ok();
+}
