@@ -74,6 +74,7 @@ fn refusal(error: PlanError) -> ReviewError {
         PlanError::Invalid { field, message } => ReviewError::Invalid { field, message },
         PlanError::Forbidden(message) => ReviewError::Forbidden(message),
         PlanError::NotFound(message) => ReviewError::NotFound(message),
+        PlanError::Failed(message) => ReviewError::Failed(message),
         PlanError::Unavailable(message) => ReviewError::Unavailable(message),
     }
 }

@@ -76,6 +76,10 @@ pub enum ReviewError {
     Forbidden(String),
     #[error("{0}")]
     NotFound(String),
+    /// Asked again, it comes out the same.
+    #[error("{0}")]
+    Failed(String),
+    /// Asked again, it may be answered.
     #[error("{0}")]
     Unavailable(String),
 }

@@ -109,7 +109,7 @@ pub(crate) fn apply(
                 ApiError::apply_conflict(conflicts.to_string(), causes)
             }
             ApplyError::BadRequest(why) => ApiError::bad_request(why),
-            error @ ApplyError::Invalid(..) => ApiError::internal(error.to_string()),
+            error @ ApplyError::Invalid(..) => ApiError::bad_request(error.to_string()),
         },
     )
 }

@@ -470,6 +470,7 @@ impl From<ReviewError> for ApiError {
                 Self::new(StatusCode::FORBIDDEN, "Forbidden", message)
             }
             ReviewError::NotFound(message) => Self::new(StatusCode::NOT_FOUND, "NotFound", message),
+            ReviewError::Failed(message) => Self::internal(message),
             ReviewError::Unavailable(message) => Self::unavailable(message),
         }
     }

@@ -129,7 +129,7 @@ impl Metrics {
         let outcome = match changes {
             Ok(true) => "changes",
             Ok(false) => "none",
-            Err(PlanError::Unavailable(_)) => "failed",
+            Err(PlanError::Failed(_) | PlanError::Unavailable(_)) => "failed",
             Err(_) => "refused",
         };
         self.plans.get_or_create(&PlanLabels { review, outcome }).inc();

@@ -54,7 +54,7 @@ pub enum ApplyError {
     /// 400.
     #[error("{0}")]
     BadRequest(String),
-    /// The configuration does not fit the type.
+    /// 400: the configuration does not fit the type.
     #[error("failed to create typed patch object ({0}): {1}")]
     Invalid(String, String),
 }

@@ -77,6 +77,11 @@ async fn a_schema_prunes_defaults_and_refuses() {
         let status = api.post(WIDGETS, &body).await.refused(422, "Invalid");
         assert_eq!(status["details"]["causes"][0]["field"], field, "{status}");
     }
+    let mut body = widget("b");
+    body["spec"]["size"] = "x".into();
+    let status = api.apply(&format!("{WIDGETS}/b"), "me", &body).await.refused(400, "BadRequest");
+    let message = status["message"].as_str().unwrap();
+    assert!(message.contains(".spec.size: expected numeric (int or float), got \"x\""), "{status}");
     let strategic =
         api.patch(&format!("{WIDGETS}/a"), "strategic-merge-patch+json", &json!({})).await;
     strategic.refused(415, "UnsupportedMediaType");

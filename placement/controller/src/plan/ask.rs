@@ -43,6 +43,10 @@ pub enum PlanError {
     Forbidden(String),
     #[error("{0}")]
     NotFound(String),
+    /// Asked again, it comes out the same.
+    #[error("{0}")]
+    Failed(String),
+    /// Asked again, it may be answered.
     #[error("{0}")]
     Unavailable(String),
 }
@@ -251,8 +255,10 @@ fn refused(field: &str, error: kube::Error) -> PlanError {
                 field,
                 format!("{}; --force-conflicts (spec.force) takes the fields over", status.message),
             ),
-            400 | 422 => PlanError::invalid(field, status.message.clone()),
-            _ => PlanError::Unavailable(format!("{field}: {}", status.message)),
+            // Clients repeat what is said to be unavailable: only what passes by itself is.
+            429 | 503 | 504 => PlanError::Unavailable(format!("{field}: {}", status.message)),
+            400..=499 => PlanError::invalid(field, status.message.clone()),
+            _ => PlanError::Failed(format!("{field}: {}", status.message)),
         },
         other => PlanError::Unavailable(format!("{field}: {other}")),
     }
@@ -425,5 +431,29 @@ impl<'a> Kinds<'a> {
         } else {
             Api::namespaced_with(self.caller.clone(), namespace, resource)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn only_what_passes_by_itself_is_unavailable() {
+        let said = |code: u16| {
+            let status = Status { code, message: ".spec.x: no".to_owned(), ..Status::default() };
+            refused("spec.objects[0]", kube::Error::Api(Box::new(status)))
+        };
+        for code in [400, 405, 413, 415, 422] {
+            let error = said(code);
+            assert!(matches!(&error, PlanError::Invalid { .. }), "{code}: {error:?}");
+            assert_eq!(error.to_string(), "spec.objects[0]: .spec.x: no");
+        }
+        for code in [429, 503, 504] {
+            assert!(matches!(said(code), PlanError::Unavailable(_)), "{code}");
+        }
+        assert!(matches!(said(500), PlanError::Failed(_)));
     }
 }
