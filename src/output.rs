@@ -101,7 +101,7 @@ pub(crate) fn error(error: &Failure) {
 }
 
 /// What an error says to a person: of an answer of the API the message, which is a whole sentence.
-fn sentence(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn sentence(error: &(dyn std::error::Error + 'static)) -> String {
     match error.downcast_ref::<kube::Error>() {
         Some(kube::Error::Api(status)) => status.message.clone(),
         Some(_) | None => error.to_string(),

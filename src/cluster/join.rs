@@ -34,6 +34,10 @@ use crate::{
 /// How long a new member may take to become ready.
 const PATIENCE: Duration = Duration::from_secs(60);
 const MANAGER: &str = "archipel-cli";
+/// The secret with a member's credentials is named after it.
+const SECRET_PREFIX: &str = "member-";
+/// What the API takes for a name at most, with the secret's prefix before it.
+const LONGEST_NAME: usize = 253 - SECRET_PREFIX.len();
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Provider {
@@ -143,6 +147,7 @@ impl Join {
 /// Joins a cluster; returns notes for the user. The hub gets something only after the cluster has given everything.
 pub(crate) async fn join(hub: &Client, request: Request) -> Result<Vec<String>, Failure> {
     let Request { name, labels, mut spec, user, keep_credentials } = request;
+    may_be_named(&name)?;
     let members = Api::<MemberCluster>::all(hub.clone());
     if let Some(there) = members.get_opt(&name).await? {
         let leaving = there.metadata.deletion_timestamp.is_some();
@@ -166,7 +171,7 @@ pub(crate) async fn join(hub: &Client, request: Request) -> Result<Vec<String>, 
     let joined = if keep_credentials { identified.keep() } else { identified.join().await };
     let joined = joined.map_err(cannot)?;
 
-    let secret_name = format!("member-{name}");
+    let secret_name = format!("{SECRET_PREFIX}{name}");
     spec.accepted = true;
     spec.connection = Connection {
         kubeconfig: Some(KubeconfigConnection {
@@ -192,16 +197,17 @@ pub(crate) async fn join(hub: &Client, request: Request) -> Result<Vec<String>, 
         ..Secret::default()
     };
     let apply = PatchParams::apply(MANAGER).force();
-    secrets
-        .patch(&secret_name, &apply, &Patch::Apply(&secret))
-        .await
-        .map_err(|error| format!("cannot keep the credentials of {name} in the hub: {error}"))?;
+    secrets.patch(&secret_name, &apply, &Patch::Apply(&secret)).await.map_err(|error| {
+        let why = output::sentence(&error);
+        format!("cannot keep the credentials of {name} in the hub: {why}")
+    })?;
     let made = match members.create(&PostParams::default(), &member).await {
         Ok(made) => made,
         Err(error) => {
             // Nothing stays behind in the hub; the account in the member does no harm and is found by the next join.
             let _ = secrets.delete(&secret_name, &kube::api::DeleteParams::default()).await;
-            return Err(format!("the hub did not take the MemberCluster {name}: {error}").into());
+            let why = output::sentence(&error);
+            return Err(format!("the hub did not take the MemberCluster {name}: {why}").into());
         }
     };
     // With the member goes its secret, whoever deletes it.
@@ -259,6 +265,27 @@ pub(crate) async fn wait_until_ready(
     }
 }
 
+/// Whether the hub will take the name: asked before anything in the cluster is touched.
+fn may_be_named(name: &str) -> Result<(), String> {
+    let inside = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-';
+    let part = |it: &str| {
+        !it.is_empty() && !it.starts_with('-') && !it.ends_with('-') && it.bytes().all(inside)
+    };
+    if !name.split('.').all(part) {
+        return Err(format!(
+            "a member cannot be named {name:?}: lower case letters, digits, `-` and `.` only, with a letter or digit at \
+             both ends and beside each `.`"
+        ));
+    }
+    if name.len() > LONGEST_NAME {
+        let length = name.len();
+        return Err(format!(
+            "a member's name may have {LONGEST_NAME} characters at most, and this one has {length}"
+        ));
+    }
+    Ok(())
+}
+
 fn label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
@@ -298,6 +325,47 @@ mod tests {
         assert!(
             taint("spot").is_err() && taint("spot:Never").is_err() && taint(":NoExecute").is_err()
         );
+    }
+
+    #[test]
+    fn a_name_that_the_hub_would_not_take_is_refused_in_one_line() {
+        let longest = "a".repeat(LONGEST_NAME);
+        for name in ["a", "eks-eu-west-1", "1.prod", longest.as_str()] {
+            assert_eq!(may_be_named(name), Ok(()));
+        }
+        let longer = "a".repeat(LONGEST_NAME + 1);
+        for name in
+            ["", "X_y", "Prod", "-a", "a-", "a..b", "a.-b", ".a", "a b", "a\nb", "é", &longer]
+        {
+            let why = may_be_named(name).expect_err(name);
+            assert_eq!(why.lines().count(), 1, "{why}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wrong_name_is_refused_before_anything_is_asked() {
+        // Neither the hub nor the cluster is there: whoever is asked first would be in the answer.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let nobody = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
+        let hub = Client::try_from(nobody).unwrap();
+        let file = std::env::temp_dir().join(format!("archipel-join-{}", std::process::id()));
+        let kubeconfig = json!({
+            "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+            "users": [{"name": "u", "user": {"token": "t"}}],
+            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        });
+        std::fs::write(&file, kubeconfig.to_string()).unwrap();
+        let user = UserKubeconfig::read(&file, Some("x")).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        let request = Request {
+            name: "X_y".to_owned(),
+            labels: BTreeMap::new(),
+            spec: MemberClusterSpec::default(),
+            user,
+            keep_credentials: false,
+        };
+        let why = join(&hub, request).await.unwrap_err().to_string();
+        assert!(why.starts_with("a member cannot be named \"X_y\": "), "{why}");
     }
 
     #[test]
