@@ -67,8 +67,8 @@ impl Leave {
         let name = self.name.as_str();
         let member =
             members.get_opt(name).await?.ok_or_else(|| format!("there is no member `{name}`"))?;
-        let held = copies(&hub, name).await?;
         let Mode { drain, orphan, forget } = self.mode;
+        let held = copies(&hub, name, orphan).await?;
         if !(held.is_empty() || drain || orphan || forget) {
             let held = counted(held.len(), "copy", "copies");
             return Err(format!(
@@ -86,7 +86,7 @@ impl Leave {
             taint(&members, name).await?;
         }
         if !forget {
-            emptied(&hub, name, self.timeout.map(Duration::from_secs)).await?;
+            emptied(&hub, name, orphan, self.timeout.map(Duration::from_secs)).await?;
         }
         let client = if forget { None } else { connection(&hub, &member).await };
         let_go(&members, name, forget).await?;
@@ -139,20 +139,21 @@ async fn taint(members: &Api<MemberCluster>, name: &str) -> Result<(), Failure> 
 
 /// The templates that have a copy there, or one that is not known to be gone, each with why: what the hub decided is
 /// what counts, a member that does not answer included.
-async fn copies(hub: &Client, name: &str) -> Result<Vec<String>, kube::Error> {
+async fn copies(hub: &Client, name: &str, orphan: bool) -> Result<Vec<String>, kube::Error> {
     let all = ListParams::default();
     let placements = Api::<Placement>::all(hub.clone()).list(&all).await?;
     let mut held: Vec<String> = placements
         .iter()
         .filter_map(|it| {
-            held(&it.namespace().unwrap_or_default(), &it.spec, it.status.as_ref(), name)
+            let namespace = it.namespace().unwrap_or_default();
+            held(&namespace, &it.spec, it.status.as_ref(), name, orphan)
         })
         .collect();
     let placements = Api::<ClusterPlacement>::all(hub.clone()).list(&all).await?;
     held.extend(
         placements
             .iter()
-            .filter_map(|it| self::held("", &it.spec.placement, it.status.as_ref(), name)),
+            .filter_map(|it| self::held("", &it.spec.placement, it.status.as_ref(), name, orphan)),
     );
     held.sort();
     Ok(held)
@@ -164,6 +165,7 @@ fn held(
     spec: &PlacementSpec,
     status: Option<&PlacementStatus>,
     cluster: &str,
+    orphan: bool,
 ) -> Option<String> {
     let placed = spec.clusters.iter().find(|it| it.name == cluster);
     let removing = spec.removing.iter().any(|it| it.name == cluster);
@@ -181,6 +183,10 @@ fn held(
         message => message,
     });
     let why = match placed {
+        None if orphan => match copy.map_or("", |it| it.message.as_str()) {
+            "" => "it stays there, without our marks".to_owned(),
+            message => format!("it stays there, without our marks: {message}"),
+        },
         None if said.is_empty() => "it is being deleted there".to_owned(),
         None => format!("it is being deleted there: {said}"),
         Some(_) if outcome.status != "True" => outcome.message.clone(),
@@ -204,11 +210,16 @@ const NAMED: usize = 5;
 
 /// Waits until no copy is left there, and tells which are and why. What is left when the time is over is said in the
 /// answer.
-async fn emptied(hub: &Client, name: &str, timeout: Option<Duration>) -> Result<(), Failure> {
+async fn emptied(
+    hub: &Client,
+    name: &str,
+    orphan: bool,
+    timeout: Option<Duration>,
+) -> Result<(), Failure> {
     let end = timeout.map(|it| Instant::now() + it);
     let mut said = Vec::new();
     loop {
-        let left = copies(hub, name).await?;
+        let left = copies(hub, name, orphan).await?;
         if left.is_empty() {
             return Ok(());
         }
@@ -329,9 +340,10 @@ mod tests {
         (spec.template.kind, spec.template.name) = ("Deployment".into(), "web".into());
         spec.outcome =
             Outcome { status: "True".into(), reason: "Placed".into(), ..Outcome::default() };
-        assert_eq!(held("shop", &spec, None, "a"), None);
+        assert_eq!(held("shop", &spec, None, "a", false), None);
         spec.clusters = vec![placed("a", "ClusterChanged"), placed("b", "")];
-        let said = |spec: &PlacementSpec, status| held("shop", spec, status, "a").expect("held");
+        let said =
+            |spec: &PlacementSpec, status| held("shop", spec, status, "a", false).expect("held");
         assert_eq!(said(&spec, None), "Deployment shop/web: it waits until b is ready");
         spec.outcome.reason = "Frozen".into();
         spec.outcome.message = "a freeze holds the removal of 1 copy".into();
@@ -344,6 +356,10 @@ mod tests {
         assert_eq!(
             said(&spec, Some(&status)),
             "Deployment shop/web: it is being deleted there: Terminating"
+        );
+        assert_eq!(
+            held("shop", &spec, Some(&status), "a", true).expect("held"),
+            "Deployment shop/web: it stays there, without our marks"
         );
         let many: Vec<String> = (0..7).map(|it| format!("Pod {it}: x")).collect();
         let text = listed("a", &many);
