@@ -12,12 +12,14 @@ use federation_types::{
 use serde_json::Value;
 
 mod locate;
+mod named;
 mod objects;
 mod report;
 mod template;
 mod text;
 
 pub use locate::line;
+pub(crate) use named::misnamed;
 pub use objects::{Answer, Document, documents};
 
 use crate::{

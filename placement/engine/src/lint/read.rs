@@ -15,7 +15,11 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{Report, Severity};
-use crate::{claim::Policy, policy::CompiledPolicy, scenario::Document};
+use crate::{
+    claim::Policy,
+    policy::CompiledPolicy,
+    scenario::{Document, misnamed},
+};
 
 /// Written by the hub, and in files only as what was.
 const WRITTEN_BY_THE_HUB: [&str; 4] =
@@ -35,17 +39,16 @@ pub(super) enum Ours {
 /// The object of a document, if it is one of ours and nothing is wrong with it; what is wrong is reported.
 pub(super) fn read(document: &Document, report: &mut Report<'_>) -> Option<Ours> {
     let (kind, value) = (document.kind(), &document.value);
-    let stated = value.get("apiVersion").is_some();
-    let named_so = kind.ends_with("Policy") || shape::of_kind(kind).is_some();
-    if WRITTEN_BY_THE_HUB.contains(&kind) || !named_so || (stated && !shape::is_ours(value)) {
+    if let Some(Problem { field, message }) = misnamed(value) {
+        let advice = "name a kind and a version that the hub serves";
+        report.say(Severity::Error, code::INVALID, field, message, advice);
         return None;
     }
-    let Some(schema) = shape::of_kind(kind) else {
-        let message = format!("Unsupported value: {kind:?}: no kind of archipel.dev is called so");
-        let advice = "name a kind that the hub serves";
-        report.say(Severity::Error, code::INVALID, "kind", message, advice);
+    let stated = !value["apiVersion"].is_null();
+    if WRITTEN_BY_THE_HUB.contains(&kind) || (stated && !shape::is_ours(value)) {
         return None;
-    };
+    }
+    let schema = shape::of_kind(kind)?;
     let mut problems = Vec::new();
     if value.pointer("/metadata/name").and_then(Value::as_str).is_none_or(str::is_empty) {
         problems.push(Problem {

@@ -50,14 +50,28 @@ fn what_the_hub_refuses_is_an_error() {
     check("spread: [{topologyKey: zone, min: 3, max: 2}]", "error Invalid spec.spread[0].min");
     check("budget: {maxMonthlyUsd: lots}", "error Invalid spec.budget.maxMonthlyUsd");
     assert_eq!(
-        found("apiVersion: archipel.dev/v1alpha1\nkind: PlacementPolice\nmetadata: {name: p}"),
-        [""; 0]
-    );
-    assert_eq!(found("kind: SpreadPolicy\nmetadata: {name: p}"), ["error Invalid kind"]);
-    assert_eq!(
         policy("affinities: [{clusters: {expressions: [\"cluster.minor >=\"]}}]"),
         ["error Invalid spec.affinities[0].clusters.expressions[0]"]
     );
+}
+
+#[test]
+fn what_the_hub_serves_no_kind_or_version_of_is_an_error() {
+    let check = |head: &str, expected: &[&str]| {
+        assert_eq!(found(&format!("{head}\nmetadata: {{name: p}}")), expected, "{head}");
+    };
+    for kind in ["PlacementPolicyy", "CostBudgets", "PlacementPolice"] {
+        let ours = format!("apiVersion: archipel.dev/v1alpha1\nkind: {kind}");
+        check(&ours, &["error Invalid kind"]);
+        check(&format!("kind: {kind}"), &["error Invalid apiVersion"]);
+        check(&format!("apiVersion: example.com/v1\nkind: {kind}"), &[]);
+    }
+    for api in ["archipel.dev/v1", "archipel.dev"] {
+        for kind in ["CostBudget", "Placement", "MemberCluster"] {
+            check(&format!("apiVersion: {api}\nkind: {kind}"), &["error Invalid apiVersion"]);
+        }
+    }
+    assert_eq!(found("kind: Deployment\nreplicas: 3"), [""; 0], "values of some other tool");
 }
 
 #[test]

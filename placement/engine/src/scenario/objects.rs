@@ -20,7 +20,7 @@ use federation_types::{
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::{Deciding, Flaw, Given, Scenario, line, refused, template};
+use super::{Deciding, Flaw, Given, Scenario, line, misnamed, refused, template};
 use crate::{
     claim::{Claim, Facts, Override, Policy, claim, never},
     fleet::{ClusterInput, Fleet, SetInput},
@@ -419,6 +419,9 @@ impl Reader<'_> {
                 let field = pointer.trim_start_matches('/').replace('/', ".");
                 problems.push(Problem { field, message: "Required value".to_owned() });
             }
+        }
+        if problems.is_empty() {
+            problems.extend(misnamed(&document.value));
         }
         if let Some(schema) =
             shape::of_kind(document.kind()).filter(|_| shape::is_ours(&document.value))

@@ -139,6 +139,23 @@ workloads:
 }
 
 #[test]
+fn objects_that_the_hub_serves_no_kind_or_version_of_are_refused() {
+    let text = "apiVersion: archipel.dev/v1alpha1\nkind: CostBudgets\nmetadata: {name: b}\n---\napiVersion: archipel.dev/v1\nkind: ClusterSet\nmetadata: {name: s}\n";
+    let flaws = Scenario::of_objects(text, "").unwrap_err();
+    let flaws: Vec<String> = flaws.iter().map(Flaw::to_string).collect();
+    assert!(
+        flaws[0].starts_with("2: kind: Unsupported value: \"CostBudgets\": the kinds of archipel.dev are ChangeBudget, "),
+        "{flaws:?}"
+    );
+    assert_eq!(
+        flaws[1..],
+        [
+            "5: apiVersion: Unsupported value: \"archipel.dev/v1\": supported values: \"archipel.dev/v1alpha1\""
+        ]
+    );
+}
+
+#[test]
 fn objects_are_read_as_the_hub_stores_them() {
     let text = r#"
 kind: PlacementPolicy
