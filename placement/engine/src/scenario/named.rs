@@ -14,8 +14,7 @@ pub(crate) fn misnamed(object: &Value) -> Option<Problem> {
     let text = |field: &str| object[field].as_str().unwrap_or_default();
     let (api, kind) = (text("apiVersion"), text("kind"));
     let known = shape::of_kind(kind).is_some();
-    let problem =
-        |field: &str, message: String| Some(Problem { field: field.to_owned(), message });
+    let problem = |field: &str, message: String| Some(Problem { field: field.to_owned(), message });
     if object["apiVersion"].is_null() {
         // Files of other tools have a `kind` at times, and are no objects.
         let nameless = kind.is_empty() || !object["metadata"].is_object();

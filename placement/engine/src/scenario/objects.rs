@@ -20,7 +20,7 @@ use federation_types::{
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::{Deciding, Flaw, Given, Scenario, line, misnamed, refused, template};
+use super::{Deciding, Flaw, Given, Scenario, line, misnamed, refused, template, text};
 use crate::{
     claim::{Claim, Facts, Override, Policy, claim, never},
     fleet::{ClusterInput, Fleet, SetInput},
@@ -432,6 +432,10 @@ impl Reader<'_> {
                 "spec",
                 &mut problems,
             );
+        }
+        if document.kind() == "MemberCluster" {
+            let provider = &document.value["spec"]["provider"];
+            problems.extend(text::provider("spec.provider", provider));
         }
         self.flaws.extend(problems.into_iter().map(|it| document.flaw(self.text, it)));
         self.flaws.len() == before

@@ -28,6 +28,14 @@ fn a_flaw_names_its_line_and_field() {
         ],
     );
     check(
+        &format!(
+            "clusters:\n- {{name: a, provider: gke}}\n- name: b\n  provider: gkee\npolicy: {{}}\n{WEB}"
+        ),
+        &[
+            "4: clusters[1].provider: Unsupported value: \"gkee\": supported values: \"eks\", \"gke\", \"aks\", \"onprem\"",
+        ],
+    );
+    check(
         "clusters: [{name: a}]\npolicy: {}\n",
         &["1: workload: Required value: what is to be placed"],
     );
@@ -210,6 +218,12 @@ metadata: {name: settings, namespace: shop}
         answers[1].note,
         "ConfigMap shop/settings is claimed by no placement policy: it stays on the hub"
     );
+
+    let gkee = text.replace("provider: gke,", "provider: gkee,");
+    let flaws = Scenario::of_objects(&gkee, "2026-11-21").unwrap_err();
+    let fields: Vec<(Option<usize>, &str)> =
+        flaws.iter().map(|it| (it.line, it.field.as_str())).collect();
+    assert_eq!(fields, [(Some(20), "spec.provider")]);
 
     let flaws = Scenario::of_objects("kind: MemberCluster\nmetadata: {name: a}\nspec:\n  provider: eks\n---\nkind: PlacementPolicy\nmetadata: {name: p}\nspec:\n  selectors: [{apiVersion: apps/v1, kind: Deployment}]\n  near:\n  - {service: x, maxLatency: 3}\n", "").unwrap_err();
     let flaws: Vec<String> = flaws.iter().map(Flaw::to_string).collect();

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use federation_types::{
-    cluster::{ClusterSetSpec, FreeNodes, MemberClusterSpec, NearService, NodeShape, Taint},
+    cluster::{
+        ClusterSetSpec, FreeNodes, MemberClusterSpec, NearService, NodeShape, PROVIDERS, Taint,
+    },
     policy::Limits,
     price::{Charge, Commitment, EgressPrice, NodePrice, StoragePrice},
     shape,
@@ -213,6 +215,9 @@ pub(super) fn problems(text: &Value) -> Vec<Problem> {
             }
         });
     }
+    for path in [["clusters", "*", "provider"], ["prices", "*", "provider"]] {
+        each(text, &path, "", &mut |field, value| problems.extend(provider(field, value)));
+    }
     let spec = shape::of_kind("PlacementPolicy").and_then(|it| it.pointer("/properties/spec"));
     if let (Some(schema), Some(policy)) = (spec, text.get("policy")) {
         // It says nothing of what it selects.
@@ -223,6 +228,14 @@ pub(super) fn problems(text: &Value) -> Vec<Problem> {
         shape::check(&schema, policy, "policy", &mut problems);
     }
     problems
+}
+
+/// A text that names no provider; what is no text at all is told where it is read.
+pub(super) fn provider(field: &str, value: &Value) -> Option<Problem> {
+    let text = value.as_str().filter(|it| !PROVIDERS.contains(it))?;
+    let known = PROVIDERS.map(|it| format!("{it:?}")).join(", ");
+    let message = format!("Unsupported value: {text:?}: supported values: {known}");
+    Some(Problem { field: field.to_owned(), message })
 }
 
 /// A whole policy of either kind.
