@@ -27,11 +27,8 @@ pub(crate) struct Lint {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("{errors} errors, {warnings} warnings")]
-struct Found {
-    errors: usize,
-    warnings: usize,
-}
+#[error("{0}")]
+struct Found(String);
 
 /// One finding with its place.
 #[derive(Debug, Serialize)]
@@ -64,18 +61,22 @@ impl Lint {
                 ));
             }
             output::line(format_args!(
-                "{}: {}, {}, {} to know",
+                "{}: {}, {} to know",
                 counted(policies, "policy", "policies"),
-                counted(errors, "error", "errors"),
-                counted(warnings, "warning", "warnings"),
+                summary(errors, warnings),
                 count(Severity::Info)
             ));
         }
         if errors > 0 || (self.strict && warnings > 0) {
-            return Err(Found { errors, warnings }.into());
+            return Err(Found(summary(errors, warnings)).into());
         }
         Ok(())
     }
+}
+
+/// `1 error, 2 warnings`
+fn summary(errors: usize, warnings: usize) -> String {
+    format!("{}, {}", counted(errors, "error", "errors"), counted(warnings, "warning", "warnings"))
 }
 
 /// Looks at all files together; says how many policies there are.
@@ -119,6 +120,33 @@ fn look(files: &[File]) -> (Vec<Line>, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unknown_kind_or_version_of_ours_is_an_error_with_its_place() {
+        let text = "apiVersion: archipel.dev/v1alpha1\nkind: PlacementPolicyy\nmetadata: {name: p}\n---\napiVersion: archipel.dev/v1\nkind: CostBudget\nmetadata: {name: b}\n";
+        let files = [File { path: "p.yaml".into(), text: text.to_owned() }];
+        let (lines, _) = look(&files);
+        let found: Vec<_> = lines
+            .iter()
+            .map(|it| {
+                (it.file.as_str(), it.line, it.severity, it.object.as_str(), it.field.as_str())
+            })
+            .collect();
+        let error = Severity::Error;
+        assert_eq!(
+            found,
+            [
+                ("p.yaml", Some(2), error, "PlacementPolicyy p", "kind"),
+                ("p.yaml", Some(5), error, "CostBudget b", "apiVersion"),
+            ]
+        );
+    }
+
+    #[test]
+    fn one_error_is_no_plural() {
+        assert_eq!(summary(1, 0), "1 error, 0 warnings");
+        assert_eq!(summary(2, 1), "2 errors, 1 warning");
+    }
 
     #[test]
     fn a_finding_has_its_file_and_line() {

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use federation_types::words::counted;
 use placement_engine::{
     claim::{Facts, overrides},
     scenario::{self, Answer, Flaw, Given, Scenario},
@@ -42,8 +43,8 @@ enum TestFormat {
 enum TestError {
     #[error(transparent)]
     File(#[from] FileError),
-    #[error("{failed} of {total} scenarios do not come out as they expect")]
-    Differs { failed: usize, total: usize },
+    #[error("{failed} of {scenarios} not as expected")]
+    Differs { failed: usize, scenarios: String },
     #[error("the objects cannot be read:\n{0}")]
     Flawed(String),
     #[error("--format json reads one file")]
@@ -98,12 +99,10 @@ impl Test {
             0 => String::new(),
             n => format!(", {n} updated"),
         };
-        output::line(format_args!(
-            "{total} scenarios, {} as expected{told}",
-            total - failed - updated
-        ));
+        let scenarios = counted(total, "scenario", "scenarios");
+        output::line(format_args!("{scenarios}, {} as expected{told}", total - failed - updated));
         if failed > 0 {
-            return Err(TestError::Differs { failed, total }.into());
+            return Err(TestError::Differs { failed, scenarios }.into());
         }
         Ok(())
     }
@@ -185,6 +184,16 @@ mod tests {
     }
 
     const WEB: &str = "clusters: [{name: a}]\npolicy: {}\nworkload: {apiVersion: v1, kind: ConfigMap, metadata: {name: web, namespace: shop}}\n";
+
+    #[test]
+    fn one_scenario_is_no_plural() {
+        let told = |total: usize| {
+            let scenarios = counted(total, "scenario", "scenarios");
+            TestError::Differs { failed: 1, scenarios }.to_string()
+        };
+        assert_eq!(told(1), "1 of 1 scenario not as expected");
+        assert_eq!(told(3), "1 of 3 scenarios not as expected");
+    }
 
     #[test]
     fn a_day_is_one_of_the_calendar() {

@@ -563,7 +563,8 @@ impl Draft {
         plan.notes.extend(self.notes);
         let unmet = self.unmet.iter().filter(|(key, it)| may_read(key, it)).count();
         if unmet > 0 {
-            plan.notes.push(format!("{unmet} others unmet before and after"));
+            let others = words::counted(unmet, "other", "others");
+            plan.notes.push(format!("{others} unmet before and after"));
         }
         if hidden > 0 {
             let is = if hidden == 1 { "is" } else { "are" };

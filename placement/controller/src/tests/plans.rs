@@ -272,7 +272,7 @@ fn what_is_unmet_before_and_after_is_counted_and_not_listed() {
           Resize b 2 → 4 ClusterChanged 
     "#]]
     .assert_eq(&lines(&plan));
-    assert_eq!(plan.notes.last().unwrap(), "1 others unmet before and after");
+    assert_eq!(plan.notes.last().unwrap(), "1 other unmet before and after");
     assert_eq!(plan.summary.unmet, 0);
 }
 

@@ -5,6 +5,7 @@ use federation_types::{
     reason::lint as code,
     selector::{Specificity, TemplateSelector, glob},
     shape,
+    words::counted,
 };
 
 use super::{Finding, Read, Report, Severity, selector};
@@ -131,8 +132,9 @@ fn templates(documents: &[&Document], policies: &[Read], findings: &mut Vec<Find
                     "spec.spread"
                 },
                 format!(
-                    "{} has {replicas} replicas, fewer than {clusters} × {each} = {needed}",
-                    workload.key
+                    "{} has {}, fewer than {clusters} × {each} = {needed}",
+                    workload.key,
+                    counted(replicas, "replica", "replicas")
                 ),
                 "lower minPerCluster or the spread's min, or give the template more replicas",
             );
