@@ -171,6 +171,7 @@ async fn join_all(
                 spec: plan.spec.clone(),
                 user: UserKubeconfig::read(member.kubeconfig_path(), None)?,
                 keep_credentials: false,
+                take_over: None,
             };
             join(client, request).await.map(drop)
         })

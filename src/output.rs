@@ -100,6 +100,20 @@ pub(crate) fn error(error: &Failure) {
     }
 }
 
+/// A failure and its causes in one line.
+pub(crate) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut said = sentence(error);
+    let mut cause = error.source();
+    while let Some(it) = cause {
+        let next = sentence(it);
+        if !said.contains(&next) {
+            said = format!("{said}: {next}");
+        }
+        cause = it.source();
+    }
+    said
+}
+
 /// What an error says to a person: of an answer of the API the message, which is a whole sentence.
 pub(crate) fn sentence(error: &(dyn std::error::Error + 'static)) -> String {
     match error.downcast_ref::<kube::Error>() {

@@ -191,6 +191,7 @@ impl Hub {
         tasks.spawn(async move { Ok(serving.await?) });
         tasks.spawn(compact(compacting));
         let mut emptying = federation_lifecycle::Options::new(ca_certificate);
+        emptying.hub_uid = Some(hub_uid.clone());
         // A namespace's copies leave the members as its Placements say; a Placement that went first would leave them there.
         emptying.removed_by_others =
             ["placements.archipel.dev", "revisions.archipel.dev"].map(str::to_owned).into();

@@ -9,12 +9,15 @@ use federation_types::{
         TaintEffect,
     },
     condition,
-    names::{CLUSTER_UID_ANNOTATION, MEMBER_FINALIZER, SYSTEM_NAMESPACE},
+    names::{CLUSTER_UID_ANNOTATION, HUB_UID_ANNOTATION, MEMBER_FINALIZER, SYSTEM_NAMESPACE},
     reason::condition::READY,
     words::counted,
 };
 use futures::StreamExt;
-use k8s_openapi::{ByteString, api::core::v1::Secret};
+use k8s_openapi::{
+    ByteString,
+    api::core::v1::{Namespace, Secret},
+};
 use kube::{
     Api, Client, ResourceExt,
     api::{ListParams, Patch, PatchParams, PostParams},
@@ -22,15 +25,18 @@ use kube::{
 };
 use providers_core::{
     ConnectOptions, UserKubeconfig,
-    join::{self, JoinError},
+    join::{self, JoinError, Joiner},
 };
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::{
     hub::Hub,
     output::{self, Failure},
 };
 
+/// How long a hub that has just started may take to say who it is.
+const START_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a new member may take to become ready.
 const PATIENCE: Duration = Duration::from_secs(60);
 const MANAGER: &str = "archipel-cli";
@@ -81,6 +87,9 @@ pub(crate) struct Join {
     /// Keep the given credentials instead of making an account with a guard.
     #[arg(long)]
     keep_credentials: bool,
+    /// Take the cluster over from a hub that is lost; its id is in the refusal of a join without this.
+    #[arg(long, value_name = "HUB", conflicts_with = "keep_credentials")]
+    take_over: Option<String>,
     /// Return at once instead of waiting until it is ready.
     #[arg(long)]
     no_wait: bool,
@@ -104,6 +113,8 @@ pub(crate) struct Request {
     pub(crate) spec: MemberClusterSpec,
     pub(crate) user: UserKubeconfig,
     pub(crate) keep_credentials: bool,
+    /// The hub that is lost, whose member it was.
+    pub(crate) take_over: Option<String>,
 }
 
 impl Join {
@@ -124,6 +135,7 @@ impl Join {
             },
             user,
             keep_credentials: self.keep_credentials,
+            take_over: self.take_over,
         };
         let hub = self.hub.client().await?;
         for note in join(&hub, request).await? {
@@ -146,7 +158,7 @@ impl Join {
 
 /// Joins a cluster; returns notes for the user. The hub gets something only after the cluster has given everything.
 pub(crate) async fn join(hub: &Client, request: Request) -> Result<Vec<String>, Failure> {
-    let Request { name, labels, mut spec, user, keep_credentials } = request;
+    let Request { name, labels, mut spec, user, keep_credentials, take_over } = request;
     may_be_named(&name)?;
     let members = Api::<MemberCluster>::all(hub.clone());
     if let Some(there) = members.get_opt(&name).await? {
@@ -168,7 +180,12 @@ pub(crate) async fn join(hub: &Client, request: Request) -> Result<Vec<String>, 
         )
         .into());
     }
-    let joined = if keep_credentials { identified.keep() } else { identified.join().await };
+    let joiner = Joiner { hub: hub_uid(hub).await?, name: name.clone(), take_over };
+    let joined = if keep_credentials {
+        identified.keep(&joiner).await
+    } else {
+        identified.join(&joiner).await
+    };
     let joined = joined.map_err(cannot)?;
 
     let secret_name = format!("{SECRET_PREFIX}{name}");
@@ -217,6 +234,27 @@ pub(crate) async fn join(hub: &Client, request: Request) -> Result<Vec<String>, 
     }]}});
     secrets.patch(&secret_name, &PatchParams::default(), &Patch::Merge(owner)).await?;
     Ok(joined.notes)
+}
+
+/// Who the hub is, which it says in its own namespace from its start on.
+pub(super) async fn hub_uid(hub: &Client) -> Result<String, Failure> {
+    let namespaces = Api::<Namespace>::all(hub.clone());
+    let until = Instant::now() + START_PATIENCE;
+    loop {
+        let there = namespaces.get_metadata_opt(SYSTEM_NAMESPACE).await?;
+        let mut said = there.and_then(|it| it.metadata.annotations).unwrap_or_default();
+        if let Some(uid) = said.remove(HUB_UID_ANNOTATION).filter(|it| !it.is_empty()) {
+            return Ok(uid);
+        }
+        if Instant::now() >= until {
+            return Err(format!(
+                "the hub does not say who it is: its namespace {SYSTEM_NAMESPACE} has no annotation \
+                 {HUB_UID_ANNOTATION}, which `archipel serve` of this version sets when it starts"
+            )
+            .into());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 fn is(member: &MemberCluster, uid: &str) -> bool {
@@ -363,6 +401,7 @@ mod tests {
             spec: MemberClusterSpec::default(),
             user,
             keep_credentials: false,
+            take_over: None,
         };
         let why = join(&hub, request).await.unwrap_err().to_string();
         assert!(why.starts_with("a member cannot be named \"X_y\": "), "{why}");

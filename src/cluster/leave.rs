@@ -23,6 +23,7 @@ use providers_core::{ConnectOptions, MemberClient, join::clean_up};
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::join;
 use crate::{
     hub::Hub,
     output::{self, Failure},
@@ -88,19 +89,23 @@ impl Leave {
         if !forget {
             emptied(&hub, name, orphan, self.timeout.map(Duration::from_secs)).await?;
         }
-        let client = if forget { None } else { connection(&hub, &member).await };
+        let hub_uid = join::hub_uid(&hub).await?;
+        let client = if forget { None } else { Some(connection(&hub, &member).await) };
         let_go(&members, name, forget).await?;
         if let Some(client) = client {
-            match clean_up(&client).await {
+            let cleaned = match client {
+                Ok(client) => clean_up(&client, &hub_uid).await.map_err(Failure::from),
+                Err(error) => Err(error),
+            };
+            match cleaned {
                 Ok(left) => {
                     for it in left {
-                        output::progress(format_args!(
-                            "note: {it} stays in {name}: nobody has it now"
-                        ));
+                        output::progress(format_args!("note: in {name}, {it}"));
                     }
                 }
                 Err(error) => output::progress(format_args!(
-                    "note: what the hub made in {name} stays there: {error}"
+                    "note: what the hub made in {name} stays there: {}",
+                    output::with_causes(&*error)
                 )),
             }
         }
@@ -264,14 +269,17 @@ async fn let_go(members: &Api<MemberCluster>, name: &str, forget: bool) -> Resul
     limited(Some(PATIENCE), waiting).await
 }
 
-/// A client with the credentials that the hub keeps; `None` where there are none or they do not work, which a leave
-/// does not hang on.
-pub(crate) async fn connection(hub: &Client, member: &MemberCluster) -> Option<MemberClient> {
-    let reference = member.spec.connection.kubeconfig.as_ref()?;
-    let secrets = Api::<Secret>::namespaced(hub.clone(), &reference.secret_ref.namespace);
-    let secret = secrets.get(&reference.secret_ref.name).await.ok()?;
-    let kubeconfig = secret.data?.remove("kubeconfig")?;
-    MemberClient::connect(&kubeconfig.0, &ConnectOptions::default()).await.ok()
+/// A client with the credentials that the hub keeps; a leave does not hang on it.
+pub(crate) async fn connection(
+    hub: &Client,
+    member: &MemberCluster,
+) -> Result<MemberClient, Failure> {
+    let none = || Failure::from("the hub keeps no credentials of it");
+    let reference = &member.spec.connection.kubeconfig.as_ref().ok_or_else(none)?.secret_ref;
+    let secrets = Api::<Secret>::namespaced(hub.clone(), &reference.namespace);
+    let secret = secrets.get(&reference.name).await?;
+    let kubeconfig = secret.data.and_then(|mut it| it.remove("kubeconfig")).ok_or_else(none)?;
+    Ok(MemberClient::connect(&kubeconfig.0, &ConnectOptions::default()).await?)
 }
 
 pub(super) async fn limited(

@@ -106,8 +106,9 @@ impl Change {
     async fn member(&self, hub: &Client) -> Result<Member, Failure> {
         let name = self.cluster.as_str();
         let member = Api::<MemberCluster>::all(hub.clone()).get(name).await?;
-        let client = connection(hub, &member).await.ok_or_else(|| {
-            format!("{name} cannot be reached with the credentials that the hub keeps")
+        let client = connection(hub, &member).await.map_err(|error| {
+            let why = output::with_causes(&*error);
+            format!("{name} cannot be reached with the credentials that the hub keeps: {why}")
         })?;
         Ok(Member::new(name, client.rest().clone()))
     }

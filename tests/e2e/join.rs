@@ -29,7 +29,7 @@ use kube::{
 };
 use providers_core::{
     ConnectOptions, MemberClient, UserKubeconfig,
-    join::{Joined, clean_up, identify},
+    join::{Joined, Joiner, clean_up, identify},
     token,
 };
 use serde_json::{Value, json};
@@ -39,7 +39,12 @@ const SOON: Duration = Duration::from_secs(60);
 async fn join(kubeconfig: &Path) -> Joined {
     let user = UserKubeconfig::read(kubeconfig, None).unwrap();
     let identified = identify(&user, &ConnectOptions::default()).await.unwrap();
-    identified.join().await.unwrap()
+    identified.join(&joiner("this", None)).await.unwrap()
+}
+
+fn joiner(hub: &str, take_over: Option<&str>) -> Joiner {
+    let take_over = take_over.map(str::to_owned);
+    Joiner { hub: hub.to_owned(), name: "edge".to_owned(), take_over }
 }
 
 fn config_map(name: &str, marked: bool) -> ConfigMap {
@@ -140,7 +145,7 @@ async fn rule_4_8_the_account_of_the_hub_changes_only_what_is_the_hubs() {
     assert_eq!(again.uid, joined.uid);
 
     // What was made goes, by the account that it was made for.
-    let left = clean_up(&syncer).await.unwrap();
+    let left = clean_up(&syncer, "this").await.unwrap();
     assert_eq!(left, Vec::<String>::new());
     let namespaces = Api::<Namespace>::all(admin);
     let system = namespaces.get_opt(SYSTEM_NAMESPACE).await.unwrap();
@@ -151,6 +156,50 @@ fn with_kind(mut object: Value) -> Value {
     object["apiVersion"] = "v1".into();
     object["kind"] = "ConfigMap".into();
     object
+}
+
+#[tokio::test]
+async fn rule_4_8_a_member_has_one_hub() {
+    let member = Member::start(MemberOptions::bare("wanted")).await.unwrap();
+    let user = UserKubeconfig::read(member.kubeconfig(), None).unwrap();
+    let options = ConnectOptions::default();
+    let attempt = async |hub: &str, take_over: Option<&str>| {
+        let identified = identify(&user, &options).await.unwrap();
+        identified.join(&joiner(hub, take_over)).await
+    };
+    let works = async |joined: &Joined| {
+        let client = MemberClient::connect(&joined.kubeconfig, &options).await.unwrap();
+        let maps = Api::<ConfigMap>::default_namespaced(client.rest().clone());
+        (client, maps.list(&ListParams::default()).await.is_ok())
+    };
+    let first = attempt("first", None).await.unwrap();
+    // The same hub again, as after a restore of its store.
+    let first = attempt("first", None).await.map(|_| first).unwrap();
+
+    let refused = attempt("second", None).await.unwrap_err().to_string();
+    assert!(refused.contains("another hub, first, which calls it `edge`"), "{refused}");
+    let kept = identify(&user, &options).await.unwrap();
+    assert!(kept.keep(&joiner("second", None)).await.is_err());
+    let (old, answered) = works(&first).await;
+    assert!(answered, "a refused join changes nothing");
+
+    let second = attempt("second", Some("first")).await.unwrap();
+    assert!(second.notes[0].contains("taken over"), "{:?}", second.notes);
+    let (new, answered) = works(&second).await;
+    assert!(answered);
+    wait::until("the first hub is cut off", SOON, async || {
+        let namespaces = Api::<Namespace>::all(old.rest().clone());
+        match namespaces.get("default").await {
+            Err(kube::Error::Api(status)) if status.code == 401 => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    // Whoever may still speak for the first hub leaves alone what is the second's.
+    let left = clean_up(&new, "first").await.unwrap();
+    assert!(left[0].contains("another hub, second"), "{left:?}");
+    assert!(works(&second).await.1);
+    assert_eq!(clean_up(&new, "second").await.unwrap(), Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -31,6 +31,8 @@ mod tests;
 pub struct Options {
     /// The certificate that clients trust, PEM: `kube-root-ca.crt` of each namespace.
     pub ca_certificate: String,
+    /// The hub's own id, which its namespace `archipel-system` tells whoever joins a member; none where nobody does.
+    pub hub_uid: Option<String>,
     /// How often discovery is asked although no CustomResourceDefinition changed.
     pub discover_every: Duration,
     /// Kinds (`plural.group`) that their own controller removes from a namespace that goes: they are waited for, never
@@ -43,6 +45,7 @@ impl Options {
     pub fn new(ca_certificate: impl Into<String>) -> Self {
         Self {
             ca_certificate: ca_certificate.into(),
+            hub_uid: None,
             discover_every: Duration::from_secs(300),
             removed_by_others: Vec::new(),
         }
@@ -60,7 +63,7 @@ pub enum LifecycleError {
 
 /// Makes the system namespaces and then runs until it is dropped.
 pub async fn run(client: Client, options: Options) -> Result<(), LifecycleError> {
-    base::ensure(&client).await.map_err(LifecycleError::Base)?;
+    base::ensure(&client, options.hub_uid.as_deref()).await.map_err(LifecycleError::Base)?;
     let served = kinds::served(&client).await.map_err(LifecycleError::Discovery)?;
     controller::Controller::new(client, options).run(&served).await
 }

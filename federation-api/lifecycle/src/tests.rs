@@ -49,6 +49,7 @@ async fn hub() -> Hub {
     let own = Client::new(server.local(Identity::component("lifecycle")), "default");
     let mut options = Options::new("CA");
     options.removed_by_others = vec!["leases.coordination.k8s.io".to_owned()];
+    options.hub_uid = Some("hub".to_owned());
     let task = tokio::spawn(run(own, options));
     let hub = Hub { store, client, task };
     hub.furnished("default").await;
@@ -144,6 +145,23 @@ async fn a_first_start_makes_the_system_namespaces_and_then_writes_nothing() {
     hub.api::<ConfigMap>().delete("owner", &DeleteParams::default()).await.unwrap();
     within("the child is gone", async || !hub.exists::<ConfigMap>("child").await).await;
     assert_eq!(hub.store.revision().0, before + 4);
+}
+
+#[tokio::test]
+async fn rule_4_8_the_hub_says_who_it_is_and_puts_it_right() {
+    let hub = hub().await;
+    let namespaces = Api::<Namespace>::all(hub.client.clone());
+    let said = async || {
+        let system = namespaces.get_metadata("archipel-system").await.unwrap();
+        let annotations = system.metadata.annotations.unwrap_or_default();
+        (annotations.get("archipel.dev/hub-uid").cloned(), system.metadata.resource_version)
+    };
+    let (uid, version) = said().await;
+    assert_eq!(uid.as_deref(), Some("hub"));
+    base::ensure(&hub.client, Some("hub")).await.unwrap();
+    assert_eq!(said().await.1, version, "what is right is not written again");
+    base::ensure(&hub.client, Some("restored")).await.unwrap();
+    assert_eq!(said().await.0.as_deref(), Some("restored"));
 }
 
 #[tokio::test]

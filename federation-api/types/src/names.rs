@@ -36,6 +36,11 @@ pub const LEAVE_ANNOTATION: &str = "archipel.dev/leave";
 pub const LEAVE_ORPHAN: &str = "Orphan";
 /// Annotation of a MemberCluster whose writes are paused: when somebody asked to take them up again, RFC 3339 (RULES 4.3).
 pub const RESUME_ANNOTATION: &str = "archipel.dev/resume";
+/// Annotation of the namespace `archipel-system`, on the hub and in each of its members: the hub's own id, by which it
+/// signs its copies (RULES 4.8).
+pub const HUB_UID_ANNOTATION: &str = "archipel.dev/hub-uid";
+/// Annotation of a member's namespace `archipel-system`: what its hub calls it.
+pub const JOINED_AS_ANNOTATION: &str = "archipel.dev/joined-as";
 /// Taint of a cluster that is being emptied.
 pub const DRAINING_TAINT: &str = "archipel.dev/draining";
 /// Annotation by which the owner of an object in a member lets us take it over; `true`.

@@ -2,11 +2,12 @@
 //! that keeps that account to what is ours.
 //!
 //! ```text
-//! user's kubeconfig ─▶ identity, version ─▶ namespace, account, role ─▶ guard ─▶ token ─▶ the kubeconfig that is kept
+//! user's kubeconfig ─▶ identity, version ─▶ namespace (whose it is), account, role ─▶ guard ─▶ token ─▶ the kubeconfig that is kept
 //! ```
 
 mod leave;
 mod objects;
+mod owner;
 
 use std::fmt::Debug;
 
@@ -18,12 +19,12 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client,
-    api::{Patch, PatchParams, PostParams},
+    api::{Patch, PatchParams},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-pub use self::{leave::clean_up, objects::GUARD};
+pub use self::{leave::clean_up, objects::GUARD, owner::Joiner};
 use crate::{
     ConnectError, ConnectOptions, MemberClient, UserKubeconfig,
     apis::{Discovery, DiscoveryError},
@@ -64,6 +65,11 @@ pub enum JoinError {
     Request { doing: &'static str, server: String, source: Box<ConnectError> },
     #[error("asking the cluster at {server} what it serves")]
     Discovery { server: String, source: DiscoveryError },
+    #[error(
+        "the cluster at {server} is a member of another hub, {owner}: let it go there first (`archipel cluster \
+         leave`); if that hub is lost, `--take-over {hub}` takes the cluster over from it"
+    )]
+    OtherHub { server: String, owner: String, hub: String },
     #[error("the cluster at {server} gave {what} without a uid")]
     NoIdentity { server: String, what: &'static str },
 }
@@ -105,14 +111,16 @@ pub async fn identity(client: &Client) -> Result<Option<String>, kube::Error> {
 }
 
 impl Identified {
-    /// Makes our account, its roles and the guard, and takes a token. Doing it again changes nothing but the token.
-    pub async fn join(self) -> Result<Joined, JoinError> {
+    /// Makes our account, its roles and the guard, and takes a token. Doing it again changes nothing but the token. A
+    /// cluster that is another hub's is refused, untouched.
+    pub async fn join(self, joiner: &Joiner) -> Result<Joined, JoinError> {
         let Self { client, user, uid, version } = self;
         let rest = client.rest();
         let request = |doing| {
             let client = client.clone();
             move |error: kube::Error| JoinError::request(doing, &client, &error)
         };
+        owner::check(&client, joiner).await?;
         let mut discovery = Discovery::default();
         discovery.refresh(rest).await.map_err(|source| JoinError::Discovery {
             server: client.server().to_owned(),
@@ -121,12 +129,12 @@ impl Identified {
         let mut notes = Vec::new();
         let guarded = discovery.serves("admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy");
 
-        let namespaces = Api::<Namespace>::all(rest.clone());
-        let namespace = objects::typed(objects::namespace());
-        match namespaces.create(&PostParams::default(), &namespace).await {
-            Ok(_) => (),
-            Err(kube::Error::Api(status)) if status.code == 409 => (),
-            Err(error) => return Err(request("making the namespace archipel-system")(error)),
+        if owner::claim(&client, joiner).await? {
+            notes.push(
+                "the cluster is taken over: the hub before cannot write there any more; its copies run on as they \
+                 are, and stay its own until they are given up (docs/clusters.md)"
+                    .to_owned(),
+            );
         }
         let accounts = Api::<ServiceAccount>::namespaced(rest.clone(), SYSTEM_NAMESPACE);
         apply(&accounts, &objects::account())
@@ -170,8 +178,10 @@ impl Identified {
         Ok(Joined { kubeconfig: user.with_token(&token), uid, version, notes })
     }
 
-    /// Keeps the user's own credentials and changes nothing in the cluster (`--keep-credentials`).
-    pub fn keep(self) -> Result<Joined, JoinError> {
+    /// Keeps the user's own credentials and changes nothing in the cluster (`--keep-credentials`). A cluster that is
+    /// another hub's is refused.
+    pub async fn keep(self, joiner: &Joiner) -> Result<Joined, JoinError> {
+        owner::check(&self.client, joiner).await?;
         let kubeconfig = self.user.kept()?;
         let notes = vec![
             "the given credentials are kept as they are: no guard keeps the hub to what is its own"

@@ -14,23 +14,33 @@ use serde::de::DeserializeOwned;
 use super::{
     JoinError,
     objects::{GUARD, MADE_BY_LABEL},
+    owner::Owner,
 };
-use crate::MemberClient;
+use crate::{ConnectError, MemberClient};
 
 /// How long a guard that is gone may still be in force.
 const GUARD_PATIENCE: u32 = 40;
 
-/// Removes our namespace, roles and guard from a member; says what had to stay. The role's binding goes with the role,
-/// by the member's own garbage collection: without it, it grants nothing.
-pub async fn clean_up(client: &MemberClient) -> Result<Vec<String>, JoinError> {
+/// Removes our namespace, roles and guard from a member; says what had to stay, and why. The role's binding goes with the
+/// role, by the member's own garbage collection: without it, it grants nothing. What is another hub's stays: the member
+/// was taken over.
+pub async fn clean_up(client: &MemberClient, hub: &str) -> Result<Vec<String>, JoinError> {
     let rest = client.rest();
     let mut left = Vec::new();
     let namespaces = Api::<Namespace>::all(rest.clone());
     let namespace = namespaces.get_opt(SYSTEM_NAMESPACE).await.map_err(|error| {
         JoinError::request("reading the namespace archipel-system", client, &error)
     })?;
-    let made_here = namespace
-        .is_some_and(|it| it.metadata.labels.unwrap_or_default().contains_key(MADE_BY_LABEL));
+    let Some(metadata) = namespace.map(|it| it.metadata) else { return Ok(left) };
+    if let Some(owner) = Owner::of(metadata.annotations.as_ref())
+        && owner.is_other_than(hub)
+    {
+        left.push(format!(
+            "the account {MEMBER_SERVICE_ACCOUNT} and the guard {GUARD} stay: they are of another hub, {owner}"
+        ));
+        return Ok(left);
+    }
+    let made_here = metadata.labels.unwrap_or_default().contains_key(MADE_BY_LABEL);
     if !made_here {
         // Joined with --keep-credentials: there is nothing of ours but the copies.
         return Ok(left);
@@ -62,8 +72,10 @@ pub async fn clean_up(client: &MemberClient) -> Result<Vec<String>, JoinError> {
         }
     }
     // With the namespace goes the account: this may come too late.
-    if delete(&Api::<ClusterRole>::all(rest.clone()), MEMBER_SERVICE_ACCOUNT).await.is_err() {
-        left.push(format!("ClusterRole {MEMBER_SERVICE_ACCOUNT}"));
+    if let Err(error) = delete(&Api::<ClusterRole>::all(rest.clone()), MEMBER_SERVICE_ACCOUNT).await
+    {
+        let why = ConnectError::from_request(client.server(), &error);
+        left.push(format!("ClusterRole {MEMBER_SERVICE_ACCOUNT} stays, and nobody has it: {why}"));
     }
     Ok(left)
 }
