@@ -25,6 +25,9 @@ pub(crate) enum Orphans {
 
 #[derive(Debug, Args)]
 pub(crate) struct List {
+    /// Only those of this member.
+    #[arg(value_name = "CLUSTER")]
+    cluster: Option<String>,
     #[arg(long, short = 'o', value_enum, default_value_t)]
     output: Format,
     #[command(flatten)]
@@ -49,9 +52,16 @@ impl Orphans {
 
 impl List {
     async fn run(self) -> Result<(), Failure> {
-        let clusters = Api::<MemberCluster>::all(self.hub.client().await?);
+        let members = Api::<MemberCluster>::all(self.hub.client().await?);
+        let clusters = match &self.cluster {
+            None => members.list(&ListParams::default()).await?.items,
+            Some(name) => {
+                let member = members.get_opt(name).await?;
+                vec![member.ok_or_else(|| format!("there is no member `{name}`"))?]
+            }
+        };
         let mut orphans = Vec::new();
-        for cluster in clusters.list(&ListParams::default()).await? {
+        for cluster in clusters {
             let name = cluster.name_any();
             for object in cluster.status.unwrap_or_default().unknown_copies {
                 orphans.push(Orphan { cluster: name.clone(), object });
@@ -61,7 +71,8 @@ impl List {
             return Ok(());
         }
         if orphans.is_empty() {
-            output::line("no unknown copies");
+            let place = self.cluster.map_or(String::new(), |it| format!(" in {it}"));
+            output::line(format_args!("no unknown copies{place}"));
             return Ok(());
         }
         let mut table = Table::new(&["CLUSTER", "OBJECT"]);

@@ -1,17 +1,24 @@
 //! `archipel status`: what is placed and how it fares, over all clusters.
 
+mod unclaimed;
+
+use std::collections::BTreeSet;
+
 use clap::Args;
 use federation_types::{
     budget::Freeze,
     cluster::MemberCluster,
     condition,
+    names::Gvk,
     placement::{ClusterPlacement, CopyState, Placement, PlacementSpec, PlacementStatus},
     reason::condition::{PLACED, READY},
+    words::counted,
 };
 use kube::{Api, Client, ResourceExt, api::ListParams};
 use placement_controller::gate::Fleet;
 use serde::Serialize;
 
+use self::unclaimed::Unclaimed;
 use crate::{
     cluster::resume,
     freeze,
@@ -60,7 +67,15 @@ struct Report {
     #[serde(skip_serializing_if = "freeze::is_none")]
     frozen: Freeze,
     templates: Vec<Line>,
+    /// What no policy claims: it stays on the hub (RULES 2.6).
+    unclaimed: Vec<Unclaimed>,
+    /// Kinds in which the user may not look for such objects.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unclaimed_unseen: Vec<String>,
 }
+
+/// How many unclaimed objects are named where their number is said.
+const NAMED: usize = 3;
 
 impl Status {
     pub(crate) async fn run(self) -> Result<(), Failure> {
@@ -69,8 +84,10 @@ impl Status {
         if output::machine(self.output, &report)? {
             return Ok(());
         }
-        let Report { clusters, clusters_ready, clusters_paused, cut_off, frozen, templates } =
-            &report;
+        let wide = self.output == Format::Wide;
+        let Report {
+            clusters, clusters_ready, clusters_paused, cut_off, frozen, templates, ..
+        } = &report;
         if *clusters > 0 {
             output::line(format_args!("clusters: {clusters_ready} of {clusters} ready"));
         }
@@ -89,15 +106,25 @@ impl Status {
             output::line(format_args!("frozen: {} (`archipel thaw`)", freeze::words(frozen)));
         }
         let settled = templates.iter().filter(|it| it.state == "Ready").count();
-        output::line(format_args!("templates: {settled} of {} ready\n", templates.len()));
+        output::line(format_args!("templates: {settled} of {} ready", templates.len()));
+        if !wide && let Some(line) = unclaimed_line(&report.unclaimed) {
+            output::line(line);
+        }
+        if wide && !report.unclaimed_unseen.is_empty() {
+            output::line(format_args!(
+                "not looked for among unclaimed objects, as you may not list them: {}",
+                report.unclaimed_unseen.join(", ")
+            ));
+        }
+        output::line("");
         if templates.is_empty() {
             let place = self.namespace.map_or(String::new(), |it| format!(" in namespace {it}"));
             output::line(format_args!(
                 "nothing is placed{place} yet: apply a PlacementPolicy and an object that it selects"
             ));
+            print_unclaimed(&report.unclaimed, wide);
             return Ok(());
         }
-        let wide = self.output == Format::Wide;
         let mut headers = vec!["NAMESPACE", "TEMPLATE", "CLUSTERS", "REPLICAS", "STATE"];
         if wide {
             headers.push("POLICY");
@@ -124,8 +151,37 @@ impl Status {
             table.row(cells);
         }
         table.print();
+        print_unclaimed(&report.unclaimed, wide);
         Ok(())
     }
+}
+
+/// `unclaimed: 4 objects stay on the hub, as no policy claims them: ConfigMap shop/a, … and 1 more (-o wide)`
+fn unclaimed_line(unclaimed: &[Unclaimed]) -> Option<String> {
+    let named: Vec<String> = unclaimed.iter().take(NAMED).map(ToString::to_string).collect();
+    let count = counted(unclaimed.len(), "object", "objects");
+    let (stay, them) = if unclaimed.len() == 1 { ("stays", "it") } else { ("stay", "them") };
+    let more = match unclaimed.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more (-o wide)"),
+    };
+    let named = named.join(", ");
+    (!unclaimed.is_empty()).then(|| {
+        format!("unclaimed: {count} {stay} on the hub, as no policy claims {them}: {named}{more}")
+    })
+}
+
+/// All of them, where there is room.
+fn print_unclaimed(unclaimed: &[Unclaimed], wide: bool) {
+    if !wide || unclaimed.is_empty() {
+        return;
+    }
+    let mut table = Table::new(&["NAMESPACE", "UNCLAIMED"]);
+    for it in unclaimed {
+        table.row(vec![it.namespace.clone(), it.object.clone()]);
+    }
+    output::line("");
+    table.print();
 }
 
 async fn report(client: &Client, namespace: Option<&str>) -> Result<Report, Failure> {
@@ -157,27 +213,40 @@ async fn report(client: &Client, namespace: Option<&str>) -> Result<Report, Fail
         Some(namespace) => Api::<Placement>::namespaced(client.clone(), namespace),
         None => Api::<Placement>::all(client.clone()),
     };
+    let mut placed = BTreeSet::new();
+    let mut seen = |namespace: String, spec: &PlacementSpec, status: Option<PlacementStatus>| {
+        let template = &spec.template;
+        let group = Gvk::new(&template.api_version, &template.kind).group;
+        placed.insert((group, template.kind.clone(), namespace.clone(), template.name.clone()));
+        line(namespace, spec, &status.unwrap_or_default())
+    };
     let mut templates: Vec<Line> = placements
         .list(&all)
         .await?
         .into_iter()
-        .map(|it| {
-            line(
-                it.namespace().unwrap_or_default(),
-                &it.spec,
-                &it.status.clone().unwrap_or_default(),
-            )
-        })
+        .map(|it| seen(it.namespace().unwrap_or_default(), &it.spec, it.status.clone()))
         .collect();
     if namespace.is_none() {
         let cluster_placements = Api::<ClusterPlacement>::all(client.clone()).list(&all).await?;
-        templates.extend(cluster_placements.into_iter().map(|it| {
-            line(String::new(), &it.spec.placement, &it.status.clone().unwrap_or_default())
-        }));
+        templates.extend(
+            cluster_placements
+                .into_iter()
+                .map(|it| seen(String::new(), &it.spec.placement, it.status.clone())),
+        );
     }
+    let unclaimed = unclaimed::find(client, namespace, &placed).await?;
     templates.sort_by(|a, b| (&a.namespace, &a.template).cmp(&(&b.namespace, &b.template)));
     let clusters = members.len();
-    Ok(Report { clusters, clusters_ready, clusters_paused, cut_off, frozen, templates })
+    Ok(Report {
+        clusters,
+        clusters_ready,
+        clusters_paused,
+        cut_off,
+        frozen,
+        templates,
+        unclaimed: unclaimed.objects,
+        unclaimed_unseen: unclaimed.hidden,
+    })
 }
 
 fn line(namespace: String, spec: &PlacementSpec, status: &PlacementStatus) -> Line {
@@ -227,5 +296,29 @@ fn line(namespace: String, spec: &PlacementSpec, status: &PlacementStatus) -> Li
         replicas,
         state: state.to_owned(),
         trouble,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rule_2_6_unclaimed_objects_are_counted_and_the_first_are_named() {
+        let some = |count: usize| -> Vec<Unclaimed> {
+            let object =
+                |it| Unclaimed { namespace: "shop".to_owned(), object: format!("ConfigMap/{it}") };
+            (0..count).map(object).collect()
+        };
+        assert_eq!(unclaimed_line(&some(0)), None);
+        assert_eq!(
+            unclaimed_line(&some(1)).unwrap(),
+            "unclaimed: 1 object stays on the hub, as no policy claims it: ConfigMap shop/0"
+        );
+        assert_eq!(
+            unclaimed_line(&some(5)).unwrap(),
+            "unclaimed: 5 objects stay on the hub, as no policy claims them: ConfigMap shop/0, ConfigMap shop/1, \
+             ConfigMap shop/2 and 2 more (-o wide)"
+        );
     }
 }
