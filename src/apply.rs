@@ -153,7 +153,11 @@ impl Work {
         let id = (object.api_version.clone(), object.kind.clone());
         if !self.kinds.contains_key(&id) {
             let gvk = federation_types::names::Gvk::new(&object.api_version, &object.kind);
-            let gvk = GroupVersionKind { group: gvk.group, version: gvk.version, kind: gvk.kind };
+            let gvk = GroupVersionKind {
+                group: gvk.group.to_string(),
+                version: gvk.version.to_string(),
+                kind: gvk.kind.to_string(),
+            };
             let (resource, capabilities) = pinned_kind(&self.client, &gvk).await?;
             self.kinds.insert(id.clone(), (resource, capabilities.scope));
         }

@@ -159,9 +159,9 @@ fn to_move(plan: &TemplatePlan, previous: &Previous) -> Move {
     let key = &plan.template;
     let template = ObjectRef {
         api_version: key.gvk.api_version(),
-        kind: key.gvk.kind.clone(),
-        namespace: key.namespace.clone(),
-        name: key.name.clone(),
+        kind: key.gvk.kind.to_string(),
+        namespace: key.namespace.to_string(),
+        name: key.name.to_string(),
     };
     Move { template, to }
 }
@@ -251,8 +251,8 @@ mod tests {
         let plan = TemplatePlan {
             template: ObjectKey {
                 gvk: Gvk::new("apps/v1", "Deployment"),
-                namespace: "shop".to_owned(),
-                name: "web".to_owned(),
+                namespace: "shop".into(),
+                name: "web".into(),
             },
             changes: vec![
                 change("a", Action::Remove { replicas: Some(3) }),

@@ -313,7 +313,11 @@ fn explanation(controller: Arc<Controller>, server: Arc<OnceLock<Arc<Server>>>) 
 /// Reads the template as the caller: what the caller may not see is not explained.
 async fn may_read(caller: &Client, template: &ExplanationSpec) -> Result<(), ReviewError> {
     let gvk = Gvk::new(&template.api_version, &template.kind);
-    let gvk = GroupVersionKind { group: gvk.group, version: gvk.version, kind: gvk.kind };
+    let gvk = GroupVersionKind {
+        group: gvk.group.to_string(),
+        version: gvk.version.to_string(),
+        kind: gvk.kind.to_string(),
+    };
     let refused = |error: kube::Error| match error {
         kube::Error::Api(status) if status.code == 403 => ReviewError::Forbidden(status.message),
         kube::Error::Api(status) if status.code == 404 => ReviewError::NotFound(status.message),

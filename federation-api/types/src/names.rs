@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+pub use smol_str::SmolStr;
 
 /// The API group of our kinds.
 pub const GROUP: &str = "archipel.dev";
@@ -57,22 +58,27 @@ pub const TEMPLATE_LABEL: &str = "archipel.dev/template";
 /// Group, version and kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Gvk {
-    pub group: String,
-    pub version: String,
-    pub kind: String,
+    pub group: SmolStr,
+    pub version: SmolStr,
+    pub kind: SmolStr,
 }
 
 impl Gvk {
     /// From `apps/v1` or `v1`, and a kind.
     pub fn new(api_version: &str, kind: &str) -> Self {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        Self { group: group.to_owned(), version: version.to_owned(), kind: kind.to_owned() }
+        Self { group: group.into(), version: version.into(), kind: kind.into() }
+    }
+
+    /// Of no version: names a kind by itself.
+    pub fn unversioned(group: &str, kind: &str) -> Self {
+        Self { group: group.into(), version: SmolStr::default(), kind: kind.into() }
     }
 
     /// `apps/v1`, or `v1` for the core group.
     pub fn api_version(&self) -> String {
         if self.group.is_empty() {
-            self.version.clone()
+            self.version.to_string()
         } else {
             format!("{}/{}", self.group, self.version)
         }
@@ -90,13 +96,14 @@ impl fmt::Display for Gvk {
     }
 }
 
-/// One object by its name: the key of every pass.
+/// One object by its name: the key of every pass. Its words are short and stored in place, so that trees of keys are
+/// searched without following pointers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ObjectKey {
     pub gvk: Gvk,
     /// Empty for cluster-scoped objects.
-    pub namespace: String,
-    pub name: String,
+    pub namespace: SmolStr,
+    pub name: SmolStr,
 }
 
 impl fmt::Display for ObjectKey {

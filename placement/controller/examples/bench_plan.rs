@@ -119,10 +119,10 @@ fn template(at: usize) -> Template {
     });
     Template {
         api_version: "apps/v1".to_owned(),
-        uid: key.name.clone(),
+        uid: key.name.to_string(),
         generation: 1,
         resource_version: "1".to_owned(),
-        labels: BTreeMap::from([("app".to_owned(), key.name)]),
+        labels: BTreeMap::from([("app".to_owned(), key.name.to_string())]),
         secret_type: String::new(),
         deleting: false,
         finalizers: vec![COPIES_FINALIZER.to_owned()],
@@ -161,7 +161,7 @@ fn placed(template: &Template, clusters: &[(String, Option<i64>)]) -> Placed {
         template: TemplateRef {
             api_version: "apps/v1".to_owned(),
             kind: "Deployment".to_owned(),
-            name: key.name.clone(),
+            name: key.name.to_string(),
             uid: template.uid.clone(),
             generation: 1,
         },
@@ -235,7 +235,7 @@ fn hub() -> Arc<Controller> {
     };
     index.budgets.insert("default".to_owned(), Budget { spec, ..Budget::default() });
     let state = KindState { version: "v1".to_owned(), synced: true, missing: false };
-    index.kinds.insert(("apps".to_owned(), "Deployment".to_owned()), state);
+    index.kinds.insert(("apps".into(), "Deployment".into()), state);
     drop(index);
     controller
 }

@@ -39,7 +39,7 @@ impl Bounds {
         let gvk = Gvk::new(&text("/apiVersion"), &text("/kind"));
         match BOUNDING.iter().position(|it| *it == (gvk.group.as_str(), gvk.kind.as_str()))? {
             0 => Some(Self::Scale {
-                group: Gvk::new(&text("/spec/scaleTargetRef/apiVersion"), "").group,
+                group: Gvk::new(&text("/spec/scaleTargetRef/apiVersion"), "").group.to_string(),
                 kind: text("/spec/scaleTargetRef/kind"),
                 name: text("/spec/scaleTargetRef/name"),
             }),
@@ -71,7 +71,7 @@ fn pod_labels(template: &Template) -> Option<BTreeMap<String, String>> {
 }
 
 fn kind(group: &str, kind: &str) -> Gvk {
-    Gvk { group: group.to_owned(), version: String::new(), kind: kind.to_owned() }
+    Gvk::unversioned(group, kind)
 }
 
 /// The templates of a kind in a namespace.

@@ -158,8 +158,8 @@ fn decide(
     let mut spec = PlacementSpec {
         template: TemplateRef {
             api_version: template.api_version.clone(),
-            kind: key.gvk.kind.clone(),
-            name: key.name.clone(),
+            kind: key.gvk.kind.to_string(),
+            name: key.name.to_string(),
             uid: template.uid.clone(),
             generation: template.generation,
         },

@@ -99,9 +99,9 @@ fn core_event(
         },
         involved_object: ObjectReference {
             api_version: Some(api_version.to_owned()),
-            kind: Some(template.gvk.kind.clone()),
-            name: Some(template.name.clone()),
-            namespace: (!template.namespace.is_empty()).then(|| template.namespace.clone()),
+            kind: Some(template.gvk.kind.to_string()),
+            name: Some(template.name.to_string()),
+            namespace: (!template.namespace.is_empty()).then(|| template.namespace.to_string()),
             uid: Some(uid.to_owned()),
             ..ObjectReference::default()
         },

@@ -69,7 +69,7 @@ pub(crate) fn spawn(context: &Arc<Context>, tasks: &mut JoinSet<()>) {
             let namespace = it.namespace().unwrap_or_default();
             on_placement(index, &namespace, &it.metadata, it.spec.clone(), it.status.clone());
         }
-        Change::Gone(name) => index.forget_placement(&name),
+        Change::Gone(name) => index.forget_placement(&name.0, &name.1),
         Change::Synced => (),
     });
     watch_revisions::<Revision>(context, tasks, "revisions");
@@ -79,7 +79,7 @@ pub(crate) fn spawn(context: &Arc<Context>, tasks: &mut JoinSet<()>) {
             Change::Set(it) => {
                 on_placement(index, "", &it.metadata, it.spec.placement.clone(), it.status.clone());
             }
-            Change::Gone(name) => index.forget_placement(&name),
+            Change::Gone(name) => index.forget_placement(&name.0, &name.1),
             Change::Synced => (),
         }
     });
@@ -214,7 +214,7 @@ pub(crate) fn spawn_templates(
     kind: KindKey,
 ) -> JoinHandle<()> {
     let context = Arc::clone(context);
-    let gvk = Gvk { group: kind.0.clone(), version: String::new(), kind: kind.1.clone() };
+    let gvk = Gvk::unversioned(&kind.0, &kind.1);
     tokio::spawn(async move {
         let api = Api::<DynamicObject>::all_with(context.client.clone(), &resource);
         let stream = watcher(api, watcher::Config::default());

@@ -147,7 +147,7 @@ impl Index {
         }
         for selector in &spec.selectors {
             let group = selector.api_version.split_once('/').map_or("", |(group, _)| group);
-            let kind = (group.to_owned(), selector.kind.clone());
+            let kind = (group.into(), selector.kind.as_str().into());
             if self.kinds.get(&kind).is_some_and(|it| it.missing) {
                 warnings.push(format!(
                     "spec.selectors: the hub serves no {} of {}",

@@ -10,7 +10,7 @@ use std::{
 
 use federation_types::{
     cluster::{ClusterSet, MemberCluster},
-    names::{COPIES_FINALIZER, Gvk, ObjectKey},
+    names::{COPIES_FINALIZER, Gvk, ObjectKey, SmolStr},
     placement::{PlacementSpec, PlacementStatus},
     price::PriceBook,
     score::ClusterScore,
@@ -33,9 +33,9 @@ use crate::{
 /// Names a template without its version: one kind is watched in one version, whichever a policy wrote.
 pub fn template_key(gvk: &Gvk, namespace: &str, name: &str) -> ObjectKey {
     ObjectKey {
-        gvk: Gvk { version: String::new(), ..gvk.clone() },
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
+        gvk: Gvk { version: SmolStr::default(), ..gvk.clone() },
+        namespace: namespace.into(),
+        name: name.into(),
     }
 }
 
@@ -92,7 +92,7 @@ impl Placed {
 
     fn kind(&self) -> (KindKey, String) {
         let gvk = Gvk::new(&self.spec.template.api_version, &self.spec.template.kind);
-        ((gvk.group, gvk.kind), gvk.version)
+        ((gvk.group, gvk.kind), gvk.version.to_string())
     }
 }
 
@@ -112,7 +112,7 @@ pub struct KindState {
 }
 
 /// A key of the index's kinds: group and kind.
-pub type KindKey = (String, String);
+pub type KindKey = (SmolStr, SmolStr);
 
 #[derive(Clone, Debug, Default)]
 pub struct Index {
@@ -137,9 +137,9 @@ pub struct Index {
     pub templates: BTreeMap<ObjectKey, Arc<Template>>,
     pub placements: BTreeMap<ObjectKey, Arc<Placed>>,
     /// By namespace and name of the Placement: the template it decides on.
-    placement_names: BTreeMap<(String, String), ObjectKey>,
+    placement_names: BTreeMap<(SmolStr, SmolStr), ObjectKey>,
     /// The revisions that exist, by namespace and name of their Placement, oldest first: version and hash.
-    pub revisions: BTreeMap<(String, String), Vec<(u64, String)>>,
+    pub revisions: BTreeMap<(SmolStr, SmolStr), Vec<(u64, String)>>,
     /// The templates to be looked at again.
     pub dirty: BTreeSet<ObjectKey>,
     /// Grows when the fleet's snapshot has to be built anew.
@@ -244,7 +244,7 @@ impl Index {
             Some(new) => {
                 let old = self.templates.insert(key.clone(), Arc::clone(&new));
                 if old.as_ref().is_some_and(|old| old.labels != new.labels) {
-                    self.moved_in.insert(key.namespace.clone());
+                    self.moved_in.insert(key.namespace.to_string());
                 }
                 let same = old.is_some_and(|old| {
                     old.uid == new.uid
@@ -264,7 +264,7 @@ impl Index {
                 if self.templates.remove(&key).is_some() {
                     self.decided.remove(&key);
                     self.forget_failback(&key);
-                    self.moved_in.insert(key.namespace.clone());
+                    self.moved_in.insert(key.namespace.to_string());
                     self.dirty.insert(key);
                 }
             }
@@ -306,7 +306,7 @@ impl Index {
         let new = placed.map(Arc::new);
         let old = match &new {
             Some(new) => {
-                let name = (key.namespace.clone(), new.name.clone());
+                let name = (key.namespace.clone(), new.name.as_str().into());
                 self.placement_names.insert(name, key.clone());
                 self.placements.insert(key.clone(), Arc::clone(new))
             }
@@ -339,7 +339,7 @@ impl Index {
             meant.filter(|it| it.leaving.is_empty()).map(|it| it.name.clone()).collect()
         };
         if names(&old) != names(&new) {
-            self.moved_in.insert(key.namespace.clone());
+            self.moved_in.insert(key.namespace.to_string());
         }
         if old.as_ref().is_some_and(|old| gives_back(old, new.as_deref())) {
             self.gave_back();
@@ -370,8 +370,8 @@ impl Index {
     }
 
     /// A Placement is gone: deleted by us, or by someone who went around the hub's rules.
-    pub fn forget_placement(&mut self, name: &(String, String)) {
-        if let Some(key) = self.placement_names.remove(name) {
+    pub fn forget_placement(&mut self, namespace: &str, name: &str) {
+        if let Some(key) = self.placement_names.remove(&(namespace.into(), name.into())) {
             self.set_placement(key, None);
         }
     }
@@ -380,7 +380,7 @@ impl Index {
     /// the hash. Revisions never change, so their versions are in the order in which they were made.
     pub fn set_revision(&mut self, namespace: &str, name: &str, since: Option<u64>) {
         let Some((placement, hash)) = name.rsplit_once('-') else { return };
-        let home = (namespace.to_owned(), placement.to_owned());
+        let home = (namespace.into(), placement.into());
         let known = self.revisions.entry(home.clone()).or_default();
         known.retain(|(_, it)| it != hash);
         if let Some(since) = since {
@@ -413,7 +413,7 @@ impl Index {
 
     /// The templates of a namespace that have a Placement.
     pub(crate) fn placed_in(&self, namespace: &str) -> impl Iterator<Item = &ObjectKey> {
-        let from = (namespace.to_owned(), String::new());
+        let from = (namespace.into(), SmolStr::default());
         self.placement_names
             .range(from..)
             .take_while(move |(name, _)| name.0 == namespace)
@@ -475,7 +475,7 @@ impl Index {
         for policy in self.policies.values() {
             for selector in &policy.spec.selectors {
                 let gvk = Gvk::new(&selector.api_version, &selector.kind);
-                kinds.entry((gvk.group, gvk.kind)).or_insert(gvk.version);
+                kinds.entry((gvk.group, gvk.kind)).or_insert_with(|| gvk.version.to_string());
             }
         }
         for (kind, (_, version)) in &self.placed_kinds {
@@ -483,7 +483,7 @@ impl Index {
         }
         for (key, template) in &self.templates {
             if template.finalizers.iter().any(|it| it == COPIES_FINALIZER) {
-                let version = Gvk::new(&template.api_version, &key.gvk.kind).version;
+                let version = Gvk::new(&template.api_version, &key.gvk.kind).version.to_string();
                 kinds.entry((key.gvk.group.clone(), key.gvk.kind.clone())).or_insert(version);
             }
         }

@@ -98,7 +98,7 @@ pub(crate) fn put_template(index: &mut Index, gvk: &Gvk, object: &DynamicObject)
     index
         .kinds
         .entry((gvk.group.clone(), gvk.kind.clone()))
-        .or_insert_with(|| KindState { version: gvk.version.clone(), ..KindState::default() });
+        .or_insert_with(|| KindState { version: gvk.version.to_string(), ..KindState::default() });
 }
 
 fn refusal(kind: &str) -> OverlayError {

@@ -246,9 +246,9 @@ fn entry(
     };
     let object = ObjectRef {
         api_version: api_version.clone(),
-        kind: key.gvk.kind.clone(),
-        namespace: key.namespace.clone(),
-        name: key.name.clone(),
+        kind: key.gvk.kind.to_string(),
+        namespace: key.namespace.to_string(),
+        name: key.name.to_string(),
     };
     let mut change = TemplateChange { template: object, ..TemplateChange::default() };
     let claim = index.templates.get(key).map(|it| index.claim(key, it)).unwrap_or_default();

@@ -121,7 +121,7 @@ pub(crate) fn count(index: &Index) -> BTreeMap<Id, PolicyStatus> {
             .iter()
             .filter(|selector| {
                 let group = selector.api_version.split_once('/').map_or("", |(group, _)| group);
-                let kind = (group.to_owned(), selector.kind.clone());
+                let kind = (group.into(), selector.kind.as_str().into());
                 index.kinds.get(&kind).is_some_and(|it| it.missing)
             })
             .map(|it| it.kind.as_str())

@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     fn key(name: &str) -> ObjectKey {
-        ObjectKey { name: name.to_owned(), ..ObjectKey::default() }
+        ObjectKey { name: name.into(), ..ObjectKey::default() }
     }
 
     #[test]

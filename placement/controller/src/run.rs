@@ -282,11 +282,11 @@ fn named(placed: &Placed) -> ApiResource {
     let reference = &placed.spec.template;
     let gvk = Gvk::new(&reference.api_version, &reference.kind);
     ApiResource {
-        group: gvk.group,
-        version: gvk.version,
+        group: gvk.group.to_string(),
+        version: gvk.version.to_string(),
         api_version: reference.api_version.clone(),
         plural: gvk.kind.to_lowercase(),
-        kind: gvk.kind,
+        kind: gvk.kind.to_string(),
     }
 }
 

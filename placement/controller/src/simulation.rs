@@ -377,9 +377,9 @@ fn stranded(
         }
         let template = ObjectRef {
             api_version: placed.spec.template.api_version.clone(),
-            kind: key.gvk.kind.clone(),
-            namespace: key.namespace.clone(),
-            name: key.name.clone(),
+            kind: key.gvk.kind.to_string(),
+            namespace: key.namespace.to_string(),
+            name: key.name.to_string(),
         };
         let message = format!("stays on {}: it does not fail over by itself", on.join(", "));
         found.push((

@@ -189,7 +189,7 @@ fn peers(index: &Index, namespace: &str, kind: &str, name: &str) -> Option<Vec<P
     let groups = index.kinds.keys().filter(|it| it.1 == kind);
     groups
         .filter_map(|(group, kind)| {
-            let gvk = Gvk { group: group.clone(), version: String::new(), kind: kind.clone() };
+            let gvk = Gvk::unversioned(group, kind);
             let placed = index.placements.get(&template_key(&gvk, namespace, name))?;
             let clusters = still_meant(&placed.spec).clusters;
             (!clusters.is_empty()).then_some(clusters)

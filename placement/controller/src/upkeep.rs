@@ -91,7 +91,7 @@ pub(crate) fn stale_revisions(
     spec: &PlacementSpec,
     new: Option<&RevisionSpec>,
 ) -> Vec<String> {
-    let home = (key.namespace.clone(), placement_name(&key.gvk, &key.name));
+    let home = (key.namespace.clone(), placement_name(&key.gvk, &key.name).into());
     let Some(known) = index.revisions.get(&home) else { return Vec::new() };
     let room = KEPT_REVISIONS.saturating_sub(usize::from(new.is_some()));
     let old = known.len().saturating_sub(room);
@@ -105,12 +105,12 @@ pub(crate) fn stale_revisions(
 
 /// Whether the revision exists.
 pub(crate) fn knows_revision(index: &Index, key: &ObjectKey, hash: &str) -> bool {
-    let home = (key.namespace.clone(), placement_name(&key.gvk, &key.name));
+    let home = (key.namespace.clone(), placement_name(&key.gvk, &key.name).into());
     index.revisions.get(&home).is_some_and(|it| it.iter().any(|(_, it)| it == hash))
 }
 
 pub(crate) fn revision_names(index: &Index, key: &ObjectKey) -> Vec<String> {
-    let home = (key.namespace.clone(), placement_name(&key.gvk, &key.name));
+    let home = (key.namespace.clone(), placement_name(&key.gvk, &key.name).into());
     let known = index.revisions.get(&home).into_iter().flatten();
     known.map(|(_, hash)| format!("{}-{hash}", home.1)).collect()
 }

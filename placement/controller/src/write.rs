@@ -122,7 +122,7 @@ impl Home {
             types: Some(TypeMeta { api_version: API_VERSION.to_owned(), kind }),
             metadata: ObjectMeta {
                 name: Some(name.to_owned()),
-                namespace: (!self.key.namespace.is_empty()).then(|| self.key.namespace.clone()),
+                namespace: (!self.key.namespace.is_empty()).then(|| self.key.namespace.to_string()),
                 labels: Some(labels.into()),
                 ..ObjectMeta::default()
             },

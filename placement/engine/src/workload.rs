@@ -277,8 +277,8 @@ impl Workload {
             beside: Beside::default(),
             key: ObjectKey {
                 gvk,
-                namespace: text("/metadata/namespace"),
-                name: text("/metadata/name"),
+                namespace: text("/metadata/namespace").into(),
+                name: text("/metadata/name").into(),
             },
         }
     }

@@ -35,7 +35,7 @@ impl ActError {
             && !object.namespace.is_empty();
         match status.code {
             401 => Self::Unauthorised,
-            404 if about_namespace => Self::NoNamespace { namespace: object.namespace.clone() },
+            404 if about_namespace => Self::NoNamespace { namespace: object.namespace.to_string() },
             404 => Self::Gone { object: object.clone() },
             403 if message.contains("is being terminated") => Self::Terminating,
             409 => Self::Changed { object: object.clone() },

@@ -206,8 +206,8 @@ fn revision(shared: &Arc<Shared>, change: Change<'_>) -> Result<(), serde_json::
             let Object { metadata, spec }: Object<RevisionText> = read(text)?;
             let template = ObjectKey {
                 gvk: Gvk::new(&spec.template.api_version, &spec.template.kind),
-                namespace: metadata.namespace.clone(),
-                name: spec.template.name.clone(),
+                namespace: metadata.namespace.as_str().into(),
+                name: spec.template.name.as_str().into(),
             };
             let entry = RevisionEntry {
                 hash: spec.hash,

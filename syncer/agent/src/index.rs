@@ -10,7 +10,7 @@ use std::{
 use federation_types::{
     budget::Freeze,
     cluster::{ClusterSetSpec, SecretRef, Taint},
-    names::{Gvk, ObjectKey, placement_name},
+    names::{Gvk, ObjectKey, SmolStr, placement_name},
     placement::{PlacedCluster, PlacementSpec, PlacementStatus, RemovedCluster},
     revision::NamedRule,
     selector::{ClusterFacts, glob},
@@ -87,9 +87,9 @@ pub(crate) struct NamespaceEntry {
 pub(crate) struct Index {
     placements: HashMap<Key, Arc<PlacementEntry>>,
     /// The template of a Placement, by the Placement's namespace and name.
-    names: HashMap<(String, String), Key>,
+    names: HashMap<(SmolStr, SmolStr), Key>,
     /// By namespace and name of the Revision.
-    revisions: HashMap<(String, String), Arc<RevisionEntry>>,
+    revisions: HashMap<(SmolStr, SmolStr), Arc<RevisionEntry>>,
     pub(crate) clusters: BTreeMap<String, Arc<ClusterEntry>>,
     sets: BTreeMap<String, ClusterSetSpec>,
     namespaces: HashMap<String, Arc<NamespaceEntry>>,
@@ -106,7 +106,7 @@ impl Index {
 
     /// The template that a Placement is about.
     pub(crate) fn placement_key(&self, namespace: &str, name: &str) -> Option<Key> {
-        self.names.get(&(namespace.to_owned(), name.to_owned())).cloned()
+        self.names.get(&(namespace.into(), name.into())).cloned()
     }
 
     pub(crate) fn placements(&self) -> impl Iterator<Item = &Arc<PlacementEntry>> {
@@ -130,7 +130,7 @@ impl Index {
 
     pub(crate) fn revision(&self, key: &ObjectKey, hash: &str) -> Option<Arc<RevisionEntry>> {
         let name = format!("{}-{hash}", placement_name(&key.gvk, &key.name));
-        self.revisions.get(&(key.namespace.clone(), name)).cloned()
+        self.revisions.get(&(key.namespace.clone(), name.into())).cloned()
     }
 
     pub(crate) fn namespace(&self, name: &str) -> Option<Arc<NamespaceEntry>> {
@@ -165,14 +165,14 @@ impl Index {
                 due.push((cluster.to_owned(), Arc::clone(&key)));
             }
         }
-        self.names.insert((key.namespace.clone(), entry.name.clone()), Arc::clone(&key));
+        self.names.insert((key.namespace.clone(), entry.name.as_str().into()), Arc::clone(&key));
         self.placements.insert(key, Arc::new(entry));
         due
     }
 
     pub(crate) fn drop_placement(&mut self, key: &ObjectKey) -> Due {
         let Some(gone) = self.placements.remove(key) else { return Vec::new() };
-        self.names.remove(&(key.namespace.clone(), gone.name.clone()));
+        self.names.remove(&(key.namespace.clone(), gone.name.as_str().into()));
         gone.clusters().map(|it| (it.to_owned(), Arc::clone(&gone.key))).collect()
     }
 
@@ -184,7 +184,7 @@ impl Index {
         entry: RevisionEntry,
     ) -> Due {
         let hash = entry.hash.clone();
-        let known = self.revisions.insert((namespace.to_owned(), name.to_owned()), Arc::new(entry));
+        let known = self.revisions.insert((namespace.into(), name.into()), Arc::new(entry));
         if known.is_some() {
             return Vec::new();
         }
@@ -199,7 +199,7 @@ impl Index {
     }
 
     pub(crate) fn drop_revision(&mut self, namespace: &str, name: &str) {
-        self.revisions.remove(&(namespace.to_owned(), name.to_owned()));
+        self.revisions.remove(&(namespace.into(), name.into()));
     }
 
     /// Says whether anything that passes look at has changed.
@@ -284,7 +284,7 @@ pub(crate) fn namespace_kind() -> Gvk {
 }
 
 pub(crate) fn namespace_key(name: &str) -> Key {
-    Arc::new(ObjectKey { gvk: namespace_kind(), namespace: String::new(), name: name.to_owned() })
+    Arc::new(ObjectKey { gvk: namespace_kind(), namespace: SmolStr::default(), name: name.into() })
 }
 
 /// What is read of an object's metadata.
@@ -318,8 +318,8 @@ impl WatchedPlacement {
         let template = &self.spec.template;
         ObjectKey {
             gvk: Gvk::new(&template.api_version, &template.kind),
-            namespace: self.metadata.namespace.clone(),
-            name: template.name.clone(),
+            namespace: self.metadata.namespace.as_str().into(),
+            name: template.name.as_str().into(),
         }
     }
 }

@@ -84,7 +84,7 @@ impl Kinds {
             list.resources.iter().filter_map(|it| it.name.strip_suffix("/status")).collect();
         let mut known = self.known.lock();
         for listed in list.resources.iter().filter(|it| !it.name.contains('/')) {
-            let own = Gvk { kind: listed.kind.clone(), ..gvk.clone() };
+            let own = Gvk { kind: listed.kind.as_str().into(), ..gvk.clone() };
             known.insert(
                 own,
                 Arc::new(Resource {

@@ -81,8 +81,8 @@ impl LiveObject {
     pub(crate) fn key(&self, gvk: &Gvk) -> ObjectKey {
         ObjectKey {
             gvk: gvk.clone(),
-            namespace: self.text("/metadata/namespace").to_owned(),
-            name: self.text("/metadata/name").to_owned(),
+            namespace: self.text("/metadata/namespace").into(),
+            name: self.text("/metadata/name").into(),
         }
     }
 

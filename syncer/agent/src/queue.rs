@@ -162,11 +162,7 @@ mod tests {
     use super::*;
 
     fn key(kind: &str, name: &str) -> Key {
-        Arc::new(ObjectKey {
-            gvk: Gvk::new("v1", kind),
-            namespace: String::new(),
-            name: name.to_owned(),
-        })
+        Arc::new(ObjectKey { gvk: Gvk::new("v1", kind), namespace: "".into(), name: name.into() })
     }
 
     #[tokio::test(start_paused = true)]

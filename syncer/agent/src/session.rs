@@ -471,7 +471,7 @@ impl Session {
             self.turnover.fetch_add(1, Ordering::Relaxed);
         }
         if key.gvk == namespace_kind() {
-            self.namespaces.lock().remove(&key.name);
+            self.namespaces.lock().remove(key.name.as_str());
         }
         self.queue.push(Arc::clone(key));
     }

@@ -179,7 +179,7 @@ impl World {
         );
         let name = template["metadata"]["name"].as_str().expect("a name").to_owned();
         let placement = placement_name(&gvk, &name);
-        let key = ObjectKey { gvk, namespace: "shop".into(), name };
+        let key = ObjectKey { gvk, namespace: "shop".into(), name: name.into() };
         let labels = json!({"archipel.dev/template": template_label(&key)});
         let reference = json!({
             "apiVersion": key.gvk.api_version(), "kind": key.gvk.kind, "name": key.name,

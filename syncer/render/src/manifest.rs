@@ -229,8 +229,8 @@ mod tests {
         };
         let key = ObjectKey {
             gvk: Gvk::new(&text("/apiVersion"), &text("/kind")),
-            namespace: text("/metadata/namespace"),
-            name: text("/metadata/name"),
+            namespace: text("/metadata/namespace").into(),
+            name: text("/metadata/name").into(),
         };
         let rendering = Rendering {
             hub: "hub",

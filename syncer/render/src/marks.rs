@@ -127,10 +127,10 @@ pub fn revision_mark(annotations: Option<&Map<String, Value>>) -> Option<Revisio
 pub fn copy_of(hub: &str, key: &ObjectKey, template: &str) -> String {
     CopyOf {
         hub: hub.to_owned(),
-        group: key.gvk.group.clone(),
-        kind: key.gvk.kind.clone(),
-        namespace: key.namespace.clone(),
-        name: key.name.clone(),
+        group: key.gvk.group.to_string(),
+        kind: key.gvk.kind.to_string(),
+        namespace: key.namespace.to_string(),
+        name: key.name.to_string(),
         template: template.to_owned(),
     }
     .to_string()

@@ -279,7 +279,7 @@ mod tests {
         let kind = words.next().expect("a kind");
         let (namespace, name) = words.next().and_then(|it| it.split_once('/')).expect("ns/name");
         let gvk = Gvk::new("v1", kind);
-        let key = ObjectKey { gvk, namespace: namespace.to_owned(), name: name.to_owned() };
+        let key = ObjectKey { gvk, namespace: namespace.into(), name: name.into() };
         (key, words.collect())
     }
 

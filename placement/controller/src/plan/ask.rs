@@ -309,7 +309,7 @@ async fn list(
                 found.extend(list.items.into_iter().map(|mut it| {
                     it.types = Some(kube::core::TypeMeta {
                         api_version: api_version.clone(),
-                        kind: kind.clone(),
+                        kind: kind.to_string(),
                     });
                     (gvk.clone(), it)
                 }));
@@ -325,7 +325,7 @@ async fn list(
 type Group = (KindKey, String);
 
 pub(crate) fn group_of(key: &ObjectKey) -> Group {
-    ((key.gvk.group.clone(), key.gvk.kind.clone()), key.namespace.clone())
+    ((key.gvk.group.clone(), key.gvk.kind.clone()), key.namespace.to_string())
 }
 
 /// Which templates of a plan the caller may read.
@@ -414,7 +414,11 @@ impl<'a> Kinds<'a> {
             return Ok(known.clone());
         }
         let gvk = Gvk::new(api_version, kind);
-        let gvk = GroupVersionKind { group: gvk.group, version: gvk.version, kind: gvk.kind };
+        let gvk = GroupVersionKind {
+            group: gvk.group.to_string(),
+            version: gvk.version.to_string(),
+            kind: gvk.kind.to_string(),
+        };
         let found = pinned_kind(self.caller, &gvk).await.map_err(|_| {
             PlanError::invalid(
                 field,

@@ -267,7 +267,7 @@ fn rule_1_6_each_cluster_is_given_its_revision_and_ten_are_kept() {
     world.divide(&["a", "b"], 2);
     world.apply("web", 2, "v0");
     world.settle();
-    let home = ("shop".to_owned(), "deployment-web".to_owned());
+    let home = ("shop".into(), "deployment-web".into());
     let first = world.placed("web").unwrap().spec.clusters[0].revision.clone();
     for n in 1..=12 {
         world.apply("web", 2, &format!("v{n}"));
@@ -298,7 +298,7 @@ fn rule_1_6_a_revision_that_is_still_released_is_kept_however_old() {
         world.apply("web", 2, &format!("v{n}"));
         world.settle();
     }
-    let home = ("shop".to_owned(), "deployment-web".to_owned());
+    let home = ("shop".into(), "deployment-web".into());
     assert!(world.index.revisions[&home].iter().any(|it| it.1 == released));
     assert_eq!(world.index.revisions[&home].len(), 11);
 }

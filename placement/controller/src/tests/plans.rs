@@ -582,9 +582,9 @@ fn suppose(world: &World, it: &Supposed) -> Option<Edit> {
             let template = world.index.templates.get(&key(NAMES[*at]))?;
             let object = ObjectRef {
                 api_version: template.api_version.clone(),
-                kind: template.workload.key.gvk.kind.clone(),
+                kind: template.workload.key.gvk.kind.to_string(),
                 namespace: "shop".into(),
-                name: template.workload.key.name.clone(),
+                name: template.workload.key.name.to_string(),
             };
             Some(Edit { object, before: None, after: None, refused: String::new() })
         }
@@ -598,8 +598,10 @@ fn copies(world: &World) -> Copies {
     let mut found = BTreeMap::new();
     for (key, placed) in &world.index.placements {
         for it in &placed.spec.clusters {
-            found
-                .insert((key.name.clone(), it.name.clone()), (it.replicas, !it.leaving.is_empty()));
+            found.insert(
+                (key.name.to_string(), it.name.clone()),
+                (it.replicas, !it.leaving.is_empty()),
+            );
         }
     }
     found

@@ -337,9 +337,9 @@ impl World {
         let key = key(text);
         let question = federation_types::review::ExplanationSpec {
             api_version: key.gvk.api_version(),
-            kind: key.gvk.kind,
-            name: key.name,
-            namespace: key.namespace,
+            kind: key.gvk.kind.to_string(),
+            name: key.name.to_string(),
+            namespace: key.namespace.to_string(),
             cluster: String::new(),
         };
         crate::explain::explain(&self.index, &question).unwrap().notes

@@ -62,7 +62,7 @@ impl Template {
             return None;
         }
         if workload.key.namespace.is_empty() && workload.key.gvk.kind != "Namespace" {
-            "default".clone_into(&mut workload.key.namespace);
+            workload.key.namespace = "default".into();
         }
         let secret_type = text(&document.value, "/type");
         let it = Self { workload, secret_type };

@@ -108,8 +108,8 @@ fn key(object: &Value) -> ObjectKey {
     };
     ObjectKey {
         gvk: Gvk::new(&text("/apiVersion"), &text("/kind")),
-        namespace: text("/metadata/namespace"),
-        name: text("/metadata/name"),
+        namespace: text("/metadata/namespace").into(),
+        name: text("/metadata/name").into(),
     }
 }
 
@@ -263,8 +263,8 @@ impl Scenario {
         }
         for template in templates {
             let key = key(&template);
-            let previous =
-                placements.remove(&(key.namespace.clone(), placement_name(&key.gvk, &key.name)));
+            let previous = placements
+                .remove(&(key.namespace.to_string(), placement_name(&key.gvk, &key.name)));
             scenario.workloads.push(Given::new(template, previous.unwrap_or_default()));
         }
         if !scenario.sets.iter().any(|it| it.name == "all") {
@@ -301,8 +301,8 @@ impl Scenario {
         let mut spec = PlacementSpec {
             template: TemplateRef {
                 api_version: given.template["apiVersion"].as_str().unwrap_or_default().to_owned(),
-                kind: key.gvk.kind.clone(),
-                name: key.name.clone(),
+                kind: key.gvk.kind.to_string(),
+                name: key.name.to_string(),
                 uid: given
                     .template
                     .pointer("/metadata/uid")
@@ -396,7 +396,7 @@ fn object(key: &ObjectKey, spec: PlacementSpec) -> Value {
         serde_json::to_value(it)
     } else {
         let mut it = Placement::new(&name, spec);
-        it.metadata.namespace = Some(key.namespace.clone());
+        it.metadata.namespace = Some(key.namespace.to_string());
         it.status = Some(status);
         serde_json::to_value(it)
     };

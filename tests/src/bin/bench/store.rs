@@ -121,7 +121,11 @@ fn policy(n: usize) -> (String, String) {
 fn workload(n: usize, clusters: &[String]) -> [(String, String); 3] {
     let (namespace, name) = (namespace_name(n), format!("web-{n}"));
     let gvk = Gvk::new("apps/v1", "Deployment");
-    let key = ObjectKey { gvk: gvk.clone(), namespace: namespace.clone(), name: name.clone() };
+    let key = ObjectKey {
+        gvk: gvk.clone(),
+        namespace: namespace.as_str().into(),
+        name: name.as_str().into(),
+    };
     let (placement, label) = (placement_name(&gvk, &name), template_label(&key));
     let labels = json!({"app": name, "tier": "web"});
     let spec = json!({
