@@ -15,7 +15,7 @@ use federation_types::{
     words::counted,
 };
 use kube::{Api, Client, ResourceExt, api::ListParams};
-use placement_controller::gate::Fleet;
+use placement_controller::{gate::Fleet, index::template_key};
 use serde::Serialize;
 
 use self::unclaimed::Unclaimed;
@@ -216,8 +216,8 @@ async fn report(client: &Client, namespace: Option<&str>) -> Result<Report, Fail
     let mut placed = BTreeSet::new();
     let mut seen = |namespace: String, spec: &PlacementSpec, status: Option<PlacementStatus>| {
         let template = &spec.template;
-        let group = Gvk::new(&template.api_version, &template.kind).group;
-        placed.insert((group, template.kind.clone(), namespace.clone(), template.name.clone()));
+        let gvk = Gvk::new(&template.api_version, &template.kind);
+        placed.insert(template_key(&gvk, &namespace, &template.name));
         line(namespace, spec, &status.unwrap_or_default())
     };
     let mut templates: Vec<Line> = placements

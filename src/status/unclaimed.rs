@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use federation_types::{
-    names::{Gvk, HUB_ANNOTATION},
+    names::{Gvk, HUB_ANNOTATION, ObjectKey},
     policy::{ClusterPlacementPolicy, PlacementPolicy},
 };
 use futures::{StreamExt, TryStreamExt, stream};
@@ -58,14 +58,11 @@ pub(super) struct Found {
     pub(super) hidden: Vec<String>,
 }
 
-/// Group, kind, namespace and name of a template.
-pub(super) type Key = (String, String, String, String);
-
 /// Looks for them in one namespace, or everywhere. `placed`: the templates that have a Placement.
 pub(super) async fn find(
     client: &Client,
     namespace: Option<&str>,
-    placed: &BTreeSet<Key>,
+    placed: &BTreeSet<ObjectKey>,
 ) -> Result<Found, Failure> {
     let policies = policies(client, namespace).await?;
     let discovery = Discovery::new(client.clone()).run_aggregated().await?;
@@ -115,7 +112,7 @@ async fn list(
     namespace: Option<&str>,
     kind: &ApiResource,
     policies: &[Arc<Policy>],
-    placed: &BTreeSet<Key>,
+    placed: &BTreeSet<ObjectKey>,
 ) -> Result<Result<Vec<Unclaimed>, String>, Failure> {
     let api = match namespace {
         Some(it) => Api::<DynamicObject>::namespaced_with(client.clone(), it, kind),
@@ -149,7 +146,7 @@ fn readable<T>(answer: Result<T, kube::Error>) -> Result<Option<T>, kube::Error>
 }
 
 fn gvk(kind: &ApiResource) -> Gvk {
-    Gvk { group: kind.group.clone(), version: kind.version.clone(), kind: kind.kind.clone() }
+    Gvk::new(&kind.api_version, &kind.kind)
 }
 
 /// Whether objects of a kind are made to run somewhere. Rights, namespaces and definitions do their work on the hub: they
@@ -180,7 +177,7 @@ fn is_unclaimed(
     kind: &ApiResource,
     object: &ObjectMeta,
     policies: &[Arc<Policy>],
-    placed: &BTreeSet<Key>,
+    placed: &BTreeSet<ObjectKey>,
 ) -> bool {
     let namespace = object.namespace.clone().unwrap_or_default();
     let name = object.name.clone().unwrap_or_default();
@@ -198,9 +195,7 @@ fn is_unclaimed(
     }
     let key = template_key(&gvk(kind), &namespace, &name);
     let facts = Facts { key: &key, labels: &labels, secret_type: "" };
-    never(&facts).is_none()
-        && claim(&facts, policies).winner.is_none()
-        && !placed.contains(&(kind.group.clone(), kind.kind.clone(), namespace, name))
+    never(&facts).is_none() && claim(&facts, policies).winner.is_none() && !placed.contains(&key)
 }
 
 #[cfg(test)]
@@ -215,9 +210,9 @@ mod tests {
         ApiResource {
             api_version: api_version.to_owned(),
             plural: format!("{}s", kind.to_lowercase()),
-            group: gvk.group,
-            version: gvk.version,
-            kind: gvk.kind,
+            group: gvk.group.to_string(),
+            version: gvk.version.to_string(),
+            kind: gvk.kind.to_string(),
         }
     }
 
@@ -249,9 +244,7 @@ mod tests {
         assert!(unclaimed(&config, json!({"namespace": "shop", "name": "settings"})));
         assert!(unclaimed(&kind("example.org/v1", "Widget"), json!({"name": "w"})));
         // A policy that is gone left its copies: the Placement tells of them.
-        let gone = ["", "ConfigMap", "shop", "settings"].map(str::to_owned);
-        let [group, its, namespace, name] = gone;
-        let placed = BTreeSet::from([(group, its, namespace, name)]);
+        let placed = BTreeSet::from([template_key(&gvk(&config), "shop", "settings")]);
         let object = metadata(json!({"namespace": "shop", "name": "settings"}));
         assert!(!is_unclaimed(&config, &object, &policies, &placed));
     }
