@@ -1,7 +1,7 @@
 //! `archipel orphans`: copies in members that have neither template nor tombstone (RULES 4.3).
 
 mod change;
-mod member;
+pub(crate) mod member;
 
 use clap::{Args, Subcommand};
 use federation_types::cluster::MemberCluster;

@@ -3,6 +3,7 @@
 use clap::Args;
 use federation_types::{
     names::REVIEW_API_VERSION,
+    reason::rule,
     review::{ClusterExplanation, Counterfactual, ExplanationSpec, ExplanationStatus},
     words::counted,
 };
@@ -136,6 +137,9 @@ async fn find_kind(client: &Client, word: &str) -> Result<(ApiResource, bool), F
 
 fn print_all(status: &ExplanationStatus, wide: bool) {
     output::line(&status.summary);
+    if !status.pending.is_empty() {
+        output::line(format_args!("decided now: {}", status.pending));
+    }
     if !status.policy.is_empty() {
         output::line(format_args!("claimed by {}", status.policy));
     }
@@ -145,15 +149,16 @@ fn print_all(status: &ExplanationStatus, wide: bool) {
     if !status.affinity.is_empty() {
         output::line(format_args!("affinity group: {}", status.affinity));
     }
+    let as_decided = if status.pending.is_empty() { "" } else { ", as decided now" };
     if !status.monthly_cost.is_empty() {
-        output::line(format_args!("allocated cost: {} per month", status.monthly_cost));
+        output::line(format_args!("allocated cost: {} per month{as_decided}", status.monthly_cost));
     }
     for (name, cost) in [
         ("added to the bill", &status.marginal_monthly_cost),
         ("of it paid in advance", &status.committed_monthly_cost),
     ] {
         if !cost.is_empty() && cost != "$0.00" {
-            output::line(format_args!("{name}: {cost} per month"));
+            output::line(format_args!("{name}: {cost} per month{as_decided}"));
         }
     }
     for note in &status.notes {
@@ -176,6 +181,10 @@ fn print_all(status: &ExplanationStatus, wide: bool) {
     if wide {
         headers.extend(["SCORE", "WOULD CHANGE"]);
     }
+    let held = !status.pending.is_empty();
+    if held {
+        headers.insert(1, "HOLDS IT");
+    }
     let mut table = Table::new(&headers);
     for it in &status.clusters {
         let mut cells = vec![
@@ -192,6 +201,9 @@ fn print_all(status: &ExplanationStatus, wide: bool) {
             cells.push(score(it));
             cells.push(it.would_change.clone());
         }
+        if held {
+            cells.insert(1, if it.holds { "yes" } else { "" }.to_owned());
+        }
         table.row(cells);
     }
     table.print();
@@ -202,15 +214,10 @@ fn print_not(status: &ExplanationStatus, cluster: &str) {
         output::line(format_args!("{cluster}: the hub knows no such cluster"));
         return;
     };
-    let verdict = match (it.replicas, it.eligible) {
-        (Some(n), _) if it.rule == "Chosen" => {
-            format!("it is on {cluster}, with {}", counted(n, "replica", "replicas"))
-        }
-        (None, _) if it.rule == "Chosen" => format!("it is on {cluster}"),
-        (_, true) => format!("{cluster} is eligible and was not chosen: {}", it.rule),
-        (_, false) => format!("{cluster} was refused: {}", it.rule),
-    };
-    output::line(verdict);
+    output::line(verdict(it));
+    if !status.pending.is_empty() {
+        output::line(format_args!("  decided now: {}", status.pending));
+    }
     let order = it.order.map_or_else(String::new, |it| it.to_string());
     for (label, text) in [
         ("wanted", &it.wanted),
@@ -228,6 +235,24 @@ fn print_not(status: &ExplanationStatus, cluster: &str) {
     let score = score(it);
     if !score.is_empty() {
         output::line(format_args!("  score: {score}"));
+    }
+}
+
+/// Whether a copy is there, and what a decision would say of the cluster.
+fn verdict(it: &ClusterExplanation) -> String {
+    let cluster = &it.cluster;
+    let chosen = it.rule == rule::CHOSEN;
+    match (it.holds, it.replicas) {
+        (true, Some(n)) if chosen => {
+            format!("it is on {cluster}, with {}", counted(n, "replica", "replicas"))
+        }
+        (true, None) if chosen => format!("it is on {cluster}"),
+        (true, _) => format!("it is on {cluster}, which would not be chosen now: {}", it.rule),
+        (false, _) if chosen => format!("it is not on {cluster}, which would be chosen now"),
+        (false, _) if it.eligible => {
+            format!("{cluster} is eligible and was not chosen: {}", it.rule)
+        }
+        (false, _) => format!("{cluster} was refused: {}", it.rule),
     }
 }
 
@@ -262,6 +287,26 @@ fn score(it: &ClusterExplanation) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cluster_that_holds_a_copy_is_told_from_one_that_would() {
+        let said = |holds: bool, rule: &str, eligible: bool| {
+            let replicas = (rule == rule::CHOSEN).then_some(2);
+            let (cluster, rule) = ("a".to_owned(), rule.to_owned());
+            verdict(&ClusterExplanation {
+                cluster,
+                holds,
+                rule,
+                eligible,
+                replicas,
+                ..ClusterExplanation::default()
+            })
+        };
+        assert_eq!(said(true, "Chosen", true), "it is on a, with 2 replicas");
+        assert_eq!(said(true, "Taint", false), "it is on a, which would not be chosen now: Taint");
+        assert_eq!(said(false, "Chosen", true), "it is not on a, which would be chosen now");
+        assert_eq!(said(false, "Taint", false), "a was refused: Taint");
+    }
 
     #[test]
     fn what_would_change_the_answer_is_named_by_its_kind() {

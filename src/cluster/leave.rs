@@ -26,6 +26,7 @@ use tokio::time::Instant;
 use super::join;
 use crate::{
     hub::Hub,
+    orphans::member::Member,
     output::{self, Failure},
 };
 
@@ -91,6 +92,9 @@ impl Leave {
         }
         let hub_uid = join::hub_uid(&hub).await?;
         let client = if forget { None } else { Some(connection(&hub, &member).await) };
+        if let Some(Ok(client)) = &client {
+            unknown_copies(name, client, &hub_uid, orphan).await;
+        }
         let_go(&members, name, forget).await?;
         if let Some(client) = client {
             let cleaned = match client {
@@ -117,6 +121,37 @@ impl Leave {
         }
         output::line(format_args!("{name} has left"));
         Ok(())
+    }
+}
+
+/// What becomes of copies without a template: orphans lose our marks as all others do; else they are named, as nobody
+/// finds them by the hub any more.
+async fn unknown_copies(name: &str, client: &MemberClient, hub_uid: &str, orphan: bool) {
+    let member = Member::new(name, client.rest().clone());
+    let found = match member.marked(hub_uid).await {
+        Ok(found) => found,
+        Err(error) => {
+            let why = output::with_causes(&*error);
+            output::progress(format_args!(
+                "note: {name} was not searched for unknown copies: {why}"
+            ));
+            return;
+        }
+    };
+    let mut left = Vec::new();
+    for it in found {
+        if !orphan {
+            left.push(it.to_string());
+        } else if let Err(error) = member.let_go(&it).await {
+            left.push(format!("{it}: {}", output::with_causes(&error)));
+        }
+    }
+    if !left.is_empty() {
+        let marks = counted(left.len(), "unknown copy keeps", "unknown copies keep");
+        output::progress(format_args!(
+            "note: {marks} the hub's marks in {}",
+            listed_as(name, &left)
+        ));
     }
 }
 
@@ -245,7 +280,12 @@ async fn emptied(
 }
 
 fn listed(name: &str, left: &[String]) -> String {
-    let mut text = format!("{name}: {} left", counted(left.len(), "copy", "copies"));
+    let left_of = counted(left.len(), "copy", "copies");
+    listed_as(&format!("{name}: {left_of} left"), left)
+}
+
+fn listed_as(head: &str, left: &[String]) -> String {
+    let mut text = head.to_owned();
     for copy in left.iter().take(NAMED) {
         text = format!("{text}\n  {copy}");
     }

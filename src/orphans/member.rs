@@ -1,28 +1,45 @@
 //! A member as it is looked into for copies that nobody knows of.
 
-use federation_types::names::{COPY_OF_ANNOTATION, CopyOf};
-use kube::{
-    Api, Client,
-    api::{ApiResource, DeleteParams, DynamicObject, Preconditions},
-    discovery::{Discovery, Scope},
+use federation_types::names::{
+    COPY_OF_ANNOTATION, CopyOf, FIELD_MANAGER, Gvk, MANAGED_LABEL, ObjectKey, REVISION_ANNOTATION,
 };
+use kube::{
+    Api, Client, ResourceExt,
+    api::{
+        ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions,
+    },
+    discovery::{Discovery, Scope, verbs},
+};
+use serde_json::json;
 
 use crate::output::Failure;
 
-pub(super) struct Member {
+pub(crate) struct Member {
     name: String,
     client: Client,
 }
 
 /// A copy of the hub's, as it stands in the member.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(crate) struct Found {
     pub(super) resource: ApiResource,
     pub(super) object: DynamicObject,
 }
 
+impl std::fmt::Display for Found {
+    /// `ConfigMap shop/settings`
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let key = ObjectKey {
+            gvk: Gvk::new(&self.resource.api_version, &self.resource.kind),
+            namespace: self.object.namespace().unwrap_or_default(),
+            name: self.object.name_any(),
+        };
+        key.fmt(f)
+    }
+}
+
 impl Member {
-    pub(super) fn new(name: &str, client: Client) -> Self {
+    pub(crate) fn new(name: &str, client: Client) -> Self {
         Self { name: name.to_owned(), client }
     }
 
@@ -45,6 +62,51 @@ impl Member {
             }
         }
         Err("it is not there any more, or bears the hub's mark no longer".into())
+    }
+
+    /// Every object that bears this hub's mark for itself.
+    pub(crate) async fn marked(&self, hub: &str) -> Result<Vec<Found>, Failure> {
+        let labelled = ListParams::default().labels(MANAGED_LABEL);
+        let discovery = Discovery::new(self.client.clone()).run().await?;
+        let mut found = Vec::new();
+        for group in discovery.groups() {
+            for (resource, capabilities) in group.recommended_resources() {
+                let usable = [verbs::LIST, verbs::PATCH]
+                    .iter()
+                    .all(|it| capabilities.supports_operation(it));
+                if !usable {
+                    continue;
+                }
+                let list = match self.api(&resource, "").list(&labelled).await {
+                    Err(kube::Error::Api(status)) if matches!(status.code, 404 | 405 | 503) => {
+                        continue;
+                    }
+                    list => list?,
+                };
+                let ours = list.items.into_iter().filter(|it| {
+                    is_copy(&resource, it) && mark(it).is_some_and(|it| it.hub == hub)
+                });
+                found.extend(ours.map(|object| Found { resource: resource.clone(), object }));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Takes our marks off that very object, which stays as it is.
+    pub(crate) async fn let_go(&self, found: &Found) -> Result<(), kube::Error> {
+        let patch = json!({"metadata": {
+            "uid": found.object.metadata.uid,
+            "labels": {MANAGED_LABEL: null},
+            "annotations": {COPY_OF_ANNOTATION: null, REVISION_ANNOTATION: null},
+        }});
+        let params =
+            PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let api = self.api(&found.resource, &found.object.namespace().unwrap_or_default());
+        match api.patch_metadata(&found.object.name_any(), &params, &Patch::Merge(patch)).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     fn api(&self, resource: &ApiResource, namespace: &str) -> Api<DynamicObject> {
@@ -90,13 +152,16 @@ impl Member {
     }
 }
 
+fn mark(object: &DynamicObject) -> Option<CopyOf> {
+    CopyOf::parse(object.metadata.annotations.as_ref()?.get(COPY_OF_ANNOTATION)?)
+}
+
 /// Whether its mark names the object itself.
 fn is_copy(resource: &ApiResource, object: &DynamicObject) -> bool {
     let metadata = &object.metadata;
-    let mark = metadata.annotations.as_ref().and_then(|it| it.get(COPY_OF_ANNOTATION));
     let controlled =
         metadata.owner_references.iter().flatten().any(|it| it.controller == Some(true));
-    mark.and_then(|it| CopyOf::parse(it)).is_some_and(|it| {
+    mark(object).is_some_and(|it| {
         !controlled
             && it.group == resource.group
             && it.kind == resource.kind

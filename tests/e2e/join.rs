@@ -465,10 +465,21 @@ data: {a: b}
         wait::until("the copy is there", SOON, async || map.get("app").await.map(drop)).await;
     }
 
+    // A copy that the hub knows nothing of.
+    let copy_of = of_one.get("app").await.unwrap().metadata.annotations.unwrap();
+    let hub_uid = copy_of[COPY_OF_ANNOTATION].split('/').next().unwrap().to_owned();
+    let mut ghost = config_map("ghost", true);
+    let mark = format!("{hub_uid}//ConfigMap/default/ghost/uid");
+    ghost.metadata.annotations.as_mut().unwrap().insert(COPY_OF_ANNOTATION.to_owned(), mark);
+    of_one.create(&PostParams::default(), &ghost).await.unwrap();
+
     refused(&["cluster", "leave", "one"], "holds 1 copy").await;
     hub.archipel_ok(&["cluster", "leave", "one", "--orphan", "--timeout", "60"]).await;
-    let orphan = of_one.get("app").await.unwrap();
-    assert!(!orphan.metadata.labels.unwrap_or_default().contains_key(MANAGED_LABEL));
+    for name in ["app", "ghost"] {
+        let orphan = of_one.get(name).await.unwrap().metadata;
+        assert!(!orphan.labels.unwrap_or_default().contains_key(MANAGED_LABEL), "{name}");
+        assert!(!orphan.annotations.unwrap_or_default().contains_key(COPY_OF_ANNOTATION), "{name}");
+    }
     let listed = hub.archipel_ok(&["cluster", "list"]).await;
     assert!(!listed.contains("one ") && listed.contains("two "), "{listed}");
 

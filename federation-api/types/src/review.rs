@@ -33,8 +33,12 @@ pub struct ExplanationStatus {
     /// Policies that match too, in the order of claim, each with why it lost.
     #[serde(default)]
     pub shadowed: Vec<String>,
-    /// One sentence: what was decided.
+    /// One sentence: where it stands now.
     pub summary: String,
+    /// Where it would be by a decision of this moment, and why it is not; empty where that is what stands. The figures
+    /// and the clusters below are of this decision.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub pending: String,
     /// The affinity group that was chosen.
     #[serde(default)]
     pub affinity: String,
@@ -58,6 +62,9 @@ pub struct ExplanationStatus {
 #[serde(rename_all = "camelCase")]
 pub struct ClusterExplanation {
     pub cluster: String,
+    /// A copy is meant to be there now, or still is.
+    #[serde(default)]
+    pub holds: bool,
     pub eligible: bool,
     /// A rule id of [`crate::reason::rule`].
     pub rule: String,

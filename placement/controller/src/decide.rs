@@ -28,7 +28,10 @@ use crate::{
     snapshot::{Snapshot, Snapshots},
     spending,
     transition::{self, Copies, Draft, Target, Trigger},
-    upkeep::{knows_revision, on_delete, revision_names, stale_revisions, standing, upkeep},
+    upkeep::{
+        knows_revision, let_go, on_delete, orphans_of, revision_names, stale_revisions, standing,
+        strike, upkeep,
+    },
     write::Write,
 };
 
@@ -150,10 +153,16 @@ fn decide(
     placed: Option<&Placed>,
     now: i64,
 ) -> Pass {
-    let previous = placed.map(|it| upkeep(index, it, now)).unwrap_or_default();
     let claim = index.claim(key, template);
     let Some(winner) = claim.winner.clone() else {
+        let previous = placed.map(|it| upkeep(index, it, now)).unwrap_or_default();
         return unclaimed(index, key, placed, previous, template, now);
+    };
+    // What moves by an approval only is let go by a cluster that leaves once it is known whether it would run elsewhere.
+    let previous = match placed {
+        Some(placed) if is_bound(template) => strike(index, placed),
+        Some(placed) => upkeep(index, placed, now),
+        None => PlacementSpec::default(),
     };
     let mut spec = PlacementSpec {
         template: TemplateRef {
@@ -234,7 +243,10 @@ fn decide(
         matches!(decision.outcome, engine::Outcome::Placed | engine::Outcome::Partial { .. });
     let lost = index.lost(patience(&winner.spec), now);
     let unfenced = winner.spec.failover.as_ref().is_some_and(|it| it.unfenced.is_some());
-    let may_leave = |name: &str| unfenced && lost.contains(name);
+    // A copy that is left where it is, and made nowhere else, does not move.
+    let stays = !gains(&decision, fleet, &meant);
+    let may_leave =
+        |name: &str| (unfenced && lost.contains(name)) || (stays && orphans_of(index, name));
     let approval = (decided && wants_approval(&decision, fleet, template, &meant, &may_leave))
         .then(|| approval::token(template, &meant, &decision, fleet));
     let given = |it: &String| approval::is_given(index.approvals, template, &previous, it);
@@ -263,7 +275,10 @@ fn decide(
             *room = before;
         }
     }
+    let mut previous = previous;
     if !held {
+        let_go(index, &mut previous, now);
+        let_go(index, &mut spec, now);
         let policy = (compiled, &*winner);
         spending::decided(index, fleet, key, (template, workload), policy, &decision);
     }
@@ -353,16 +368,20 @@ fn wants_approval(
     if !is_bound(template) {
         return false;
     }
-    let before = |name: &str| previous.clusters.iter().find(|it| it.name == name);
-    let gains = decision
-        .clusters
-        .iter()
-        .any(|it| before(fleet.name(it.cluster)).is_none_or(|old| it.replicas > old.replicas));
     let loses = previous.clusters.iter().any(|it| {
         let Some(id) = fleet.id(&it.name) else { return false };
         !may_leave(&it.name) && !decision.clusters.iter().any(|now| now.cluster == id)
     });
-    loses && (gains || template.workload.is_claim())
+    loses && (gains(decision, fleet, previous) || template.workload.is_claim())
+}
+
+/// Whether some cluster gets a copy, or more of it.
+fn gains(decision: &Decision, fleet: &Fleet, previous: &Previous) -> bool {
+    let before = |name: &str| previous.clusters.iter().find(|it| it.name == name);
+    decision
+        .clusters
+        .iter()
+        .any(|it| before(fleet.name(it.cluster)).is_none_or(|old| it.replicas > old.replicas))
 }
 
 /// Kinds that are bound to where they are.

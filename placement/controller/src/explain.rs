@@ -14,7 +14,7 @@ use crate::{
     index::{Index, Placed, template_key},
     members::patience,
     snapshot::{self, Snapshots},
-    spending,
+    spending, stands,
 };
 
 pub(crate) fn explain(
@@ -42,14 +42,19 @@ pub(crate) fn explain(
         claim.shadowed.iter().map(|(policy, lost)| format!("{}: {}", policy.title(), lost.text()));
     let shadowed: Vec<String> = shadowed.collect();
     let placed = index.placements.get(&key);
+    let copies = placed.filter(|it| it.holds_copies());
     let Some(winner) = &claim.winner else {
-        let summary = match placed.filter(|it| it.holds_copies()) {
-            Some(_) => format!(
-                "{key} is claimed by no policy any more: its copies stay until one claims it, or it is deleted"
+        let summary = match copies {
+            Some(placed) => format!(
+                "{key}: {}; no policy claims it any more: its copies stay until one does, or it is deleted",
+                stands::text(placed)
             ),
             None => format!("{key} is claimed by no placement policy: it stays on the hub"),
         };
-        return Ok(ExplanationStatus { summary, shadowed, ..Default::default() });
+        let notes = held(index, &key, copies.map(|it| &**it));
+        let gone = |it: &String| !it.starts_with(reason::POLICY_GONE);
+        let notes = notes.into_iter().filter(gone).collect();
+        return Ok(ExplanationStatus { summary, shadowed, notes, ..Default::default() });
     };
     let compiled = Snapshots::default().policy(&claim, winner);
     let compiled = match &*compiled {
@@ -57,7 +62,9 @@ pub(crate) fn explain(
         Err(problems) => {
             let texts: Vec<String> =
                 problems.iter().map(|it| format!("{}: {}", it.field, it.message)).collect();
-            let summary = format!("{} cannot decide: {}", winner.title(), texts.join("; "));
+            let stands =
+                copies.map_or_else(String::new, |it| format!("{key}: {}; ", stands::text(it)));
+            let summary = format!("{stands}{} cannot decide: {}", winner.title(), texts.join("; "));
             return Ok(ExplanationStatus {
                 policy: winner.title(),
                 summary,
@@ -78,19 +85,44 @@ pub(crate) fn explain(
     let previous = placed.map(|it| still_meant(&it.spec)).unwrap_or_default();
     let own = spending::surrounded(index, &key, template, Some(winner));
     let workload = own.as_ref().unwrap_or(&template.workload);
-    let mut status = placement_engine::explain(
-        &snapshot.fleet,
-        &snapshot.room,
-        &index.in_company(&key, template, workload, &winner.spec),
-        compiled,
-        &previous,
-        only,
-    );
+    let workload = &*index.in_company(&key, template, workload, &winner.spec);
+    let (fleet, room) = (&snapshot.fleet, &snapshot.room);
+    let mut status = placement_engine::explain(fleet, room, workload, compiled, &previous, only);
     status.policy = winner.title();
     status.shadowed = shadowed;
-    status.notes.extend(held(index, &key, placed.map(|it| &**it)));
+    let mut notes = held(index, &key, placed.map(|it| &**it));
+    let decision = placement_engine::place(fleet, &mut room.clone(), workload, compiled, &previous);
+    match placed {
+        Some(placed) if stands::is_decided(&placed.spec, &decision, fleet) => {
+            let outcome = &decision.outcome;
+            let outcome = if outcome.is_placed() { String::new() } else { format!("; {outcome}") };
+            status.summary = format!("{key}: {}{outcome}", stands::text(placed));
+        }
+        _ => {
+            let stands = placed.map_or_else(|| "not placed yet".to_owned(), |it| stands::text(it));
+            status.summary = format!("{key}: {stands}");
+            let why = match notes.iter().position(|it| !it.starts_with(FROZEN_CLUSTERS)) {
+                Some(first) => notes.remove(first),
+                None if placed
+                    .is_some_and(|it| it.spec.clusters.iter().any(|it| !it.leaving.is_empty())) =>
+                {
+                    "the move before is not finished".to_owned()
+                }
+                None => "it has not been decided yet".to_owned(),
+            };
+            status.pending = format!("{}; not done: {why}", stands::decided(&decision, fleet));
+        }
+    }
+    status.notes.extend(notes);
+    for it in &mut status.clusters {
+        it.holds = placed
+            .is_some_and(|placed| placed.spec.clusters.iter().any(|own| own.name == it.cluster));
+    }
     Ok(status)
 }
+
+/// Begins what is said of single clusters.
+const FROZEN_CLUSTERS: &str = "frozen clusters";
 
 /// What keeps a decision from being carried out, or from being made.
 fn held(index: &Index, key: &ObjectKey, placed: Option<&Placed>) -> Vec<String> {
@@ -105,15 +137,16 @@ fn held(index: &Index, key: &ObjectKey, placed: Option<&Placed>) -> Vec<String> 
     for (name, budget) in &index.budgets {
         let freeze = &budget.spec.freeze;
         // A freeze of the fleet or the namespace holds everywhere; one of a cluster, what it is to hold.
-        if freeze.holds("", &key.namespace) {
-            notes.push(format!("frozen by ChangeBudget {name}: nothing is written to any cluster"));
+        if let Some(text) = stands::frozen(freeze, name, key) {
+            notes.push(text);
         } else if let Some(placed) = placed {
             let clusters = placed.spec.clusters.iter().map(|it| it.name.as_str());
             frozen.extend(clusters.filter(|it| freeze.holds(it, &key.namespace)));
         }
     }
     if !frozen.is_empty() {
-        notes.push(format!("frozen clusters, to which nothing is written: {}", frozen.join(", ")));
+        notes
+            .push(format!("{FROZEN_CLUSTERS}, to which nothing is written: {}", frozen.join(", ")));
     }
     if let Some(outcome) = placed.map(|it| &it.spec.outcome)
         && (outcome.status != "True" || outcome.reason != reason::PLACED)

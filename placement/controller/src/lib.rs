@@ -59,6 +59,7 @@ mod settling;
 mod simulation;
 mod snapshot;
 mod spending;
+mod stands;
 mod status;
 #[cfg(test)]
 mod tests;

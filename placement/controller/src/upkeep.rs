@@ -22,24 +22,36 @@ use crate::{
 /// Revisions that are kept beside those still released (RULES 1.6).
 const KEPT_REVISIONS: usize = 10;
 
-/// What stands, without what has done its work.
+/// What stands, without what has done its work; clusters that leave as orphans are let go.
 pub(crate) fn upkeep(index: &Index, placed: &Placed, now: i64) -> PlacementSpec {
+    let mut spec = strike(index, placed);
+    let_go(index, &mut spec, now);
+    spec
+}
+
+/// What stands, without what has done its work.
+pub(crate) fn strike(index: &Index, placed: &Placed) -> PlacementSpec {
     let mut spec = placed.spec.clone();
     let observed = placed.status.observed_generation;
     let gone =
         transition::confirmed(&placed.spec, placed.generation, observed, &placed.status.clusters);
     spec.removing.retain(|it| !gone.contains(&it.name) && !index.is_forgotten(&it.name));
     spec.clusters.retain(|it| !index.is_forgotten(&it.name));
+    spec
+}
+
+/// Takes the clusters that leave as orphans out: their copies stay there, without our marks.
+pub(crate) fn let_go(index: &Index, spec: &mut PlacementSpec, now: i64) {
     let orphans: BTreeSet<String> = spec
         .clusters
         .iter()
         .map(|it| &it.name)
         .chain(spec.removing.iter().map(|it| &it.name))
-        .filter(|name| index.clusters.get(*name).is_some_and(|it| leaves_as_orphans(it)))
+        .filter(|name| orphans_of(index, name))
         .cloned()
         .collect();
     if orphans.is_empty() {
-        return spec;
+        return;
     }
     for removed in spec.removing.iter_mut().filter(|it| orphans.contains(&it.name)) {
         removed.on_delete = OnDelete::Orphan;
@@ -54,7 +66,11 @@ pub(crate) fn upkeep(index: &Index, placed: &Placed, now: i64) -> PlacementSpec 
         });
     }
     spec.removing.sort_by(|a, b| a.name.cmp(&b.name));
-    spec
+}
+
+/// Whether a cluster leaves and its copies stay there.
+pub(crate) fn orphans_of(index: &Index, cluster: &str) -> bool {
+    index.clusters.get(cluster).is_some_and(|it| leaves_as_orphans(it))
 }
 
 /// What the fleet says of the clusters of a Placement.

@@ -98,6 +98,7 @@ pub fn explain(
         policy: policy.name.clone(),
         shadowed: Vec::new(),
         summary: summary(fleet, workload, &decision),
+        pending: String::new(),
         affinity,
         clusters,
         notes,
@@ -175,6 +176,7 @@ impl Teller<'_> {
         let would_change = self.would_change(rule, &changes, &wins_if).unwrap_or(text.change);
         ClusterExplanation {
             cluster: self.fleet.name(id).to_owned(),
+            holds: placed.is_some(),
             eligible: rule.eligible(),
             rule: rule.id().to_owned(),
             wanted: text.wanted,

@@ -159,6 +159,11 @@ fn rule_1_2_without_a_policy_copies_stay_until_they_are_claimed_again() {
         web: a=2 b=2 | PolicyGone
     "#]]
     .assert_eq(&world.settle());
+    assert_eq!(
+        world.headline("web"),
+        "Deployment shop/web: on 2 clusters: a 2, b 2; no policy claims it any more: its copies stay until one does, \
+         or it is deleted"
+    );
     assert_eq!(world.events.last().unwrap().reason, "PolicyGone");
     world.divide(&["a", "b"], 2);
     expect![[r#"

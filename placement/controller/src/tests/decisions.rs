@@ -308,6 +308,11 @@ fn rule_3_4_claims_stay_where_they_are_bound() {
     world.cluster("a eks drain=repair");
     world.settle();
     assert_eq!(world.show(data), "a b | NeedsApproval");
+    assert_eq!(
+        world.headline(data),
+        "PersistentVolumeClaim shop/data: on 2 clusters: a, b | on 1 cluster: b; not done: NeedsApproval: a \
+         PersistentVolumeClaim leaves by an approved plan only: it stays where it is bound"
+    );
     let message = &world.placed(data).unwrap().spec.outcome.message;
     assert_eq!(
         message,

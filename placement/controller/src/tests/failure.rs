@@ -201,7 +201,8 @@ fn why_tells_of_a_freeze_and_of_a_fleet_that_does_not_answer() {
     };
     set(&mut world, freeze(&[], &["shop"]));
     let notes = world.notes("web").join("; ");
-    assert!(notes.contains("frozen by ChangeBudget"), "{notes}");
+    assert!(!notes.contains("everything"), "{notes}");
+    assert!(notes.contains("the namespace shop is frozen by ChangeBudget default"), "{notes}");
     set(&mut world, freeze(&["b"], &["bank"]));
     let notes = world.notes("web").join("; ");
     assert!(notes.contains("frozen clusters, to which nothing is written: b"), "{notes}");
@@ -209,6 +210,45 @@ fn why_tells_of_a_freeze_and_of_a_fleet_that_does_not_answer() {
     world.cluster("b gke dark");
     let notes = world.notes("web").join("; ");
     assert!(notes.contains("itself cut off"), "{notes}");
+}
+
+#[test]
+fn rule_1_3_why_says_what_stands_while_a_freeze_holds_what_would_be() {
+    let mut world = World::new("a eks, b gke");
+    world.divide(&["a"], 1);
+    world.apply("web", 2, "v1");
+    assert_eq!(
+        world.headline("web"),
+        "Deployment shop/web: not placed yet | on 1 cluster: a 2; not done: it has not been decided yet"
+    );
+    world.settle();
+    assert_eq!(world.headline("web"), "Deployment shop/web: on 1 cluster: a 2");
+    world.freeze(true);
+    world.divide(&["b"], 1);
+    world.settle();
+    let headline = world.headline("web");
+    assert!(headline.ends_with("on 1 cluster: b 2; a is being left (PolicyChanged)"), "{headline}");
+    assert!(
+        world.notes("web").join("; ").contains("everything is frozen"),
+        "{:?}",
+        world.notes("web")
+    );
+    // What nothing fits any more stays, and says both.
+    world.freeze(false);
+    world.settle();
+    world.cluster("b gke drain=repair");
+    world.settle();
+    let headline = world.headline("web");
+    assert!(
+        headline.starts_with("Deployment shop/web: on 1 cluster: b 2; no cluster"),
+        "{headline}"
+    );
+    world.policy("web", json!({"suspend": true}));
+    world.settle();
+    assert_eq!(
+        world.headline("web"),
+        "Deployment shop/web: on 1 cluster: b 2; the policy is suspended"
+    );
 }
 
 fn two_groups(stable_for: &str) -> serde_json::Value {

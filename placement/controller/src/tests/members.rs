@@ -108,6 +108,32 @@ fn rule_4_8_leaving_as_orphans_does_not_wait_for_a_place_elsewhere() {
 }
 
 #[test]
+fn rule_3_4_a_claim_on_a_cluster_that_leaves_is_made_elsewhere_by_an_approval_only() {
+    for (kind, api, shown) in
+        [("PersistentVolumeClaim/data", "v1", "a"), ("StatefulSet/db", "apps/v1", "a=2")]
+    {
+        let mut world = World::new("a eks, b gke");
+        let (named, _) = kind.split_once('/').unwrap();
+        let on = |clusters: &[&str]| {
+            json!({"selectors": [{"apiVersion": api, "kind": named}], "affinities": [{"clusters": {"names": clusters}}],
+                   "spread": [{"topologyKey": "cluster", "max": 1}], "sync": {"onDelete": "Delete"}})
+        };
+        world.policy("web", on(&["a"]));
+        world.store_bound(kind);
+        world.settle();
+        assert_eq!(world.show(kind), format!("{shown} | Placed"));
+        world.policy("web", on(&["a", "b"]));
+        world.cluster("a eks orphan");
+        world.settle();
+        assert_eq!(world.show(kind), format!("{shown} | NeedsApproval"));
+        // Where nothing else takes it, it is let go: its copy stays, and none is made.
+        world.policy("web", on(&["a"]));
+        let log = world.settle();
+        assert!(log.contains("-a:ClusterLeaving(orphan) | NoClusterFits"), "{log}");
+    }
+}
+
+#[test]
 fn rule_4_8_a_forgotten_cluster_is_struck_whatever_the_policy_says() {
     for policy in ["claimed", "suspended", "gone"] {
         let mut world = World::new("a eks, b gke, c onprem, d onprem");

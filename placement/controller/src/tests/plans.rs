@@ -431,6 +431,28 @@ fn rule_3_4_a_claim_leaves_by_an_approved_plan() {
 }
 
 #[test]
+fn rule_3_4_an_approved_claim_leaves_an_orphan_behind_whatever_the_policy_deletes() {
+    let mut world = World::new("a eks, b gke");
+    let claims = |clusters: &[&str]| {
+        json!({"selectors": [{"apiVersion": "v1", "kind": "PersistentVolumeClaim"}],
+               "affinities": [{"clusters": {"names": clusters}}], "sync": {"onDelete": "Delete"}})
+    };
+    let data = "PersistentVolumeClaim/data";
+    world.policy("web", claims(&["a"]));
+    world.claim(data);
+    world.settle();
+    world.policy("web", claims(&["a", "b"]));
+    world.cluster("a eks orphan");
+    world.settle();
+    assert_eq!(world.show(data), "a | NeedsApproval");
+    let pending = plan(&world, &[]);
+    apply(&mut world, &[], &pending);
+    let log = world.settle();
+    assert!(log.contains("-a:ClusterLeaving(orphan)"), "{log}");
+    assert_eq!(world.show(data), "b | Placed");
+}
+
+#[test]
 fn rule_1_2_what_runs_moves_for_its_price_by_an_approved_plan_once() {
     let mut world = cheapest("a eks, b eks");
     let moves = chosen("web", &[("b", 2)]);

@@ -269,6 +269,15 @@ impl World {
     }
 
     /// A template as it stands.
+    /// A template that moves by an approval only.
+    pub(super) fn store_bound(&mut self, text: &str) {
+        if text.starts_with("PersistentVolumeClaim") {
+            self.claim(text);
+        } else {
+            self.apply(text, 2, "v1");
+        }
+    }
+
     pub(super) fn store(&mut self, key: &ObjectKey, object: &Value, uid: &str) {
         let api_version = object["apiVersion"].as_str().unwrap_or_default().to_owned();
         let mut content = object.clone();
@@ -334,6 +343,20 @@ impl World {
 
     /// The notes of `why`.
     pub(super) fn notes(&self, text: &str) -> Vec<String> {
+        self.why(text).notes
+    }
+
+    /// Where it stands, and where it would be, as `why` has it.
+    pub(super) fn headline(&self, text: &str) -> String {
+        let why = self.why(text);
+        if why.pending.is_empty() {
+            why.summary
+        } else {
+            format!("{} | {}", why.summary, why.pending)
+        }
+    }
+
+    pub(super) fn why(&self, text: &str) -> federation_types::review::ExplanationStatus {
         let key = key(text);
         let question = federation_types::review::ExplanationSpec {
             api_version: key.gvk.api_version(),
@@ -342,7 +365,7 @@ impl World {
             namespace: key.namespace.to_string(),
             cluster: String::new(),
         };
-        crate::explain::explain(&self.index, &question).unwrap().notes
+        crate::explain::explain(&self.index, &question).unwrap()
     }
 
     pub(super) fn freeze(&mut self, all: bool) {
