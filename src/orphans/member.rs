@@ -31,8 +31,8 @@ impl std::fmt::Display for Found {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let key = ObjectKey {
             gvk: Gvk::new(&self.resource.api_version, &self.resource.kind),
-            namespace: self.object.namespace().unwrap_or_default(),
-            name: self.object.name_any(),
+            namespace: self.object.namespace().unwrap_or_default().into(),
+            name: self.object.name_any().into(),
         };
         key.fmt(f)
     }

@@ -48,7 +48,7 @@ pub(crate) fn frozen(freeze: &Freeze, budget: &str, key: &ObjectKey) -> Option<S
         Some(format!(
             "everything is frozen by ChangeBudget {budget}: nothing is written to any cluster"
         ))
-    } else if !namespace.is_empty() && freeze.namespaces.contains(namespace) {
+    } else if !namespace.is_empty() && freeze.namespaces.iter().any(|it| it == namespace) {
         Some(format!(
             "the namespace {namespace} is frozen by ChangeBudget {budget}: nothing of it is written to any cluster"
         ))
