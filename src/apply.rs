@@ -1,11 +1,15 @@
 //! `archipel apply PLAN`: makes the changes of a kept plan, exactly those, and gives the approvals that it names.
+//!
+//! Nothing of the kept answer is trusted: it is asked for once more. What it says to fail or to wait is warned of and
+//! does not stop it, as whoever kept the plan was told; the guard-rails hold all the same.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
 use clap::Args;
 use federation_types::{
     names::APPROVED_ANNOTATION,
-    review::plan::{ObjectRef, PlanSpec},
+    reason::applied,
+    review::plan::{Check, CheckResult, ObjectRef, PlanSpec, PlanStatus},
 };
 use kube::{
     Api, Client,
@@ -21,6 +25,8 @@ use crate::{
     plan::{SavedPlan, ask_plan, sources::reference, text},
     policy::files,
 };
+
+mod events;
 
 /// The field manager of what is applied; plans are made for it too.
 const MANAGER: &str = "archipel-apply";
@@ -42,6 +48,10 @@ enum ApplyError {
     )]
     NotAPlan { path: PathBuf, source: serde_json::Error },
     #[error(
+        "`{path}` is not as it was written: plan again instead of editing a plan; nothing was changed"
+    )]
+    Edited { path: PathBuf },
+    #[error(
         "the plan is out of date: what it was worked out from has changed, and now it would be: {now}\n\
          plan again: nothing was changed"
     )]
@@ -57,14 +67,21 @@ impl Apply {
         let file = files::one(&self.plan)?;
         let plan: SavedPlan = serde_json::from_str(&file.text)
             .map_err(|source| ApplyError::NotAPlan { path: self.plan.clone(), source })?;
+        if !plan.is_whole() {
+            return Err(ApplyError::Edited { path: self.plan }.into());
+        }
         let client = self.hub.client().await?;
         let now = ask_plan(&client, &plan.spec, &plan.sources).await?;
+        let kinds = BTreeMap::new();
+        let mut work = Work { client, kinds, sources: plan.sources, done: 0, all: 0 };
         if now.inputs != plan.status.inputs {
+            let words = events::out_of_date(&plan.spec, &now);
+            work.tell(&words, ("Warning", applied::PLAN_OUT_OF_DATE)).await;
             return Err(ApplyError::OutOfDate { now: text::summary(&now) }.into());
         }
-        let refused = now.objects.iter().filter(|it| !it.refused.is_empty());
+        let refused = now.objects.iter().filter_map(|it| Some((&it.object, it.refused.as_ref()?)));
         let refused: Vec<String> =
-            refused.map(|it| format!("{}: {}", it.object, it.refused)).collect();
+            refused.map(|(object, it)| format!("{object}: {}", it.message)).collect();
         if !refused.is_empty() {
             return Err(ApplyError::Refused { what: refused.join("; ") }.into());
         }
@@ -78,18 +95,33 @@ impl Apply {
             .filter(|it| !it.approval.is_empty())
             .map(|it| (it.template.clone(), it.approval.clone()))
             .collect();
-        let sources = plan.sources;
-        let mut work = Work { client, kinds: BTreeMap::new(), sources, done: 0, all: 0 };
+        for warning in warnings(&now) {
+            output::progress(warning);
+        }
         work.all = approvals.len() + plan.spec.objects.len() + plan.spec.delete.len();
         // Approvals first: a move that they name must find them when the objects make it due.
         for (template, approval) in &approvals {
             work.approve(template, approval).await?;
         }
         work.write(&plan.spec).await?;
+        let words = events::applied(&plan.spec, &now);
+        work.tell(&words, ("Normal", applied::PLAN_APPLIED)).await;
         output::line(text::summary(&now));
         output::progress("applied; archipel status shows how it goes on");
         Ok(())
     }
+}
+
+/// What of the plan fails or waits.
+fn warnings(plan: &PlanStatus) -> Vec<String> {
+    let unwell = plan.checks.iter().filter(|it| it.result != CheckResult::Passed);
+    unwell
+        .map(|it| {
+            let Check { name, result, message } = it;
+            let word = if *result == CheckResult::Failed { "fails" } else { "waits" };
+            format!("warning: check {name} {word}: {message}")
+        })
+        .collect()
 }
 
 struct Work {
@@ -102,6 +134,19 @@ struct Work {
 }
 
 impl Work {
+    /// Writes events, as far as the user may.
+    async fn tell(&mut self, words: &[events::Word], kind: (&str, &str)) {
+        for word in words {
+            let Ok(api) = self.api(&word.object).await else { continue };
+            if let Err(kube::Error::Api(status)) =
+                events::write(&self.client, &api, word, kind).await
+                && status.is_forbidden()
+            {
+                return;
+            }
+        }
+    }
+
     async fn approve(&mut self, template: &ObjectRef, approval: &str) -> Result<(), Failure> {
         let api = self.api(template).await?;
         // The time makes an approval of the same move another one: none is used twice.
@@ -184,4 +229,33 @@ fn in_order(objects: &[Value]) -> Vec<(usize, &Value)> {
         _ => 2,
     });
     ordered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_or_waits_is_warned_of() {
+        let check = |name: &str, result| Check {
+            name: name.to_owned(),
+            result,
+            message: "Deployment shop/web: why".to_owned(),
+        };
+        let plan = PlanStatus {
+            checks: vec![
+                check("policy", CheckResult::Failed),
+                check("limits", CheckResult::Passed),
+                check("disruption", CheckResult::Waits),
+            ],
+            ..PlanStatus::default()
+        };
+        assert_eq!(
+            warnings(&plan),
+            [
+                "warning: check policy fails: Deployment shop/web: why",
+                "warning: check disruption waits: Deployment shop/web: why"
+            ]
+        );
+    }
 }

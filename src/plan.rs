@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use federation_types::{
-    names::REVIEW_API_VERSION,
+    names::{REVIEW_API_VERSION, short_hash},
     review::plan::{PlanSpec, PlanStatus},
 };
 use kube::{
@@ -72,6 +72,29 @@ pub(crate) struct SavedPlan {
     /// Where the objects of `spec` were read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) sources: Vec<String>,
+    /// Of all of it but this: a slip in an editor is noticed.
+    #[serde(default)]
+    digest: String,
+}
+
+impl SavedPlan {
+    fn new(spec: PlanSpec, status: PlanStatus, sources: Vec<String>) -> Self {
+        let (api_version, kind) = (REVIEW_API_VERSION.to_owned(), "Plan".to_owned());
+        let digest = String::new();
+        let mut plan = Self { api_version, kind, spec, status, sources, digest };
+        plan.digest = plan.digest();
+        plan
+    }
+
+    fn digest(&self) -> String {
+        let text = serde_json::to_vec(&(&self.spec, &self.status, &self.sources));
+        short_hash(&text.expect("names, texts and numbers can be written as JSON"))
+    }
+
+    /// Whether it is as it was kept.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.digest == self.digest()
+    }
 }
 
 /// Why there is nothing to plan.
@@ -79,6 +102,8 @@ pub(crate) struct SavedPlan {
 pub(crate) enum PlanFileError {
     #[error("{place} is neither YAML nor JSON")]
     Unreadable { place: String, source: serde_norway::Error },
+    #[error("{paths} holds no object")]
+    Empty { paths: String },
     #[error("{place} has no {field}")]
     Incomplete { place: String, field: &'static str },
     #[error("the hub's answer is not a {kind}")]
@@ -119,13 +144,7 @@ pub(crate) fn save(
     status: PlanStatus,
     sources: Vec<String>,
 ) -> Result<(), Failure> {
-    let saved = SavedPlan {
-        api_version: REVIEW_API_VERSION.to_owned(),
-        kind: "Plan".to_owned(),
-        spec,
-        status,
-        sources,
-    };
+    let saved = SavedPlan::new(spec, status, sources);
     let text = serde_json::to_string_pretty(&saved)?;
     Ok(files::write(path, &format!("{text}\n"))?)
 }
@@ -175,4 +194,21 @@ pub(crate) async fn ask<A: DeserializeOwned>(
     let answer = api.create(&PostParams::default(), &review).await?;
     let status = answer.data.get("status").cloned().unwrap_or_default();
     serde_json::from_value(status).map_err(|source| PlanFileError::Answer { kind, source }.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kept_plan_that_was_edited_is_told_from_one_as_it_was_written() {
+        let spec =
+            PlanSpec { objects: vec![json!({"kind": "X", "b": 1, "a": 2})], ..Default::default() };
+        let plan = SavedPlan::new(spec, PlanStatus::default(), vec!["web.yaml#1 X".to_owned()]);
+        let text = serde_json::to_string_pretty(&plan).unwrap();
+        let read = |text: &str| serde_json::from_str::<SavedPlan>(text).unwrap().is_whole();
+        assert!(read(&text));
+        assert!(!read(&text.replace(r#""remove": 0"#, r#""remove": 1"#)), "the answer: {text}");
+        assert!(!read(&text.replace(r#""a": 2"#, r#""a": 3"#)), "what was asked");
+    }
 }

@@ -1,4 +1,4 @@
-//! The reviews `Plan` and `Simulation`: from the server to the placement controller, with a client of the caller's own.
+//! The reviews `Explanation`, `Plan` and `Simulation`: from the server to the placement controller, with a client of the caller's own.
 
 use std::sync::{Arc, OnceLock};
 
@@ -16,6 +16,14 @@ use serde_json::Value;
 
 /// Set once the server is open.
 pub(crate) type Opened = Arc<OnceLock<Arc<Server>>>;
+
+/// Why a template is where it is; told to who may read it. Behind `archipel why`.
+pub(crate) fn explanation(controller: Arc<Controller>, server: Opened) -> Review {
+    review("Explanation", "explanations", server, move |caller, spec| {
+        let controller = Arc::clone(&controller);
+        Box::pin(async move { controller.explain(&caller, &spec).await })
+    })
+}
 
 /// What a change would do; planned by whoever may make it, told of what the caller may read.
 pub(crate) fn plan(controller: Arc<Controller>, server: Opened) -> Review {
@@ -51,10 +59,7 @@ where
                     .get("spec")
                     .cloned()
                     .unwrap_or_else(|| Value::Object(Default::default()));
-                let spec = serde_json::from_value(spec).map_err(|error| ReviewError::Invalid {
-                    field: "spec".to_owned(),
-                    message: error.to_string(),
-                })?;
+                let spec = asked(spec)?;
                 let server = server.get().ok_or_else(|| {
                     ReviewError::Unavailable("the hub is still starting".to_owned())
                 })?;
@@ -76,5 +81,35 @@ fn refusal(error: PlanError) -> ReviewError {
         PlanError::NotFound(message) => ReviewError::NotFound(message),
         PlanError::Failed(message) => ReviewError::Failed(message),
         PlanError::Unavailable(message) => ReviewError::Unavailable(message),
+    }
+}
+
+/// What is asked; a field that is not as it must be is named.
+fn asked<Q: DeserializeOwned>(spec: Value) -> Result<Q, ReviewError> {
+    serde_path_to_error::deserialize(spec).map_err(|error| {
+        let field = match error.path().to_string().as_str() {
+            "." => "spec".to_owned(),
+            path => format!("spec.{path}"),
+        };
+        ReviewError::Invalid { field, message: format!("Invalid value: {}", error.inner()) }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use federation_types::review::{ExplanationSpec, plan::PlanSpec};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_field_that_is_not_as_it_must_be_is_named() {
+        let said = |spec: Value| asked::<PlanSpec>(spec).unwrap_err().to_string();
+        let text = said(json!({"moves": [{"template": {"apiVersion": 1}}]}));
+        assert!(text.starts_with("spec.moves[0].template.apiVersion: Invalid value: "), "{text}");
+        let text = said(json!({"object": []}));
+        assert!(text.contains("unknown field `object`"), "{text}");
+        let text = asked::<ExplanationSpec>(json!("web")).unwrap_err().to_string();
+        assert!(text.starts_with("spec: Invalid value: "), "{text}");
     }
 }

@@ -13,21 +13,15 @@ use std::{
 
 use clap::Args;
 use federation_server::{
-    app::Server,
-    hooks::{Review, ReviewError},
     identity::Identity,
     shell::{Shell, ShellOptions},
 };
 use federation_storage::{Encryption, OpenError, RedbStore, Store};
-use federation_types::{
-    names::{Gvk, SYSTEM_NAMESPACE},
-    review::ExplanationSpec,
-};
-use kube::{Api, Client, api::DynamicObject, core::GroupVersionKind};
+use federation_types::names::SYSTEM_NAMESPACE;
+use kube::Client;
 use placement_controller::Controller;
 use placement_engine::expression::Expression;
 use providers_core::{ConnectOptions, prices::sample_book};
-use serde_json::Value;
 use syncer_agent::SyncerContext;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -165,7 +159,7 @@ impl Hub {
         shell.admission = vec![Arc::new(guard)];
         let opened = Arc::new(OnceLock::new());
         shell.reviews = vec![
-            explanation(Arc::clone(&controller), Arc::clone(&opened)),
+            reviews::explanation(Arc::clone(&controller), Arc::clone(&opened)),
             reviews::plan(Arc::clone(&controller), Arc::clone(&opened)),
             reviews::simulation(Arc::clone(&controller), Arc::clone(&opened)),
         ];
@@ -280,58 +274,3 @@ fn open(dir: &Path, key_file: Option<PathBuf>) -> Result<RedbStore, Failure> {
 /// How long a start waits for the process before it to be gone.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 const LOCK_STEP: Duration = Duration::from_millis(50);
-
-/// The review behind `archipel why`: answered to whoever may read the template.
-fn explanation(controller: Arc<Controller>, server: Arc<OnceLock<Arc<Server>>>) -> Review {
-    Review {
-        kind: "Explanation",
-        resource: "explanations",
-        namespaced: false,
-        answer: Arc::new(move |identity: Identity, review: Value| {
-            let controller = Arc::clone(&controller);
-            let server = Arc::clone(&server);
-            Box::pin(async move {
-                let spec: ExplanationSpec = serde_json::from_value(review["spec"].clone())
-                    .map_err(|error| ReviewError::Invalid {
-                        field: "spec".to_owned(),
-                        message: error.to_string(),
-                    })?;
-                let server = server.get().ok_or_else(|| {
-                    ReviewError::Unavailable("the hub is still starting".to_owned())
-                })?;
-                may_read(&Client::new(server.local(identity), SYSTEM_NAMESPACE), &spec).await?;
-                let status = controller.explain(&spec).map_err(ReviewError::NotFound)?;
-                let mut answer = review;
-                answer["status"] = serde_json::to_value(status)
-                    .map_err(|error| ReviewError::Unavailable(error.to_string()))?;
-                Ok(answer)
-            })
-        }),
-    }
-}
-
-/// Reads the template as the caller: what the caller may not see is not explained.
-async fn may_read(caller: &Client, template: &ExplanationSpec) -> Result<(), ReviewError> {
-    let gvk = Gvk::new(&template.api_version, &template.kind);
-    let gvk = GroupVersionKind {
-        group: gvk.group.to_string(),
-        version: gvk.version.to_string(),
-        kind: gvk.kind.to_string(),
-    };
-    let refused = |error: kube::Error| match error {
-        kube::Error::Api(status) if status.code == 403 => ReviewError::Forbidden(status.message),
-        kube::Error::Api(status) if status.code == 404 => ReviewError::NotFound(status.message),
-        other => ReviewError::Unavailable(other.to_string()),
-    };
-    let (resource, _) = kube::discovery::pinned_kind(caller, &gvk).await.map_err(|_| {
-        let field = "spec.kind".to_owned();
-        ReviewError::Invalid { field, message: format!("the hub serves no {}", template.kind) }
-    })?;
-    let api: Api<DynamicObject> = if template.namespace.is_empty() {
-        Api::all_with(caller.clone(), &resource)
-    } else {
-        Api::namespaced_with(caller.clone(), &template.namespace, &resource)
-    };
-    api.get_metadata(&template.name).await.map_err(refused)?;
-    Ok(())
-}

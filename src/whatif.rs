@@ -110,8 +110,10 @@ fn print(status: &SimulationStatus, wide: bool) {
         output::line(text::summary(&status.plan));
     }
     // A plan without changes says nothing of money, and prices alone change nothing but that.
-    if status.plan.is_empty() {
-        output::line(format_args!("cost: {}", text::cost(status.plan.summary.cost)));
+    if status.plan.is_empty()
+        && let Some(cost) = text::cost(status.plan.summary.cost)
+    {
+        output::line(format_args!("cost: {cost}"));
     }
     output::line("Nothing was changed.");
 }

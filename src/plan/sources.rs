@@ -27,7 +27,16 @@ pub(crate) struct Objects {
 pub(crate) fn objects(paths: &[PathBuf]) -> Result<Objects, Failure> {
     let mut found = Objects::default();
     for file in files::read(paths, &ENDINGS)? {
+        let before = found.values.len();
         found.add(&file)?;
+        // In a directory there may be one that is all comment.
+        if found.values.len() == before && paths.contains(&file.path) {
+            return Err(PlanFileError::Empty { paths: file.path.display().to_string() }.into());
+        }
+    }
+    if found.values.is_empty() && !paths.is_empty() {
+        let paths: Vec<String> = paths.iter().map(|it| it.display().to_string()).collect();
+        return Err(PlanFileError::Empty { paths: paths.join(", ") }.into());
     }
     Ok(found)
 }
@@ -137,6 +146,26 @@ mod tests {
         assert_eq!(error, "web.yaml#2 has no apiVersion");
         let error = read(&format!("{WEB}---\na: [\n")).unwrap_err().to_string();
         assert_eq!(error, "web.yaml#2 is neither YAML nor JSON");
+    }
+
+    #[test]
+    fn files_without_an_object_are_named() {
+        let whole =
+            std::env::temp_dir().join(format!("archipel-empty-test-{}", std::process::id()));
+        std::fs::create_dir_all(&whole).unwrap();
+        let (empty, web) = (whole.join("empty.yaml"), whole.join("web.yaml"));
+        std::fs::write(&empty, "---\n# later\n").unwrap();
+        let said = |paths: &[&PathBuf]| {
+            let paths: Vec<PathBuf> = paths.iter().map(|it| (*it).clone()).collect();
+            objects(&paths).map(|it| it.values.len()).map_err(|it| it.to_string())
+        };
+        assert_eq!(said(&[&empty]), Err(format!("{} holds no object", empty.display())));
+        assert_eq!(said(&[&whole]), Err(format!("{} holds no object", whole.display())));
+        std::fs::write(&web, WEB).unwrap();
+        assert_eq!(said(&[&whole]), Ok(1));
+        assert!(said(&[&web, &empty]).is_err(), "it was named for something");
+        assert_eq!(said(&[]), Ok(0));
+        std::fs::remove_dir_all(&whole).unwrap();
     }
 
     #[test]

@@ -41,8 +41,8 @@ pub(crate) fn markdown(plan: &PlanStatus) -> String {
     let mut out = String::new();
     for it in plan.objects.iter().filter(|it| it.action != ObjectAction::None) {
         push(&mut out, format_args!("**{} {}**\n\n", verb(it.action), it.object));
-        if !it.refused.is_empty() {
-            push(&mut out, format_args!("refused: {}\n\n", it.refused));
+        if let Some(refused) = &it.refused {
+            push(&mut out, format_args!("refused: {}\n\n", refused.message));
         }
         for field in &it.fields {
             let (before, after) = (shown(&field.before), shown(&field.after));
@@ -66,7 +66,7 @@ pub(crate) fn markdown(plan: &PlanStatus) -> String {
                         word(change.action),
                         replicas(change),
                         change.cause,
-                        cost(change.cost),
+                        cost(change.cost).unwrap_or_default(),
                         held(change),
                     ),
                 );
@@ -117,14 +117,16 @@ pub(crate) fn summary(plan: &PlanStatus) -> String {
         let replicas = if more.abs() == 1 { "replica" } else { "replicas" };
         push(&mut line, format_args!("; {more:+} {replicas}"));
     }
-    push(&mut line, format_args!("; {}", cost(plan.summary.cost)));
+    if let Some(cost) = cost(plan.summary.cost) {
+        push(&mut line, format_args!("; {cost}"));
+    }
     line
 }
 
 fn object(out: &mut String, it: &ObjectChange) {
     push(out, format_args!("{} {}\n", sign(it.action), it.object));
-    if !it.refused.is_empty() {
-        push(out, format_args!("    refused: {}\n", it.refused));
+    if let Some(refused) = &it.refused {
+        push(out, format_args!("    refused: {}\n", refused.message));
     }
     let wide = it.fields.iter().map(|it| it.path.chars().count()).max().unwrap_or(0);
     for field in &it.fields {
@@ -139,8 +141,10 @@ fn template(out: &mut String, it: &TemplateChange) {
     if !it.policy.is_empty() {
         push(out, format_args!("   by {}", it.policy));
     }
-    if it.cost.before_micros != it.cost.after_micros {
-        push(out, format_args!("   {}", cost(it.cost)));
+    if it.cost.before_micros != it.cost.after_micros
+        && let Some(cost) = cost(it.cost)
+    {
+        push(out, format_args!("   {cost}"));
     }
     out.push('\n');
     let rows: Vec<[String; 4]> = it
@@ -151,14 +155,17 @@ fn template(out: &mut String, it: &TemplateChange) {
                 format!("{} {}", mark(change.action), change.cluster),
                 format!("{} {}", word(change.action), replicas(change)).trim_end().to_owned(),
                 change.cause.clone(),
-                format!("{} {}", cost(change.cost), held(change)).trim_end().to_owned(),
+                format!("{} {}", cost(change.cost).unwrap_or_default(), held(change))
+                    .trim()
+                    .to_owned(),
             ]
         })
         .collect();
     let wide = |at: usize| rows.iter().map(|it| it[at].chars().count()).max().unwrap_or(0);
     let (a, b, c) = (wide(0), wide(1), wide(2));
     for [name, what, cause, rest] in &rows {
-        push(out, format_args!("  {name:<a$}   {what:<b$}   {cause:<c$}   {rest}\n"));
+        let row = format!("  {name:<a$}   {what:<b$}   {cause:<c$}   {rest}");
+        push(out, format_args!("{}\n", row.trim_end()));
     }
     if !it.unmet.is_empty() {
         push(out, format_args!("  ! {}: {}\n", it.reason, it.unmet));
@@ -191,8 +198,21 @@ fn held(change: &ClusterChange) -> String {
     if change.held.is_empty() { String::new() } else { format!("waits: {}", change.held) }
 }
 
-/// `$381.00 → $560.00 per month (+$179.00)`
-pub(crate) fn cost(cost: Cost) -> String {
+/// `eks-a remove 2 → 0`
+pub(crate) fn change(change: &ClusterChange) -> String {
+    let words = [change.cluster.as_str(), word(change.action), &replicas(change)].join(" ");
+    words.trim_end().to_owned()
+}
+
+/// `$381.00 → $560.00 per month (+$179.00)`; nothing of what costs nothing.
+pub(crate) fn cost(cost: Cost) -> Option<String> {
+    if cost == Cost::default() {
+        return None;
+    }
+    Some(costs(cost))
+}
+
+fn costs(cost: Cost) -> String {
     let least = if cost.at_least { "at least " } else { "" };
     let (before, after) = (cost.before(), cost.after());
     if before == after {
@@ -282,7 +302,7 @@ mod tests {
                     before: r#"["eks"]"#.into(),
                     after: r#"["gke"]"#.into(),
                 }],
-                refused: String::new(),
+                refused: None,
             }],
             templates: vec![TemplateChange {
                 template: object("Deployment", "web"),
@@ -329,6 +349,21 @@ Plan: 1 to add, 0 to resize, 0 to update, 1 to remove; 1 template on 2 clusters;
             "| Deployment shop/web | gke-b | add | 0 → 3 | Placed | $0.00 → $12.00 per month (+$12.00) |  |"
         ));
         assert!(markdown.trim_end().ends_with("(+$4.00)**"), "{markdown}");
+    }
+
+    #[test]
+    fn what_costs_nothing_says_nothing_of_money() {
+        let mut plan = plan();
+        plan.templates[0].cost = Cost::default();
+        for it in &mut plan.templates[0].changes {
+            it.cost = Cost::default();
+            it.held.clear();
+        }
+        plan.summarize();
+        let text = text(&plan);
+        assert!(!text.contains('$'), "{text}");
+        assert!(text.contains("  + gke-b   add 0 → 3      Placed\n"), "{text}");
+        assert!(text.ends_with("; +1 replica\n"), "{text}");
     }
 
     #[test]

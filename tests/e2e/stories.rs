@@ -81,6 +81,7 @@ async fn stories_on_three_real_members() {
         causes::a_freeze_stops_every_write,
         causes::a_change_budget_holds_removals_visibly,
         plans::a_plan_says_what_its_application_then_does,
+        plans::a_plan_says_what_is_in_the_way,
         plans::a_statefulset_moves_by_an_approved_plan,
         plans::what_if_and_optimise_change_nothing,
         spending::a_cost_budget_makes_growth_wait,

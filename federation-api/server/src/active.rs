@@ -22,7 +22,7 @@ use federation_schema::{
     error::FieldError,
 };
 use federation_storage::{At, ReadError, Revision, WatchItem};
-use federation_types::names::HUB_ANNOTATION;
+use federation_types::{names::HUB_ANNOTATION, reason::admission};
 use futures::StreamExt as _;
 use parking_lot::RwLock;
 use prometheus_client::{
@@ -308,7 +308,9 @@ async fn within_limits(server: &Server, writing: &Writing<'_>) -> Result<(), Api
     };
     let Kind { group, plural, .. } = writing.kind;
     let refused = ApiError::forbidden(group, plural, writing.name, &why);
-    Err(causes.into_iter().fold(refused, ApiError::caused_by))
+    let causes =
+        causes.into_iter().map(|it| Cause { reason: admission::LIMIT_RANGE_EXCEEDED, ..it });
+    Err(causes.fold(refused, ApiError::caused_by))
 }
 
 /// A write, as policies and webhooks see it.

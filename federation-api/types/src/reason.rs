@@ -123,6 +123,22 @@ pub mod paused {
     pub const RESUMED: &str = "Resumed";
 }
 
+/// Why the hub does not take an object that is well formed: reasons of the causes in its refusal, and of a plan's
+/// refused objects.
+pub mod admission {
+    /// An active ResourceQuota is used up, or wants said what the object leaves out.
+    pub const QUOTA_EXCEEDED: &str = "QuotaExceeded";
+    /// It asks for more or less than an active LimitRange allows.
+    pub const LIMIT_RANGE_EXCEEDED: &str = "LimitRangeExceeded";
+    pub const ALL: [&str; 2] = [QUOTA_EXCEEDED, LIMIT_RANGE_EXCEEDED];
+}
+
+/// Reasons of the events that `archipel apply` writes.
+pub mod applied {
+    pub const PLAN_APPLIED: &str = "PlanApplied";
+    pub const PLAN_OUT_OF_DATE: &str = "PlanOutOfDate";
+}
+
 /// Codes of what `archipel policy lint` finds.
 pub mod lint {
     pub const INVALID: &str = "Invalid";

@@ -11,10 +11,13 @@ pub mod simulation;
 
 /// `Explanation`: why a template is where it is, and why not elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExplanationSpec {
+    #[serde(default)]
     pub api_version: String,
+    #[serde(default)]
     pub kind: String,
+    #[serde(default)]
     pub name: String,
     /// Empty for cluster-scoped templates.
     #[serde(default)]

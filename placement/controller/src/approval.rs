@@ -6,7 +6,7 @@
 //!
 //! A move that no policy asks for, chosen by a plan for the whole fleet, says in its approval where to: `MOVE:a=2,b=3/TIME`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use federation_types::{names::short_hash, placement::PlacementSpec};
 use placement_engine::{Decision, Fleet, Previous};
@@ -35,6 +35,40 @@ pub(crate) fn token(
     hash(template, previous, &to)
 }
 
+/// What an approval names: a move by its hash, and where to, if no policy but a plan chose that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Token {
+    hash: String,
+    to: Option<BTreeMap<String, i64>>,
+}
+
+impl Token {
+    /// Reads an approval, with or without its time.
+    fn read(approval: &str) -> Option<Self> {
+        let token = approval.split('/').next()?;
+        let Some((hash, text)) = token.split_once(':') else {
+            return Some(Self { hash: token.to_owned(), to: None });
+        };
+        let mut to = BTreeMap::new();
+        for one in text.split(',') {
+            let (name, n) = one.split_once('=')?;
+            to.insert(name.to_owned(), n.parse().ok()?);
+        }
+        Some(Self { hash: hash.to_owned(), to: Some(to) })
+    }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.hash)?;
+        let to = self.to.iter().flatten();
+        for (at, (name, n)) in to.enumerate() {
+            write!(f, "{}{name}={n}", if at == 0 { ':' } else { ',' })?;
+        }
+        Ok(())
+    }
+}
+
 /// The token of a move that was chosen: its hash, and where to.
 pub(crate) fn chosen_token(
     template: &Template,
@@ -42,8 +76,8 @@ pub(crate) fn chosen_token(
     to: &BTreeMap<String, i64>,
 ) -> String {
     let by_name: Vec<_> = to.iter().map(|(name, n)| (name.as_str(), Some(*n))).collect();
-    let text: Vec<String> = to.iter().map(|(name, n)| format!("{name}={n}")).collect();
-    format!("{}:{}", hash(template, previous, &by_name), text.join(","))
+    let hash = hash(template, previous, &by_name);
+    Token { hash, to: Some(to.clone()) }.to_string()
 }
 
 /// Where the template's approval says that it is to run; none if that is not about the copies that stand, or was used.
@@ -55,19 +89,15 @@ pub(crate) fn chosen(
     if template.approved == placed.approval {
         return None;
     }
-    let token = template.approved.split('/').next()?;
-    let (_, text) = token.split_once(':')?;
-    let mut to = BTreeMap::new();
-    for one in text.split(',') {
-        let (name, n) = one.split_once('=')?;
-        to.insert(name.to_owned(), n.parse().ok()?);
-    }
-    (chosen_token(template, previous, &to) == token).then_some(to)
+    let token = Token::read(&template.approved)?;
+    let named = token.to_string();
+    let to = token.to?;
+    (chosen_token(template, previous, &to) == named).then_some(to)
 }
 
 /// Whether a token is that of a move that was chosen.
 pub(crate) fn is_chosen(token: &str) -> bool {
-    token.contains(':')
+    Token::read(token).is_some_and(|it| it.to.is_some())
 }
 
 fn hash(template: &Template, previous: &Previous, to: &[(&str, Option<i64>)]) -> String {
@@ -98,4 +128,24 @@ pub(crate) fn is_given(
     }
     let named = template.approved.split('/').next().unwrap_or_default();
     named == token && template.approved != placed.approval
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_read_as_it_is_written() {
+        let check = |text: &str, to: Option<&[(&str, i64)]>| {
+            let token = Token::read(&format!("{text}/2026-11-21T10:00:00Z")).unwrap();
+            assert_eq!(token.to_string(), text);
+            let to: Option<BTreeMap<String, i64>> =
+                to.map(|it| it.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect());
+            assert_eq!(token.to, to);
+        };
+        check("9f3c", None);
+        check("9f3c:a=2,b=3", Some(&[("a", 2), ("b", 3)]));
+        assert_eq!(Token::read("9f3c:a=2,b/2026"), None);
+        assert!(is_chosen("9f3c:a=2") && !is_chosen("9f3c"));
+    }
 }

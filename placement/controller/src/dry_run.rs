@@ -2,7 +2,7 @@
 //! what is then done, because it is the same code.
 //!
 //! The members are played in the simplest way: a copy that is asked for on a cluster that answers comes up, one that is to
-//! go is gone. Time stands still, so what waits for a budget's next window waits here too.
+//! go is gone, and where writes are frozen nothing happens. Time stands still, so what waits for a budget's next window waits here too.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -74,6 +74,18 @@ impl DryRun {
         self.rounds(Asked::Yes);
         self.index.touch_waiting();
         self.rounds(Asked::No);
+    }
+
+    /// Whether a freeze stops the writes of a template's copy in a cluster (RULES 1.3).
+    pub(crate) fn is_frozen(&self, key: &ObjectKey, cluster: &str) -> bool {
+        self.index.budgets.values().any(|it| it.spec.freeze.holds(cluster, &key.namespace))
+    }
+
+    /// Whether a copy that is asked for does not come up since writes are frozen.
+    pub(crate) fn is_stopped(&self, key: &ObjectKey) -> bool {
+        let placed = self.index.placements.get(key);
+        let meant = placed.iter().flat_map(|it| &it.spec.clusters);
+        meant.filter(|it| it.leaving.is_empty()).any(|it| self.is_frozen(key, &it.name))
     }
 
     fn rounds(&mut self, asked: Asked) {
@@ -173,7 +185,10 @@ impl DryRun {
     fn answer(&mut self) {
         for key in std::mem::take(&mut self.written) {
             let Some(placed) = self.index.placements.get(&key) else { continue };
-            let answers = |name: &str| self.index.clusters.get(name).is_some_and(|it| is_ready(it));
+            let answers = |name: &str| {
+                let ready = self.index.clusters.get(name).is_some_and(|it| is_ready(it));
+                ready && !self.is_frozen(&key, name)
+            };
             let old = |name: &str| {
                 placed
                     .status
@@ -186,6 +201,10 @@ impl DryRun {
             let mut copies: Vec<CopyStatus> = Vec::new();
             for it in &placed.spec.clusters {
                 let mut copy = CopyStatus { name: it.name.clone(), ..old(&it.name) };
+                let same = copy.revision == it.revision && copy.replicas == it.replicas;
+                if !same && self.is_frozen(&key, &it.name) {
+                    copy.state = CopyState::Held;
+                }
                 if answers(&it.name) {
                     copy.state = CopyState::Ready;
                     copy.stale = false;

@@ -3,10 +3,13 @@
 use federation_types::{
     names::{Gvk, ObjectKey},
     reason::placed as reason,
-    review::{ExplanationSpec, ExplanationStatus},
+    review::{ExplanationSpec, ExplanationStatus, plan::ObjectRef},
 };
+use kube::Client;
+use parking_lot::Mutex;
 
 use crate::{
+    caller::{Kinds, PlanError, refused},
     claim::{Facts, never},
     clock,
     decide::still_meant,
@@ -17,10 +20,27 @@ use crate::{
     spending, stands,
 };
 
+/// Reads the template as the caller first: what the caller may not see is not explained.
+pub(crate) async fn answer(
+    index: &Mutex<Index>,
+    caller: &Client,
+    question: &ExplanationSpec,
+) -> Result<ExplanationStatus, PlanError> {
+    let ExplanationSpec { api_version, kind, name, namespace, .. } = question.clone();
+    let template = ObjectRef { api_version, kind, namespace, name };
+    let api = Kinds::new(caller).api_of("spec", &template).await?;
+    api.get_metadata(&template.name).await.map_err(|error| refused("spec.name", error))?;
+    let (copy, question) = (index.lock().clone(), question.clone());
+    // It decides many times over: never while others wait for the index, nor on a thread that answers requests.
+    tokio::task::spawn_blocking(move || explain(&copy, &question))
+        .await
+        .map_err(|error| PlanError::Unavailable(error.to_string()))?
+}
+
 pub(crate) fn explain(
     index: &Index,
     question: &ExplanationSpec,
-) -> Result<ExplanationStatus, String> {
+) -> Result<ExplanationStatus, PlanError> {
     let gvk = Gvk::new(&question.api_version, &question.kind);
     let key = template_key(&gvk, &question.namespace, &question.name);
     let labels = std::collections::BTreeMap::new();
@@ -31,7 +51,7 @@ pub(crate) fn explain(
     let Some(template) = index.templates.get(&key) else {
         let watched = index.kinds.contains_key(&(gvk.group.clone(), gvk.kind.clone()));
         let summary = if watched {
-            return Err(format!("{key} does not exist"));
+            return Err(PlanError::NotFound(format!("spec.name: {key} does not exist")));
         } else {
             format!("no placement policy selects any {}: it stays on the hub", gvk.kind)
         };
@@ -80,7 +100,8 @@ pub(crate) fn explain(
         None
     } else {
         let id = snapshot.fleet.id(&question.cluster);
-        Some(id.ok_or_else(|| format!("there is no cluster `{}`", question.cluster))?)
+        let unknown = || format!("spec.cluster: there is no cluster `{}`", question.cluster);
+        Some(id.ok_or_else(|| PlanError::NotFound(unknown()))?)
     };
     let previous = placed.map(|it| still_meant(&it.spec)).unwrap_or_default();
     let own = spending::surrounded(index, &key, template, Some(winner));

@@ -27,6 +27,7 @@ mod approval;
 mod bootstrap;
 mod bounds;
 mod budget_status;
+mod caller;
 mod clock;
 mod company;
 mod context;
@@ -67,9 +68,9 @@ pub mod transition;
 mod upkeep;
 mod write;
 
+pub use caller::PlanError;
 pub use metrics::Metrics;
 pub use placement_engine::claim;
-pub use plan::PlanError;
 pub use run::RunError;
 
 /// The controller as the composition root holds it: admission and reviews ask it from the moment it is made, and it
@@ -106,11 +107,13 @@ impl Controller {
         run::run(client, Arc::clone(&self.index), Arc::clone(&self.metrics), sample).await
     }
 
-    /// Why a template is where it is. The error says what there is nothing to say of.
-    pub fn explain(&self, question: &ExplanationSpec) -> Result<ExplanationStatus, String> {
-        // It decides many times over: never while others wait for the index.
-        let index = self.index.lock().clone();
-        explain::explain(&index, question)
+    /// Why a template is where it is, for whoever may read it.
+    pub async fn explain(
+        &self,
+        caller: &Client,
+        question: &ExplanationSpec,
+    ) -> Result<ExplanationStatus, PlanError> {
+        explain::answer(&self.index, caller, question).await
     }
 
     /// What a change would do. `caller` is a client with the identity of who asks: what that one may not write is not

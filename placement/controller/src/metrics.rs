@@ -8,7 +8,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{gate::Hold, plan::PlanError, spending::Scope};
+use crate::{caller::PlanError, gate::Hold, spending::Scope};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabels {

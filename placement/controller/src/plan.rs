@@ -13,7 +13,7 @@ use federation_types::{
     reason::{cause, placed as reason},
     review::plan::{
         Action, ClusterChange, Cost, Move, ObjectAction, ObjectChange, ObjectRef, PlanStatus,
-        TemplateChange,
+        Refused, TemplateChange,
     },
     words,
 };
@@ -37,9 +37,9 @@ use crate::{
 mod ask;
 mod checks;
 mod moves;
+mod renders;
 
-pub use ask::PlanError;
-pub(crate) use ask::{Kinds, group_of, may_see_clusters, plan, preview, readable};
+pub(crate) use ask::{group_of, may_see_clusters, plan, preview, readable};
 
 /// More templates than this are counted and not listed.
 const LISTED: usize = 5_000;
@@ -52,8 +52,8 @@ pub(crate) struct Edit {
     pub(crate) before: Option<DynamicObject>,
     /// As it would stand; none: deleted.
     pub(crate) after: Option<DynamicObject>,
-    /// Why the hub would not take it, although it is well formed: a quota. Then nothing comes of it.
-    pub(crate) refused: String,
+    /// Why the hub would not take it, although it is well formed. Then nothing comes of it.
+    pub(crate) refused: Option<Refused>,
 }
 
 impl Edit {
@@ -61,8 +61,8 @@ impl Edit {
     pub(crate) fn describe(&self) -> ObjectChange {
         let value = |it: &DynamicObject| serde_json::to_value(it).unwrap_or_default();
         let (action, fields) = match (&self.before, &self.after) {
-            (Some(_), _) if !self.refused.is_empty() => (ObjectAction::Change, Vec::new()),
-            (None, _) if !self.refused.is_empty() => (ObjectAction::Create, Vec::new()),
+            (Some(_), _) if self.refused.is_some() => (ObjectAction::Change, Vec::new()),
+            (None, _) if self.refused.is_some() => (ObjectAction::Create, Vec::new()),
             (Some(before), Some(after)) => {
                 let fields = fields::differences(&value(before), &value(after));
                 let same = fields.is_empty();
@@ -78,7 +78,7 @@ impl Edit {
 
     fn put(&self, index: &mut Index) -> Result<(), OverlayError> {
         match &self.after {
-            _ if !self.refused.is_empty() => Ok(()),
+            _ if self.refused.is_some() => Ok(()),
             Some(after) => overlay::put(index, after),
             None => overlay::take(index, &self.object),
         }
@@ -95,6 +95,8 @@ pub(crate) struct Entry {
     stamp: Vec<u8>,
     /// Titles of the policies behind it.
     policies: BTreeSet<String>,
+    /// Copies that cannot be rendered.
+    unrendered: Vec<renders::Unrendered>,
 }
 
 /// A plan before it is known who asks.
@@ -260,6 +262,7 @@ fn entry(
         notes.insert(format!("{key} is claimed by no placement policy: it stays on the hub"));
     }
     change.changes = changes(run, key, before);
+    let unrendered = renders::look(before, run, key, &mut change.changes);
     let was = Priced::of(before, compiled, key);
     let is = Priced::of(index, recompiled, key).or_else(|| was.clone());
     let priced = (was.as_ref(), is.as_ref());
@@ -283,7 +286,7 @@ fn entry(
         return None;
     }
     let stamp = stamp(&change, old.map(|it| &it.spec), new.map(|it| &it.spec));
-    Some(Entry { key: key.clone(), api_version, change, stamp, policies })
+    Some(Entry { key: key.clone(), api_version, change, stamp, policies, unrendered })
 }
 
 fn key_of(policy: &Policy) -> ObjectKey {
@@ -360,6 +363,12 @@ fn changes(run: &DryRun, key: &ObjectKey, before: &Index) -> Vec<ClusterChange> 
             ..ClusterChange::default()
         });
     }
+    for it in found.iter_mut().filter(|it| it.action != Action::Remove) {
+        // Decided all the same: it reaches the cluster after the thaw.
+        if run.is_frozen(key, &it.cluster) {
+            reason::FROZEN.clone_into(&mut it.held);
+        }
+    }
     moves::say_chosen(run, key, &mut found);
     // What is added or made larger in the place of something that goes has its cause.
     let moved = found.iter().find(|it| it.action == Action::Remove).map(|it| it.cause.clone());
@@ -385,6 +394,8 @@ fn held(run: &DryRun, key: &ObjectKey, cluster: &str) -> String {
         Some(Hold::BudgetSpent) => reason::BUDGET,
         Some(Hold::FleetDark) => reason::FLEET_DARK,
         None if !answers => federation_types::reason::copy::UNREACHABLE,
+        // What is to come in its place does not come up before the thaw.
+        None if run.is_stopped(key) => reason::FROZEN,
         None => federation_types::reason::condition::PROGRESSING,
     }
     .to_owned()

@@ -27,6 +27,7 @@ use serde_json::Value;
 
 use crate::{
     approval::Approvals,
+    caller::{Kinds, PlanError},
     clock,
     dry_run::DryRun,
     feed::{self, Change},
@@ -34,7 +35,7 @@ use crate::{
     index::{Index, template_key},
     members::is_ready,
     overlay,
-    plan::{Draft, Kinds, PlanError, compare, group_of, may_see_clusters, readable},
+    plan::{Draft, compare, group_of, may_see_clusters, readable},
     snapshot,
 };
 

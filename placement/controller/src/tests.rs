@@ -6,6 +6,8 @@ mod decisions;
 mod failure;
 mod members;
 mod money;
+mod plan_checks;
+mod planning;
 mod plans;
 mod random;
 mod rooms;

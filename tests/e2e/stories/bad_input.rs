@@ -108,6 +108,30 @@ pub(super) async fn policies_name_the_field(fleet: &mut Fleet) {
         assert_eq!(refused.code, Some(1), "{text}: {refused:?}");
         assert!(refused.stderr.contains(field), "{text}: {field} is not named: {}", refused.stderr);
     }
+    // A question that cannot be meant.
+    for (spec, field) in [
+        ("{kind: Deployment, name: web}", "spec.apiVersion: Required value"),
+        ("{apiVersion: apps/v1, kind: Deployment, namespace: bad}", "spec.name: Required value"),
+        ("{apiVersion: apps/v1, kind: Deployment, name: web}", "spec.namespace: Required value"),
+        (
+            "{apiVersion: apps/v1, kind: Deploymnet, name: web, namespace: bad}",
+            "spec.kind: Invalid value",
+        ),
+        (
+            "{apiVersion: apps/v1, kind: Deployment, name: a/b, namespace: bad}",
+            "spec.name: Invalid value",
+        ),
+        ("{apiVersion: apps/v1, kind: Deployment, name: web, nmespace: bad}", "nmespace"),
+        ("{apiVersion: apps/v1, kind: Deployment, name: [web], namespace: bad}", "spec.name: "),
+        ("{apiVersion: apps/v1, kind: Deployment, name: nobody, namespace: bad}", "not found"),
+    ] {
+        let text = format!(
+            "{{apiVersion: review.archipel.dev/v1alpha1, kind: Explanation, spec: {spec}}}"
+        );
+        let refused = kubectl.run_with(&text, ["create", "-f", "-"]).await;
+        assert_eq!(refused.code, Some(1), "{spec}: {refused:?}");
+        assert!(refused.stderr.contains(field), "{spec}: {field}: {}", refused.stderr);
+    }
     // A good one next to them is taken.
     kubectl.apply(&policy("bad", "web", "  replicas: {mode: Duplicated}")).await;
     fleet.end("bad").await;

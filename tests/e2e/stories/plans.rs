@@ -88,12 +88,32 @@ pub(super) async fn a_plan_says_what_its_application_then_does(fleet: &mut Fleet
     let kept = fleet.get(&["placementpolicy", "web", "-n", "plans"]).await.unwrap();
     assert_eq!(kept["spec"]["affinities"][0]["clusters"]["names"], json!(["eks-1"]));
 
+    // An event says so where one would look.
+    let told = fleet.get(&["events", "-n", "plans"]).await.unwrap();
+    let told: Vec<String> = told["items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|it| format!("{} {}", it["reason"], it["involvedObject"]["kind"]).replace('"', ""))
+        .collect();
+    for expected in
+        ["PlanApplied Deployment", "PlanApplied PlacementPolicy", "PlanOutOfDate PlacementPolicy"]
+    {
+        assert!(told.iter().any(|it| it == expected), "{expected}: {told:?}");
+    }
+
     let fresh = desk.file("fresh.plan");
     assert_eq!(plan(fleet, &moved, &fresh).await.code, Some(2));
     let mut said: Vec<_> =
         changes(&desk.answer("fresh.plan"), "web").lines().map(str::to_owned).collect();
     said.sort();
     assert_eq!(said, ["eks-1 remove 3→0", "gke-1 add 0→3"]);
+    // One that somebody has edited is refused, whatever it says.
+    let text = std::fs::read_to_string(&fresh).unwrap();
+    let edited = desk.write("edited.plan", &text.replace(r#""remove": 1"#, r#""remove": 0"#));
+    let refused = apply(fleet, &edited).await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("is not as it was written"), "{}", refused.stderr);
     let applied = apply(fleet, &fresh).await;
     assert!(applied.success(), "{applied:?}");
     fleet.placed("plans", "deployment-web", "gke-1=3").await;
@@ -106,7 +126,77 @@ pub(super) async fn a_plan_says_what_its_application_then_does(fleet: &mut Fleet
     let broken = plan(fleet, &broken, &desk.file("broken.plan")).await;
     assert_eq!(broken.code, Some(1), "{broken:?}");
     assert!(broken.stderr.contains("afinities"), "the field is named: {}", broken.stderr);
+    let empty = desk.write("empty.yaml", "# nothing yet\n");
+    let empty = plan(fleet, &empty, &desk.file("empty.plan")).await;
+    assert!(
+        empty.code == Some(1) && empty.stderr.contains("empty.yaml holds no object"),
+        "{empty:?}"
+    );
     fleet.end("plans").await;
+}
+
+pub(super) async fn a_plan_says_what_is_in_the_way(fleet: &mut Fleet) {
+    let kubectl = fleet.kubectl();
+    let desk = Desk::new();
+    fleet.begin("checks").await;
+    let both = "  affinities: [{clusters: {names: [eks-1, gke-1]}}]\n  replicas: {mode: Divided}";
+    kubectl.apply(&policy("checks", "web", both)).await;
+    kubectl.apply(&deployment("checks", "web", 2)).await;
+    fleet.placed("checks", "deployment-web", "eks-1=1 gke-1=1").await;
+    // An override of one cluster that cannot be carried out there, and an object that a LimitRange does not take.
+    kubectl
+        .apply(
+            &json!({
+                "apiVersion": "v1", "kind": "LimitRange",
+                "metadata": {"name": "small", "namespace": "checks", "annotations": {"archipel.dev/hub": "Active"}},
+                "spec": {"limits": [{"type": "PersistentVolumeClaim", "max": {"storage": "1Gi"}}]},
+            })
+            .to_string(),
+        )
+        .await;
+    let claim = json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "data", "namespace": "checks"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "2Gi"}}},
+    });
+    let rule = json!({
+        "apiVersion": "archipel.dev/v1alpha1", "kind": "OverridePolicy",
+        "metadata": {"name": "web", "namespace": "checks"},
+        "spec": {
+            "selectors": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}],
+            "rules": [{"clusters": {"names": ["gke-1"]}, "image": [{"container": "db", "tag": "2"}]}],
+        },
+    });
+    let file = desk.write("both.yaml", &format!("{rule}\n---\n{claim}\n"));
+    let kept = desk.file("both.plan");
+    let planned = plan(fleet, &file, &kept).await;
+    assert_eq!(planned.code, Some(2), "{planned:?}");
+    for words in [
+        "✗ overrides: failed: Deployment checks/web cannot be written to gke-1: OverridePolicy checks/web rule 0: image[0]: there is no container `db`",
+        "✗ limitRange: failed: PersistentVolumeClaim checks/data: ",
+    ] {
+        assert!(planned.stdout.contains(words), "{words}: {}", planned.stdout);
+    }
+    assert_eq!(changes(&desk.answer("both.plan"), "web"), "gke-1 update 1→1");
+    let refused = apply(fleet, &kept).await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("nothing was changed"), "{}", refused.stderr);
+    assert_eq!(fleet.get(&["overridepolicy", "web", "-n", "checks"]).await, None);
+    // Without the object it is applied as it was planned, with a warning; and so it comes.
+    let file = desk.write("rule.yaml", &rule.to_string());
+    let kept = desk.file("rule.plan");
+    assert_eq!(plan(fleet, &file, &kept).await.code, Some(2));
+    let applied = apply(fleet, &kept).await;
+    assert!(applied.success(), "{applied:?}");
+    assert!(applied.stderr.contains("warning: check overrides fails"), "{}", applied.stderr);
+    let args = ["placement", "deployment-web", "-n", "checks"];
+    fleet
+        .shows("the copy without its override", &args, |it| {
+            let copy = crate::fleet::copy(it, "gke-1").unwrap_or(&Value::Null);
+            crate::fleet::seen(copy["reason"] == "RenderFailed", copy)
+        })
+        .await;
+    fleet.end("checks").await;
 }
 
 /// A StatefulSet of one replica.

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
 use federation_schema::quantity::Quantity;
 use federation_storage::{At, ReadError};
+use federation_types::reason::admission;
 use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard, watch};
 
@@ -208,7 +209,9 @@ pub(crate) async fn hold<'s>(
 
 fn forbidden(writing: Writing<'_>, why: &str) -> ApiError {
     let Kind { group, plural, .. } = writing.kind;
-    ApiError::forbidden(group, plural, writing.name, why)
+    let reason = admission::QUOTA_EXCEEDED;
+    let cause = Cause { reason, message: why.to_owned(), field: String::new() };
+    ApiError::forbidden(group, plural, writing.name, why).caused_by(cause)
 }
 
 /// What of an active quota could not be carried out here.

@@ -68,6 +68,7 @@ async fn rule_2_5_an_active_limit_range_fills_in_and_bounds() {
     );
     let field = "spec.containers[0].resources.limits[cpu]";
     assert_eq!(status["details"]["causes"][0]["field"], field);
+    assert_eq!(status["details"]["causes"][0]["reason"], "LimitRangeExceeded");
     let grown =
         json!([{"op": "add", "path": "/spec/containers/0/resources/limits/cpu", "value": "3"}]);
     let web = format!("{PODS}/web");
@@ -116,6 +117,7 @@ async fn rule_2_5_an_active_quota_counts_objects() {
         ),
         "{status}"
     );
+    assert_eq!(status["details"]["causes"][0]["reason"], "QuotaExceeded");
     api.post(MAPS, &map("a")).await.ok();
     api.post(MAPS, &map("b")).await.refused(403, "Forbidden");
 }

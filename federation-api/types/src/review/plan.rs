@@ -120,9 +120,19 @@ pub struct ObjectChange {
     pub action: ObjectAction,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<FieldChange>,
-    /// Why the hub would not take it as things stand: a quota. Nothing else of the plan supposes it.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub refused: String,
+    /// Why the hub would not take it as things stand. Nothing else of the plan supposes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Refused>,
+}
+
+/// Why an object that is well formed would not be taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Refused {
+    /// A code of [`crate::reason::admission`].
+    pub reason: String,
+    /// The same in words.
+    pub message: String,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -233,7 +243,7 @@ impl Cost {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Check {
-    /// `policy`, `limits`, `room`, `residency`, `budget`, `disruption`, `approval`, `api`, `quota`.
+    /// `policy`, `limits`, `quota`, `limitRange`, `room`, `budget`, `residency`, `overrides`, `disruption`, `approval`.
     pub name: String,
     pub result: CheckResult,
     /// What is not well; empty if all is.

@@ -4,17 +4,15 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use federation_types::{
     names::{Gvk, ObjectKey},
-    review::plan::{Move, ObjectRef, PlanSpec, PlanStatus},
+    reason::admission,
+    review::plan::{Move, ObjectRef, PlanSpec, PlanStatus, Refused},
     selector::TemplateSelector,
 };
-use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
-};
 use kube::{
-    Api, Client,
-    api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
-    core::GroupVersionKind,
-    discovery::{ApiCapabilities, Scope, pinned_kind},
+    Client,
+    api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams},
+    core::Status,
+    discovery::Scope,
 };
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -22,6 +20,7 @@ use serde_json::Value;
 use super::{Draft, Edit, work_out};
 use crate::{
     approval::Approvals,
+    caller::{Kinds, PlanError, may_get, refused},
     clock,
     index::{Index, KindKey},
     overlay,
@@ -33,29 +32,6 @@ const OBJECTS: usize = 1_000;
 const PREVIEWED: usize = 2_000;
 /// The field manager of what is applied with a plan.
 pub(crate) const MANAGER: &str = "archipel-apply";
-
-/// Why there is no plan.
-#[derive(Debug, thiserror::Error)]
-pub enum PlanError {
-    #[error("{field}: {message}")]
-    Invalid { field: String, message: String },
-    #[error("{0}")]
-    Forbidden(String),
-    #[error("{0}")]
-    NotFound(String),
-    /// Asked again, it comes out the same.
-    #[error("{0}")]
-    Failed(String),
-    /// Asked again, it may be answered.
-    #[error("{0}")]
-    Unavailable(String),
-}
-
-impl PlanError {
-    pub(crate) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::Invalid { field: field.into(), message: message.into() }
-    }
-}
 
 tokio::task_local! {
     /// Set while a plan asks the API what objects would become: those dry runs need no plan of their own.
@@ -91,7 +67,7 @@ pub(crate) fn preview(index: &Mutex<Index>, object: &Value) -> Option<PlanStatus
         // It is worked out while the write waits: a larger hub is asked by `archipel plan`.
         (index.templates.len() <= PREVIEWED).then(|| index.clone())?
     };
-    let edits = [Edit { object, before: None, after: Some(after), refused: String::new() }];
+    let edits = [Edit { object, before: None, after: Some(after), refused: None }];
     let draft = work_out(copy, &edits, &[], Approvals::Given, clock::now()).ok()?;
     let told = |key: &ObjectKey| namespace.is_empty() || key.namespace == namespace;
     let mut plan = draft.finish(&[], &|key, _| told(key));
@@ -188,8 +164,8 @@ async fn supposed(
     parameters.force = spec.force;
     let after = match api.patch(&reference.name, &parameters, &Patch::Apply(&wanted)).await {
         Ok(after) => after,
-        Err(kube::Error::Api(status)) if is_over_quota(&status) => {
-            let refused = status.message.clone();
+        Err(kube::Error::Api(status)) if not_admitted(&status).is_some() => {
+            let refused = not_admitted(&status);
             return Ok(Edit { object: reference, after: before.clone(), before, refused });
         }
         // Its namespace comes with the same plan.
@@ -201,12 +177,14 @@ async fn supposed(
         }
         Err(error) => return Err(refused(field, error)),
     };
-    Ok(Edit { object: reference, before, after: Some(after), refused: String::new() })
+    Ok(Edit { object: reference, before, after: Some(after), refused: None })
 }
 
-/// A quota that is used up refuses the object, and says nothing against the plan's others.
-fn is_over_quota(status: &kube::core::Status) -> bool {
-    status.code == 403 && status.message.contains("exceeded quota")
+/// What a quota or a LimitRange has against the object: it says nothing against the plan's others.
+fn not_admitted(status: &Status) -> Option<Refused> {
+    let causes = status.details.iter().flat_map(|it| &it.causes);
+    let reason = causes.map(|it| it.reason.as_str()).find(|it| admission::ALL.contains(it))?;
+    Some(Refused { reason: reason.to_owned(), message: status.message.clone() })
 }
 
 fn brings(objects: &[Value], namespace: &str) -> bool {
@@ -218,15 +196,19 @@ async fn deleted(
     field: &str,
     object: &ObjectRef,
 ) -> Result<Edit, PlanError> {
-    let (resource, _) =
+    let (_, capabilities) =
         kinds.find(&format!("{field}.kind"), &object.api_version, &object.kind).await?;
-    let api = kinds.api(&resource, &object.namespace);
+    let mut object = object.clone();
+    if capabilities.scope == Scope::Namespaced && object.namespace.is_empty() {
+        "default".clone_into(&mut object.namespace);
+    }
+    let api = kinds.api_of(field, &object).await?;
     let before = api.get_opt(&object.name).await.map_err(|it| refused(field, it))?;
     if before.is_some() {
         let parameters = DeleteParams { dry_run: true, ..DeleteParams::default() };
         api.delete(&object.name, &parameters).await.map_err(|it| refused(field, it))?;
     }
-    Ok(Edit { object: object.clone(), before, after: None, refused: String::new() })
+    Ok(Edit { object, before, after: None, refused: None })
 }
 
 /// Whether the caller knows the template that is to move, and says where to.
@@ -238,30 +220,9 @@ async fn moved(kinds: &mut Kinds<'_>, field: &str, wanted: &Move) -> Result<(), 
         let field = format!("{field}.to[{name}]");
         return Err(PlanError::invalid(field, format!("Invalid value: {n}: at least 0")));
     }
-    let ObjectRef { api_version, kind, namespace, name } = &wanted.template;
     let field = format!("{field}.template");
-    let (resource, _) = kinds.find(&format!("{field}.kind"), api_version, kind).await?;
-    let api = kinds.api(&resource, namespace);
-    api.get(name).await.map(drop).map_err(|it| refused(&field, it))
-}
-
-/// What the API says to the caller, at the field that it says it of.
-fn refused(field: &str, error: kube::Error) -> PlanError {
-    match error {
-        kube::Error::Api(status) => match status.code {
-            403 => PlanError::Forbidden(format!("{field}: {}", status.message)),
-            404 => PlanError::NotFound(format!("{field}: {}", status.message)),
-            409 => PlanError::invalid(
-                field,
-                format!("{}; --force-conflicts (spec.force) takes the fields over", status.message),
-            ),
-            // Clients repeat what is said to be unavailable: only what passes by itself is.
-            429 | 503 | 504 => PlanError::Unavailable(format!("{field}: {}", status.message)),
-            400..=499 => PlanError::invalid(field, status.message.clone()),
-            _ => PlanError::Failed(format!("{field}: {}", status.message)),
-        },
-        other => PlanError::Unavailable(format!("{field}: {other}")),
-    }
+    let api = kinds.api_of(&field, &wanted.template).await?;
+    api.get(&wanted.template.name).await.map(drop).map_err(|it| refused(&field, it))
 }
 
 /// Kinds that the supposed policies select and nobody watches so far, with the namespace to look in (empty: all).
@@ -365,99 +326,23 @@ pub(crate) async fn may_see_clusters(caller: &Client) -> Result<bool, PlanError>
     may_get(caller, &resource, "").await
 }
 
-async fn may_get(
-    caller: &Client,
-    resource: &ApiResource,
-    namespace: &str,
-) -> Result<bool, PlanError> {
-    let attributes = ResourceAttributes {
-        group: Some(resource.group.clone()),
-        resource: Some(resource.plural.clone()),
-        namespace: (!namespace.is_empty()).then(|| namespace.to_owned()),
-        verb: Some("get".to_owned()),
-        ..ResourceAttributes::default()
-    };
-    let review = SelfSubjectAccessReview {
-        spec: SelfSubjectAccessReviewSpec {
-            resource_attributes: Some(attributes),
-            ..SelfSubjectAccessReviewSpec::default()
-        },
-        ..SelfSubjectAccessReview::default()
-    };
-    let api = Api::<SelfSubjectAccessReview>::all(caller.clone());
-    let answer = api
-        .create(&PostParams::default(), &review)
-        .await
-        .map_err(|error| PlanError::Unavailable(error.to_string()))?;
-    Ok(answer.status.is_some_and(|it| it.allowed))
-}
-
-/// The kinds that the hub serves, as the caller finds them; each is looked up once.
-pub(crate) struct Kinds<'a> {
-    caller: &'a Client,
-    known: BTreeMap<(String, String), (ApiResource, ApiCapabilities)>,
-}
-
-impl<'a> Kinds<'a> {
-    pub(crate) fn new(caller: &'a Client) -> Self {
-        Self { caller, known: BTreeMap::new() }
-    }
-
-    async fn find(
-        &mut self,
-        field: &str,
-        api_version: &str,
-        kind: &str,
-    ) -> Result<(ApiResource, ApiCapabilities), PlanError> {
-        let id = (api_version.to_owned(), kind.to_owned());
-        if let Some(known) = self.known.get(&id) {
-            return Ok(known.clone());
-        }
-        let gvk = Gvk::new(api_version, kind);
-        let gvk = GroupVersionKind {
-            group: gvk.group.to_string(),
-            version: gvk.version.to_string(),
-            kind: gvk.kind.to_string(),
-        };
-        let found = pinned_kind(self.caller, &gvk).await.map_err(|_| {
-            PlanError::invalid(
-                field,
-                format!("Invalid value: the hub serves no {api_version} {kind}"),
-            )
-        })?;
-        self.known.insert(id, found.clone());
-        Ok(found)
-    }
-
-    fn api(&self, resource: &ApiResource, namespace: &str) -> Api<DynamicObject> {
-        if namespace.is_empty() {
-            Api::all_with(self.caller.clone(), resource)
-        } else {
-            Api::namespaced_with(self.caller.clone(), namespace, resource)
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use kube::core::Status;
+    use serde_json::json;
 
     use super::*;
 
     #[test]
-    fn only_what_passes_by_itself_is_unavailable() {
-        let said = |code: u16| {
-            let status = Status { code, message: ".spec.x: no".to_owned(), ..Status::default() };
-            refused("spec.objects[0]", kube::Error::Api(Box::new(status)))
+    fn a_quota_and_a_limit_range_are_told_by_their_reasons_not_by_their_words() {
+        let said = |reason: &str| {
+            let status = json!({"code": 403, "reason": "Forbidden", "message": "exceeded quota: x",
+                                "details": {"causes": [{"reason": reason}]}});
+            not_admitted(&serde_json::from_value(status).unwrap()).map(|it| it.reason)
         };
-        for code in [400, 405, 413, 415, 422] {
-            let error = said(code);
-            assert!(matches!(&error, PlanError::Invalid { .. }), "{code}: {error:?}");
-            assert_eq!(error.to_string(), "spec.objects[0]: .spec.x: no");
+        for reason in ["QuotaExceeded", "LimitRangeExceeded"] {
+            assert_eq!(said(reason).as_deref(), Some(reason));
         }
-        for code in [429, 503, 504] {
-            assert!(matches!(said(code), PlanError::Unavailable(_)), "{code}");
-        }
-        assert!(matches!(said(500), PlanError::Failed(_)));
+        assert_eq!(said("FieldValueInvalid"), None);
+        assert_eq!(said(""), None);
     }
 }

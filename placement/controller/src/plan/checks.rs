@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use federation_types::{
-    reason::placed as reason,
-    review::plan::{Action, Check, CheckResult, ObjectChange},
+    reason::{admission, placed as reason},
+    review::plan::{Action, Check, CheckResult, ClusterChange, ObjectChange},
+    words,
 };
 
 use super::{Entry, Overspent};
@@ -19,7 +20,7 @@ pub(super) fn checks(
     overspent: &[Overspent],
     objects: &[ObjectChange],
 ) -> Vec<Check> {
-    let refused = objects.iter().any(|it| !it.refused.is_empty());
+    let refused = objects.iter().any(|it| it.refused.is_some());
     if entries.is_empty() && overspent.is_empty() && !refused {
         return Vec::new();
     }
@@ -31,11 +32,13 @@ pub(super) fn checks(
     let mut checks = vec![
         unmet("policy", &[reason::NO_CLUSTER_FITS, reason::POLICY_GONE, reason::SUSPENDED]),
         unmet("limits", &[reason::INVALID]),
-        quota(objects),
+        admission("quota", admission::QUOTA_EXCEEDED, objects),
+        admission("limitRange", admission::LIMIT_RANGE_EXCEEDED, objects),
         unmet("room", &[reason::NOT_ENOUGH_ROOM]),
         budget(unmet("budget", &[reason::OVER_COST]), overspent),
     ];
     checks.push(residency(run, entries));
+    checks.push(overrides(entries));
     checks.push(disruption(run, entries));
     let moves = entries.iter().filter(|it| !it.change.approval.is_empty());
     let moves: Vec<String> = moves.map(|it| it.key.to_string()).collect();
@@ -43,12 +46,14 @@ pub(super) fn checks(
     checks
 }
 
-/// What the hub itself would not take, as a quota of it is used up.
-fn quota(objects: &[ObjectChange]) -> Check {
-    let refused = objects.iter().filter(|it| !it.refused.is_empty());
-    let texts: Vec<String> = refused.map(|it| format!("{}: {}", it.object, it.refused)).collect();
+/// What the hub itself would not take, each object with its reason.
+fn admission(name: &str, reason: &str, objects: &[ObjectChange]) -> Check {
+    let refused = objects.iter().filter_map(|it| Some((&it.object, it.refused.as_ref()?)));
+    let refused = refused.filter(|(_, it)| it.reason == reason);
+    let texts: Vec<String> =
+        refused.map(|(object, it)| format!("{object}: {}", it.message)).collect();
     let result = if texts.is_empty() { CheckResult::Passed } else { CheckResult::Failed };
-    Check { name: "quota".to_owned(), result, message: texts.join("; ") }
+    Check { name: name.to_owned(), result, message: texts.join("; ") }
 }
 
 /// Beside what waits for a budget: the budgets that what runs exceeds (RULES 5.5).
@@ -74,7 +79,8 @@ fn budget(mut check: Check, overspent: &[Overspent]) -> Check {
     check
 }
 
-/// Looked at once more, apart from the decision: every cluster that is to hold a copy lies where the policy wants it.
+/// Looked at once more, apart from the decision: every cluster that is to hold a copy, and every one that keeps one
+/// since nothing better fits, lies where the policies want it.
 fn residency(run: &DryRun, entries: &[Entry]) -> Check {
     let mut outside = Vec::new();
     for entry in entries {
@@ -84,57 +90,103 @@ fn residency(run: &DryRun, entries: &[Entry]) -> Check {
         let limits = claim.limits.iter().filter_map(|it| it.limits.as_ref());
         let wanted: Vec<&Vec<String>> =
             own.map(|it| &it.jurisdictions).chain(limits.map(|it| &it.jurisdictions)).collect();
-        for change in entry.change.changes.iter().filter(|it| it.action == Action::Add) {
-            let member = run.index.clusters.get(&change.cluster);
+        let placed = run.index.placements.get(&entry.key);
+        let meant = placed.iter().flat_map(|it| &it.spec.clusters);
+        for it in meant.filter(|it| it.leaving.is_empty()) {
+            let member = run.index.clusters.get(&it.name);
             let found = member.map_or("", |it| it.spec.jurisdiction.as_str());
             if wanted.iter().any(|it| !it.is_empty() && !it.iter().any(|it| it == found)) {
-                outside.push(format!("{} on {}", entry.key, change.cluster));
+                outside.push(format!("{} on {}", entry.key, it.name));
             }
         }
     }
     check("residency", CheckResult::Failed, &outside, "lies outside the jurisdictions allowed")
 }
 
-/// What the gate would hold, and why.
+/// Copies that could not be written, as an override rule cannot do what it says.
+fn overrides(entries: &[Entry]) -> Check {
+    let mut found: BTreeMap<(String, &str), Vec<&str>> = BTreeMap::new();
+    for entry in entries {
+        for it in &entry.unrendered {
+            found.entry((entry.key.to_string(), &it.why)).or_default().push(&it.cluster);
+        }
+    }
+    let texts: Vec<String> = found
+        .iter()
+        .map(|((template, why), clusters)| {
+            format!("{template} cannot be written to {}: {why}", named(clusters))
+        })
+        .collect();
+    let mut check = Check { name: "overrides".to_owned(), ..Check::default() };
+    if !texts.is_empty() {
+        check.result = CheckResult::Failed;
+        check.message = some_of(&texts, "; ");
+    }
+    check
+}
+
+/// What the gate would hold, what a freeze keeps from the members, and why.
 fn disruption(run: &DryRun, entries: &[Entry]) -> Check {
     let changes = || entries.iter().flat_map(|it| &it.change.changes);
-    let removals = changes().filter(|it| it.action == Action::Remove).count();
+    let is_removal = |it: &&ClusterChange| it.action == Action::Remove;
+    let removals = changes().filter(is_removal).count();
     let mut held: BTreeMap<&str, usize> = BTreeMap::new();
-    for it in changes().filter(|it| !it.held.is_empty()) {
+    for it in changes().filter(is_removal).filter(|it| !it.held.is_empty()) {
         *held.entry(&it.held).or_default() += 1;
     }
-    let mut check = Check { name: "disruption".to_owned(), ..Check::default() };
+    let mut texts = Vec::new();
     let waiting: usize = held.values().sum();
-    if waiting == 0 {
-        return check;
+    if waiting > 0 {
+        let why: Vec<String> = held.iter().map(|(reason, n)| format!("{n} {reason}")).collect();
+        texts.push(format!("{waiting} of {removals} removals wait: {}", why.join(", ")));
     }
-    let why: Vec<String> = held.iter().map(|(reason, n)| format!("{n} {reason}")).collect();
-    check.result = CheckResult::Waits;
-    check.message = format!("{waiting} of {removals} removals wait: {}", why.join(", "));
     if held.contains_key(reason::BUDGET) {
         let budgets = run.index.budgets.iter();
         let allowed = budgets
             .map(|(name, it)| (it.allowed(run.index.copies), it, name))
             .min_by_key(|it| it.0);
-        if let Some((allowed, budget, name)) = allowed {
+        if let Some((allowed, budget, name)) = allowed
+            && let Some(text) = texts.last_mut()
+        {
             let window = &budget.spec.window;
-            check.message =
-                format!("{} (ChangeBudget {name} lets {allowed} go per {window})", check.message);
+            *text = format!("{text} (ChangeBudget {name} lets {allowed} go per {window})");
         }
     }
-    check
+    // A freeze stops removals, never additions (RULES 1.4): those are decided, and written once it ends (RULES 1.3).
+    let others = changes().filter(|it| !is_removal(it) && !it.held.is_empty());
+    let frozen: Vec<&str> = others.map(|it| it.cluster.as_str()).collect();
+    if !frozen.is_empty() {
+        let n = words::counted(frozen.len(), "addition or change is", "additions or changes are");
+        let clusters: BTreeSet<&str> = frozen.into_iter().collect();
+        let clusters: Vec<&str> = clusters.into_iter().collect();
+        let clusters = named(&clusters);
+        texts.push(format!("{n} decided now and written to {clusters} after the thaw"));
+    }
+    let result = if texts.is_empty() { CheckResult::Passed } else { CheckResult::Waits };
+    Check { name: "disruption".to_owned(), result, message: texts.join("; ") }
+}
+
+/// The first names, and how many more there are.
+fn named(all: &[&str]) -> String {
+    some_of(all, ", ")
+}
+
+fn some_of<T: AsRef<str>>(all: &[T], between: &str) -> String {
+    let first: Vec<&str> = all.iter().take(NAMED).map(AsRef::as_ref).collect();
+    let first = first.join(between);
+    match all.len().saturating_sub(NAMED) {
+        0 => first,
+        n => format!("{first} and {n} more"),
+    }
 }
 
 fn check(name: &str, worse: CheckResult, found: &[String], what: &str) -> Check {
-    let name = name.to_owned();
-    let distinct: BTreeSet<&String> = found.iter().collect();
-    if distinct.is_empty() {
-        return Check { name, ..Check::default() };
+    let distinct: BTreeSet<&str> = found.iter().map(String::as_str).collect();
+    let distinct: Vec<&str> = distinct.into_iter().collect();
+    let mut check = Check { name: name.to_owned(), ..Check::default() };
+    if !distinct.is_empty() {
+        check.result = worse;
+        check.message = format!("{}: {what}", named(&distinct));
     }
-    let named: Vec<&str> = distinct.iter().take(NAMED).map(|it| it.as_str()).collect();
-    let more = match distinct.len().saturating_sub(NAMED) {
-        0 => String::new(),
-        n => format!(" and {n} more"),
-    };
-    Check { name, result: worse, message: format!("{}{more}: {what}", named.join(", ")) }
+    check
 }

@@ -1,6 +1,7 @@
 //! What may change, and when: causes, budgets, freezes, revisions (RULES 1).
 
 use expect_test::expect;
+use federation_types::budget::Freeze;
 use serde_json::json;
 
 use super::world::{World, budget, key};
@@ -251,11 +252,31 @@ fn rule_1_3_a_freeze_holds_removals_until_the_thaw() {
     world.divide(&["a"], 1);
     world.apply("web", 2, "v1");
     world.settle();
-    world.freeze(true);
+    world.freeze_as(Freeze { clusters: vec!["a".into()], ..Freeze::default() });
     world.divide(&["b"], 1);
     expect![[r#"
         web: a=2!PolicyChanged b=2 | Placed
         web: a=2!PolicyChanged b=2 | Frozen
+    "#]]
+    .assert_eq(&world.settle());
+    world.freeze(false);
+    expect![[r#"
+        web: b=2 -a:PolicyChanged | Placed
+        web: b=2 | Placed
+    "#]]
+    .assert_eq(&world.settle());
+}
+
+#[test]
+fn rule_1_4_a_freeze_of_everything_lets_additions_be_decided_and_writes_them_after_the_thaw() {
+    let mut world = World::new("a eks, b gke");
+    world.divide(&["a"], 1);
+    world.apply("web", 2, "v1");
+    world.settle();
+    world.freeze(true);
+    world.divide(&["b"], 1);
+    expect![[r#"
+        web: a=2!PolicyChanged b=2 | Placed
     "#]]
     .assert_eq(&world.settle());
     world.freeze(false);

@@ -369,8 +369,11 @@ impl World {
     }
 
     pub(super) fn freeze(&mut self, all: bool) {
-        let budget = self.index.budgets.get_mut("default").unwrap();
-        budget.spec.freeze = Freeze { all, ..Freeze::default() };
+        self.freeze_as(Freeze { all, ..Freeze::default() });
+    }
+
+    pub(super) fn freeze_as(&mut self, freeze: Freeze) {
+        self.index.budgets.get_mut("default").unwrap().spec.freeze = freeze;
         self.index.touch_waiting();
     }
 
@@ -546,14 +549,25 @@ impl World {
         let keys: Vec<ObjectKey> = self.index.placements.keys().cloned().collect();
         for key in keys {
             let placed = Arc::clone(&self.index.placements[&key]);
-            let answers = |name: &str| self.index.clusters.get(name).is_some_and(|it| is_ready(it));
+            let is_frozen = |name: &str| {
+                let mut freezes = self.index.budgets.values().map(|it| &it.spec.freeze);
+                freezes.any(|it| it.holds(name, &key.namespace))
+            };
+            let answers = |name: &str| {
+                self.index.clusters.get(name).is_some_and(|it| is_ready(it)) && !is_frozen(name)
+            };
             let old =
                 |name: &str| placed.status.clusters.iter().find(|it| it.name == name).cloned();
             let mut copies: Vec<CopyStatus> = Vec::new();
             for it in &placed.spec.clusters {
                 let mut copy = old(&it.name).unwrap_or_default();
                 copy.name.clone_from(&it.name);
-                copy.stale = !answers(&it.name);
+                copy.stale = !answers(&it.name) && !is_frozen(&it.name);
+                if is_frozen(&it.name)
+                    && (&copy.revision, copy.replicas) != (&it.revision, it.replicas)
+                {
+                    copy.state = CopyState::Held;
+                }
                 if answers(&it.name) {
                     let up = !self.failing.contains(&it.name);
                     copy.state = if up { CopyState::Ready } else { CopyState::Progressing };
