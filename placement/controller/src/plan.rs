@@ -10,15 +10,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use federation_types::{
     money::Money,
     names::{API_VERSION, Gvk, ObjectKey, short_hash},
-    reason::{cause, placed as reason},
+    reason::placed as reason,
     review::plan::{
-        Action, ClusterChange, Cost, Move, ObjectAction, ObjectChange, ObjectRef, PlanStatus,
-        Refused, TemplateChange,
+        Cost, Move, ObjectAction, ObjectChange, ObjectRef, PlanStatus, Refused, TemplateChange,
     },
     words,
 };
 use kube::api::DynamicObject;
-use placement_engine::{Fleet, PreviousCluster};
+use placement_engine::Fleet;
 use serde_json::Value;
 
 use crate::{
@@ -26,7 +25,6 @@ use crate::{
     claim::Policy,
     dry_run::DryRun,
     fields,
-    gate::Hold,
     index::{Index, template_key},
     members::is_ready,
     overlay::{self, OverlayError},
@@ -35,8 +33,10 @@ use crate::{
 };
 
 mod ask;
+mod changes;
 mod checks;
 mod moves;
+mod pricing;
 mod renders;
 
 pub(crate) use ask::{group_of, may_see_clusters, plan, preview, readable};
@@ -186,7 +186,7 @@ pub(crate) fn compare(
         }
     }
     if other {
-        reprice(before, &run.index, fleets, &mut compiled, &mut draft);
+        pricing::reprice(before, &run.index, fleets, &mut compiled, &mut draft);
     }
     let still = run.index.placements.iter().filter(|(key, it)| {
         let old = before.placements.get(*key);
@@ -261,12 +261,19 @@ fn entry(
     } else if old.is_none() && (edited.contains(key) || is_claimed(before, key)) {
         notes.insert(format!("{key} is claimed by no placement policy: it stays on the hub"));
     }
-    change.changes = changes(run, key, before);
+    change.changes = changes::of(run, key, before);
     let unrendered = renders::look(before, run, key, &mut change.changes);
     let was = Priced::of(before, compiled, key);
     let is = Priced::of(index, recompiled, key).or_else(|| was.clone());
     let priced = (was.as_ref(), is.as_ref());
-    price(&mut change, old.map(|it| &it.spec), new.map(|it| &it.spec), priced, fleets, notes);
+    pricing::price(
+        &mut change,
+        old.map(|it| &it.spec),
+        new.map(|it| &it.spec),
+        priced,
+        fleets,
+        notes,
+    );
     if let Some(new) = new
         && new.spec.outcome.status != "True"
     {
@@ -298,186 +305,7 @@ fn is_claimed(index: &Index, key: &ObjectKey) -> bool {
     index.templates.get(key).is_some_and(|it| index.claim(key, it).winner.is_some())
 }
 
-/// From the copies that stand to those that are meant, by cluster.
-fn changes(run: &DryRun, key: &ObjectKey, before: &Index) -> Vec<ClusterChange> {
-    let empty = Vec::new();
-    let clusters = |index: &Index| index.placements.get(key).map(std::sync::Arc::clone);
-    let (old, new) = (clusters(before), clusters(&run.index));
-    let old = old.as_ref().map_or(&empty, |it| &it.spec.clusters);
-    let new = new.as_ref().map_or(&empty, |it| &it.spec.clusters);
-    let sum = |of: &[federation_types::placement::PlacedCluster]| -> i64 {
-        let meant = of.iter().filter(|it| it.leaving.is_empty());
-        meant.filter_map(|it| it.replicas).sum()
-    };
-    let (total_before, total_after) = (sum(old), sum(new));
-    let mut found = Vec::new();
-    for was in old {
-        let is = new.iter().find(|it| it.name == was.name);
-        let change = ClusterChange {
-            cluster: was.name.clone(),
-            replicas_before: was.replicas,
-            ..ClusterChange::default()
-        };
-        match is {
-            None => {
-                let known = run.causes.get(&(key.clone(), was.name.clone()));
-                let cause = known.cloned().unwrap_or_else(|| cause::CLUSTER_LEAVING.to_owned());
-                found.push(ClusterChange { action: Action::Remove, cause, ..change });
-            }
-            // It waits already.
-            Some(is) if !is.leaving.is_empty() && !was.leaving.is_empty() => (),
-            Some(is) if !is.leaving.is_empty() => found.push(ClusterChange {
-                action: Action::Remove,
-                cause: is.leaving.clone(),
-                held: held(run, key, &was.name),
-                ..change
-            }),
-            Some(is) if is.replicas != was.replicas => found.push(ClusterChange {
-                action: Action::Resize,
-                replicas_after: is.replicas,
-                cause: match total_after.cmp(&total_before) {
-                    std::cmp::Ordering::Greater => cause::SCALED_UP.to_owned(),
-                    std::cmp::Ordering::Less => cause::SCALED_DOWN.to_owned(),
-                    std::cmp::Ordering::Equal => String::new(),
-                },
-                ..change
-            }),
-            Some(is) if is.revision != was.revision => found.push(ClusterChange {
-                action: Action::Update,
-                replicas_after: is.replicas,
-                cause: cause::CONTENT_CHANGED.to_owned(),
-                ..change
-            }),
-            Some(_) => (),
-        }
-    }
-    for is in new.iter().filter(|it| !old.iter().any(|was| was.name == it.name)) {
-        // What came and is to go again within one plan never was.
-        if !is.leaving.is_empty() {
-            continue;
-        }
-        found.push(ClusterChange {
-            cluster: is.name.clone(),
-            action: Action::Add,
-            replicas_after: is.replicas,
-            ..ClusterChange::default()
-        });
-    }
-    for it in found.iter_mut().filter(|it| it.action != Action::Remove) {
-        // Decided all the same: it reaches the cluster after the thaw.
-        if run.is_frozen(key, &it.cluster) {
-            reason::FROZEN.clone_into(&mut it.held);
-        }
-    }
-    moves::say_chosen(run, key, &mut found);
-    // What is added or made larger in the place of something that goes has its cause.
-    let moved = found.iter().find(|it| it.action == Action::Remove).map(|it| it.cause.clone());
-    for it in found.iter_mut().filter(|it| it.cause.is_empty()) {
-        it.cause = match (&moved, it.action) {
-            (Some(cause), _) => cause.clone(),
-            (None, Action::Add) if total_after > total_before && total_before > 0 => {
-                cause::SCALED_UP.to_owned()
-            }
-            (None, Action::Add) => cause::PLACED.to_owned(),
-            (None, _) => cause::POLICY_CHANGED.to_owned(),
-        };
-    }
-    found.sort_by(|a, b| a.cluster.cmp(&b.cluster));
-    found
-}
-
-/// What keeps a copy that is to go.
-fn held(run: &DryRun, key: &ObjectKey, cluster: &str) -> String {
-    let answers = run.index.clusters.get(cluster).is_some_and(|it| is_ready(it));
-    match run.holds.get(key) {
-        Some(Hold::Frozen) => reason::FROZEN,
-        Some(Hold::BudgetSpent) => reason::BUDGET,
-        Some(Hold::FleetDark) => reason::FLEET_DARK,
-        None if !answers => federation_types::reason::copy::UNREACHABLE,
-        // What is to come in its place does not come up before the thaw.
-        None if run.is_stopped(key) => reason::FROZEN,
-        None => federation_types::reason::condition::PROGRESSING,
-    }
-    .to_owned()
-}
-
 type Spec = federation_types::placement::PlacementSpec;
-
-/// Sets the costs of a template and of each change; figures that have to say something beside them say it in `notes`.
-fn price(
-    change: &mut TemplateChange,
-    old: Option<&Spec>,
-    new: Option<&Spec>,
-    priced: (Option<&Priced<'_>>, Option<&Priced<'_>>),
-    fleets: (&Fleet, &Fleet),
-    notes: &mut BTreeSet<String>,
-) {
-    let (before, least_before) = costs(old, false, priced.0, fleets.0, notes);
-    let (after, least_after) = costs(new, true, priced.1, fleets.1, notes);
-    for it in &mut change.changes {
-        it.cost = Cost {
-            before_micros: before.get(&it.cluster).copied().unwrap_or(0),
-            after_micros: after.get(&it.cluster).copied().unwrap_or(0),
-            at_least: least_before || least_after,
-        };
-    }
-    change.cost = Cost {
-        before_micros: before.values().sum(),
-        after_micros: after.values().sum(),
-        at_least: least_before || least_after,
-    };
-}
-
-/// µ$ per month by cluster; and whether some price is unknown. `meant`: without the copies that are to go.
-fn costs(
-    spec: Option<&Spec>,
-    meant: bool,
-    priced: Option<&Priced<'_>>,
-    fleet: &Fleet,
-    notes: &mut BTreeSet<String>,
-) -> (BTreeMap<String, i64>, bool) {
-    let mut found = BTreeMap::new();
-    let mut at_least = false;
-    let (Some(spec), Some(priced)) = (spec, priced) else { return (found, at_least) };
-    for it in spec.clusters.iter().filter(|it| !meant || it.leaving.is_empty()) {
-        if fleet.id(&it.name).is_none() {
-            continue;
-        }
-        let here = PreviousCluster { name: it.name.clone(), replicas: it.replicas, spot: it.spot };
-        let estimate = priced.estimate(fleet, &[here]);
-        at_least |= estimate.at_least;
-        notes.extend(estimate.notes());
-        found.insert(it.name.clone(), estimate.monthly.0);
-    }
-    (found, at_least)
-}
-
-/// What stays where it is and costs something else: prices or clusters have changed.
-fn reprice(
-    before: &Index,
-    after: &Index,
-    fleets: (&Fleet, &Fleet),
-    [compiled, recompiled]: &mut [Snapshots; 2],
-    draft: &mut Draft,
-) {
-    let listed: BTreeSet<&ObjectKey> = draft.entries.iter().map(|it| &it.key).collect();
-    let mut repriced = Vec::new();
-    for (key, placed) in &before.placements {
-        if listed.contains(key) {
-            continue;
-        }
-        let (was, is) = (Priced::of(before, compiled, key), Priced::of(after, recompiled, key));
-        let mut change = TemplateChange::default();
-        let now = after.placements.get(key).map(|it| &it.spec);
-        let priced = (was.as_ref(), is.as_ref());
-        price(&mut change, Some(&placed.spec), now, priced, fleets, &mut draft.notes);
-        if change.cost.before_micros != change.cost.after_micros {
-            let api_version = placed.spec.template.api_version.clone();
-            repriced.push((key.clone(), api_version, change.cost));
-        }
-    }
-    draft.repriced = repriced;
-}
 
 /// What a template's part of the plan was made from and came to; not whether a budget's window is spent, nor a time, nor
 /// what a removal is put down to.
