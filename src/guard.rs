@@ -115,14 +115,12 @@ impl Guard {
         }
         let problems = match request.kind {
             "PlacementPolicy" => checked(&spec, |spec: &PlacementPolicySpec| {
-                let mut problems = validate::placement_policy(spec);
-                problems.extend(unreadable(spec));
-                problems
+                let problems = validate::placement_policy(spec);
+                each_field_once(problems, unreadable(spec))
             }),
             "ClusterPlacementPolicy" => checked(&spec, |spec: &ClusterPlacementPolicySpec| {
-                let mut problems = validate::cluster_placement_policy(spec);
-                problems.extend(unreadable(&spec.policy));
-                problems
+                let problems = validate::cluster_placement_policy(spec);
+                each_field_once(problems, unreadable(&spec.policy))
             }),
             "OverridePolicy" | "ClusterOverridePolicy" => {
                 checked(&spec, |spec: &OverridePolicySpec| {
@@ -221,6 +219,16 @@ fn unreadable_overrides(spec: &OverridePolicySpec) -> Vec<Problem> {
     problems
 }
 
+/// What reading finds wrong as well is said of a field once.
+fn each_field_once(mut problems: Vec<Problem>, more: Vec<Problem>) -> Vec<Problem> {
+    for it in more {
+        if !problems.iter().any(|known| known.field == it.field) {
+            problems.push(it);
+        }
+    }
+    problems
+}
+
 /// The problems of a spec; one that does not read is a problem at the field that serde names.
 fn checked<S: DeserializeOwned>(spec: &Value, check: impl Fn(&S) -> Vec<Problem>) -> Vec<Problem> {
     match serde_json::from_value::<S>(spec.clone()) {
@@ -228,5 +236,28 @@ fn checked<S: DeserializeOwned>(spec: &Value, check: impl Fn(&S) -> Vec<Problem>
         Err(error) => {
             vec![Problem { field: "spec".to_owned(), message: format!("Invalid value: {error}") }]
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_wrong_field_is_said_once() {
+        let spec = json!({
+            "selectors": [{"apiVersion": "v1", "kind": "ConfigMap"}],
+            "budget": {"maxMonthlyUsd": "6oo"},
+            "affinities": [{"clusters": {"expressions": ["cluster.minor >="]}}],
+        });
+        let spec: PlacementPolicySpec = serde_json::from_value(spec).expect("a spec");
+        let problems = each_field_once(validate::placement_policy(&spec), unreadable(&spec));
+        let fields: Vec<&str> = problems.iter().map(|it| it.field.as_str()).collect();
+        assert_eq!(
+            fields,
+            ["spec.budget.maxMonthlyUsd", "spec.affinities[0].clusters.expressions[0]"]
+        );
     }
 }

@@ -11,7 +11,10 @@ use federation_types::{
     condition,
     names::Gvk,
     placement::{ClusterPlacement, CopyState, Placement, PlacementSpec, PlacementStatus},
-    reason::condition::{PLACED, READY},
+    reason::{
+        condition::{PLACED, READY},
+        placed::OVER_LIMIT,
+    },
     words::counted,
 };
 use kube::{Api, Client, ResourceExt, api::ListParams};
@@ -268,8 +271,14 @@ fn line(namespace: String, spec: &PlacementSpec, status: &PlacementStatus) -> Li
         }
     }
     let held = spec.clusters.iter().filter(|it| !it.leaving.is_empty()).count();
-    if held > 0 && spec.outcome.status == "True" && spec.outcome.reason != "Placed" {
+    if held > 0
+        && spec.outcome.status == "True"
+        && ![PLACED, OVER_LIMIT].contains(&&*spec.outcome.reason)
+    {
         trouble.push(format!("{}: {}", spec.outcome.reason, spec.outcome.message));
+    }
+    if spec.outcome.reason == OVER_LIMIT {
+        trouble.push(format!("{OVER_LIMIT}: {}", spec.outcome.message));
     }
     let summary = &status.summary;
     let state = if spec.clusters.is_empty() && !spec.removing.is_empty() {

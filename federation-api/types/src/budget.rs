@@ -37,6 +37,7 @@ pub struct ChangeBudgetSpec {
     /// … or this share of all copies, whichever is more.
     #[serde(default = "ten")]
     pub removal_percent: u32,
+    /// What is frozen: nothing is written there, repair of drift included.
     #[serde(default)]
     pub freeze: Freeze,
 }
@@ -56,10 +57,13 @@ fn ten() -> u32 {
 /// What no write may reach, repair of drift included.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Freeze {
+    /// Everything: nothing is written into any cluster.
     #[serde(default)]
     pub all: bool,
+    /// Names of MemberClusters: nothing is written into them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clusters: Vec<String>,
+    /// Namespaces of the hub: nothing of them is written into any cluster.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub namespaces: Vec<String>,
 }
@@ -131,6 +135,7 @@ pub struct BudgetPolicy {
     /// Empty: a ClusterPlacementPolicy.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub namespace: String,
+    /// The name of the policy.
     pub name: String,
 }
 
@@ -138,8 +143,10 @@ pub struct BudgetPolicy {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CostBudgetStatus {
+    /// The generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// What is so now, one entry per type; `kubectl wait` reads them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

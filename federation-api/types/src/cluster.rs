@@ -38,16 +38,19 @@ pub struct MemberClusterSpec {
     /// The provider's own name of the region.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub region: String,
+    /// The zones that its nodes are in, by the provider's own names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub zones: Vec<String>,
     /// The jurisdiction that data in this cluster is under; a cluster without one satisfies no residency rule.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub jurisdiction: String,
+    /// What keeps away templates whose policy does not tolerate it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub taints: Vec<Taint>,
     /// Managed services near this cluster.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<NearService>,
+    /// How the hub reaches it.
     #[serde(default)]
     pub connection: Connection,
     /// Whether the node pools of the cluster grow and shrink by themselves (RULES 5.2).
@@ -65,9 +68,13 @@ pub const PROVIDERS: [&str; 4] = ["eks", "gke", "aks", "onprem"];
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Taint {
+    /// The taint's key.
     pub key: String,
+    /// The taint's value.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub value: String,
+    /// `NoSchedule` takes nothing new, `NoExecute` drives away what runs too; `PreferNoSchedule` prefers clusters
+    /// without it.
     pub effect: TaintEffect,
     /// RFC 3339; when a NoExecute taint was added, against which `tolerationSeconds` count. Left out: when the
     /// taints were last written.
@@ -91,6 +98,7 @@ pub enum TaintEffect {
 pub struct NearService {
     /// `aws/dynamodb`, `gcp/bigquery`, or a name of one's own.
     pub name: String,
+    /// How far it is, in milliseconds.
     pub latency_ms: u32,
 }
 
@@ -98,6 +106,7 @@ pub struct NearService {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Connection {
+    /// By a kubeconfig that a Secret holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubeconfig: Option<KubeconfigConnection>,
 }
@@ -106,12 +115,15 @@ pub struct Connection {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KubeconfigConnection {
+    /// The Secret, with the kubeconfig under the key `kubeconfig`.
     pub secret_ref: SecretRef,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SecretRef {
+    /// The namespace of the Secret.
     pub namespace: String,
+    /// The name of the Secret.
     pub name: String,
 }
 
@@ -119,9 +131,11 @@ pub struct SecretRef {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MemberClusterStatus {
+    /// What is so now, one entry per type; `kubectl wait` reads them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+    /// The generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// The UID of the member's `kube-system` namespace: its identity (RULES 4.8).
@@ -136,6 +150,7 @@ pub struct MemberClusterStatus {
     /// Nodes by shape, sorted by type and zone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shapes: Vec<NodeShape>,
+    /// How many nodes it has.
     #[serde(default)]
     pub nodes: i64,
     /// RFC 3339; `shapes` count every pod that ran there by then. Written with them.
@@ -158,8 +173,10 @@ pub struct NodeShape {
     /// `node.kubernetes.io/instance-type`
     #[serde(rename = "type")]
     pub instance_type: String,
+    /// The zone of the nodes.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub zone: String,
+    /// How many nodes are of this shape.
     pub count: i64,
     /// Of one node, as quantities; `pods` is among them.
     pub allocatable: BTreeMap<String, String>,
@@ -180,6 +197,7 @@ pub struct NodeShape {
 /// So many nodes with so much free on each.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FreeNodes {
+    /// How many nodes are in the group.
     pub nodes: i64,
     /// Quantities by resource, `pods` among them.
     #[serde(flatten)]
@@ -195,7 +213,9 @@ impl JsonSchema for FreeNodes {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "type": "object",
-            "properties": {"nodes": {"type": "integer", "format": "int64"}},
+            "properties": {"nodes": {
+                "type": "integer", "format": "int64", "description": "How many nodes are in the group.",
+            }},
             "required": ["nodes"],
             "x-kubernetes-preserve-unknown-fields": true,
         })
@@ -220,6 +240,7 @@ pub struct ClusterSetSpec {
     /// Selects by labels; empty selects every cluster, unless `names` are given.
     #[serde(default, skip_serializing_if = "LabelSelector::is_empty")]
     pub label_selector: LabelSelector,
+    /// Names of MemberClusters, `*` as a wildcard.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
     /// Namespaces of the hub that may place here, `*` as a wildcard; empty: none. Cluster-scoped policies may always.

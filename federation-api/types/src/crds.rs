@@ -95,6 +95,40 @@ mod tests {
         }
     }
 
+    /// The fields below a schema that `kubectl explain` would show without a word.
+    fn undescribed(schema: &Value, path: &str, found: &mut Vec<String>) {
+        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+            let path = format!("{path}.{name}");
+            if field["description"].as_str().unwrap_or_default().is_empty() {
+                found.push(path.clone());
+            }
+            undescribed(field, &path, found);
+        }
+        for below in ["items", "additionalProperties"] {
+            if schema[below].is_object() {
+                undescribed(&schema[below], &format!("{path}[]"), found);
+            }
+        }
+    }
+
+    #[test]
+    fn every_field_of_every_kind_is_described() {
+        let mut found = Vec::new();
+        for crd in all() {
+            let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+            let kind = crd["spec"]["names"]["kind"].as_str().unwrap();
+            for part in ["spec", "status"] {
+                undescribed(&schema["properties"][part], &format!("{kind}.{part}"), &mut found);
+            }
+        }
+        assert!(
+            found.is_empty(),
+            "{} fields without a description:\n{}",
+            found.len(),
+            found.join("\n")
+        );
+    }
+
     #[test]
     fn descriptions_are_for_users() {
         assert_eq!(plain("Bounds removals (RULES 1.3). Holds."), "Bounds removals. Holds.");

@@ -34,6 +34,7 @@ use crate::{
 )]
 #[serde(rename_all = "camelCase")]
 pub struct OverridePolicySpec {
+    /// Which templates are changed: those that any of these selects.
     #[schemars(length(min = 1))]
     pub selectors: Vec<TemplateSelector>,
     /// Lower ones are applied first, so the higher one has the last word.
@@ -64,6 +65,7 @@ pub struct OverridePolicySpec {
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterOverridePolicySpec {
+    /// What is changed, where.
     #[serde(flatten)]
     pub overrides: OverridePolicySpec,
 }
@@ -75,18 +77,25 @@ pub struct OverrideRule {
     /// Empty: every cluster.
     #[serde(default, skip_serializing_if = "ClusterSelector::is_empty")]
     pub clusters: ClusterSelector,
+    /// Changes of images.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub image: Vec<ImageOverride>,
+    /// Changes of the words of commands.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<WordsOverride>,
+    /// Changes of the arguments of commands.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<WordsOverride>,
+    /// Changes of environment variables.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<EnvOverride>,
+    /// Changes of the labels of the object itself, not of its pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<MapOverride>,
+    /// Changes of the annotations of the object itself, not of its pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub annotations: Option<MapOverride>,
+    /// Operations of RFC 6902 on the whole object, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub json_patch: Vec<JsonPatchOperation>,
 }
@@ -97,8 +106,10 @@ pub struct ImageOverride {
     /// Empty: every container, init containers among them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub container: String,
+    /// The registry: `registry.example`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registry: Option<String>,
+    /// The repository in it: `shop/web`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository: Option<String>,
     /// A tag, or a digest (`sha256:…`).
@@ -109,36 +120,47 @@ pub struct ImageOverride {
 /// Words of a command or its arguments: `set` replaces all, else `remove` takes away and `add` appends.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WordsOverride {
+    /// The container that is meant; empty: every container, init containers among them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub container: String,
+    /// All the words, in place of those there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set: Option<Vec<String>>,
+    /// Words that are taken away.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remove: Vec<String>,
+    /// Words that are appended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub add: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EnvOverride {
+    /// The container that is meant; empty: every container, init containers among them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub container: String,
+    /// Variables that are set, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub set: Vec<EnvValue>,
+    /// Names of variables that are taken away.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remove: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EnvValue {
+    /// The variable's name.
     pub name: String,
+    /// The variable's value.
     pub value: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MapOverride {
+    /// Entries that are set.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub set: BTreeMap<String, String>,
+    /// Keys of entries that are taken away.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remove: Vec<String>,
 }
@@ -146,10 +168,14 @@ pub struct MapOverride {
 /// One operation of RFC 6902.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JsonPatchOperation {
+    /// What is done.
     pub op: JsonPatchOp,
+    /// A JSON pointer to the place: `/spec/minReadySeconds`.
     pub path: String,
+    /// With `move` and `copy`: a JSON pointer to where the value is taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
+    /// With `add`, `replace` and `test`: the value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
     pub value: Option<Value>,
@@ -169,8 +195,10 @@ pub enum JsonPatchOp {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OverrideStatus {
+    /// The generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// What is so now, one entry per type; `kubectl wait` reads them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -195,5 +223,6 @@ pub struct FailingRule {
     pub template: String,
     /// The part of the rule, and why: `jsonPatch[0] /spec/paused: path is invalid`.
     pub message: String,
+    /// The clusters whose copy is not written for it.
     pub clusters: Vec<String>,
 }

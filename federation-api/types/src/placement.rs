@@ -37,6 +37,7 @@ use crate::{condition::Condition, policy::Sync};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct PlacementSpec {
+    /// The template that is decided on.
     pub template: TemplateRef,
     /// The policy that claims the template; none once it is gone (RULES 1.2).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -95,6 +96,7 @@ pub struct Outcome {
     /// A reason code of [`crate::reason::placed`].
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
+    /// How the decision came out, in words.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
 }
@@ -122,6 +124,7 @@ pub struct Outcome {
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterPlacementSpec {
+    /// The decision.
     #[serde(flatten)]
     pub placement: PlacementSpec,
 }
@@ -130,10 +133,15 @@ pub struct ClusterPlacementSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TemplateRef {
+    /// The template's group and version.
     pub api_version: String,
+    /// The template's kind.
     pub kind: String,
+    /// The template's name.
     pub name: String,
+    /// The template's uid.
     pub uid: String,
+    /// The generation of the template that was decided on.
     pub generation: i64,
 }
 
@@ -141,7 +149,9 @@ pub struct TemplateRef {
     Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 pub struct PolicyRef {
+    /// `PlacementPolicy` or `ClusterPlacementPolicy`.
     pub kind: String,
+    /// The policy's name.
     pub name: String,
 }
 
@@ -149,6 +159,7 @@ pub struct PolicyRef {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlacedCluster {
+    /// The name of the MemberCluster.
     pub name: String,
     /// Replicas there; left out for kinds without replicas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -174,6 +185,7 @@ pub struct PlacedCluster {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RemovedCluster {
+    /// The name of the MemberCluster.
     pub name: String,
     /// Why it goes (RULES 1.2): `TemplateDeleted`, `PolicyChanged`, `ClusterChanged`, `ScaledDown`, `Failover`, `Failback`,
     /// `ClusterLeaving`.
@@ -189,11 +201,14 @@ pub struct RemovedCluster {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlacementStatus {
+    /// The generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// What is so now, one entry per type; `kubectl wait` reads them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+    /// Counts over all clusters.
     #[serde(default)]
     pub summary: Summary,
     /// Sorted by name.
@@ -209,10 +224,14 @@ pub struct PlacementStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
+    /// Clusters that are to hold a copy.
     pub clusters: i64,
+    /// Of these, those whose copy is ready.
     pub ready: i64,
+    /// Replicas over all copies.
     #[serde(default)]
     pub replicas: i64,
+    /// Of these, those that are ready.
     #[serde(default)]
     pub ready_replicas: i64,
 }
@@ -220,6 +239,7 @@ pub struct Summary {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Decision {
+    /// The name of the MemberCluster.
     pub cluster_name: String,
 }
 
@@ -227,10 +247,14 @@ pub struct Decision {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CopyStatus {
+    /// The name of the MemberCluster.
     pub name: String,
+    /// Where the copy is on its way.
     pub state: CopyState,
+    /// Replicas that run there; left out for kinds without replicas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<i64>,
+    /// Of these, those that are ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_replicas: Option<i64>,
     /// The manager in the member that has taken over the number of replicas: an autoscaler. Ours is no longer sent.
@@ -242,6 +266,7 @@ pub struct CopyStatus {
     /// A reason code, see [`crate::reason`].
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
+    /// What is wrong, or waited for, in words.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
     /// RFC 3339; when the state last changed.

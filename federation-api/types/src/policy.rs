@@ -44,14 +44,19 @@ pub struct PlacementPolicySpec {
     /// Ordered groups of clusters: the first that fits wins. None means every cluster.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub affinities: Vec<Affinity>,
+    /// Taints of clusters that do not keep it away.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tolerations: Vec<Toleration>,
+    /// Where data may be: hard, and binds what the template needs too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub residency: Option<Residency>,
+    /// How many clusters, zones, regions or providers hold it; all of these rules hold together.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub spread: Vec<Spread>,
+    /// How replicas are given to clusters. Left out, the kind decides (RULES 3.4).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<Replicas>,
+    /// What counts for how much where there is a choice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objectives: Option<Objectives>,
     /// Managed services that the workload wants near.
@@ -69,17 +74,22 @@ pub struct PlacementPolicySpec {
     /// Charges of the price books that the workload brings to each cluster it is in: `load-balancer`, `nat`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub brings: Vec<String>,
+    /// How much of it may run on spot capacity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spot: Option<Spot>,
+    /// What it may cost: over it, growth and new placements wait, and nothing that runs goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
+    /// What happens when a cluster is lost (RULES 3.5).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failover: Option<Failover>,
+    /// How objects in members are treated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync: Option<Sync>,
     /// `Follow` takes ConfigMaps, Secrets, ServiceAccounts and PVCs along that the template names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dependencies: Option<Dependencies>,
+    /// How changes reach clusters; not acted upon in this version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutRef>,
     /// Nothing new is decided while it is true; what runs stays.
@@ -108,6 +118,7 @@ pub struct PlacementPolicySpec {
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterPlacementPolicySpec {
+    /// The policy.
     #[serde(flatten)]
     pub policy: PlacementPolicySpec,
     /// ANDed into every decision on a matching template, whoever claims it (RULES 2.2).
@@ -132,8 +143,10 @@ pub enum SystemNamespaces {
 /// A named group of clusters.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Affinity {
+    /// A name for the group: placements and `why` show it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
+    /// The clusters of the group; empty: every one.
     #[serde(default, skip_serializing_if = "ClusterSelector::is_empty")]
     pub clusters: ClusterSelector,
     /// `Allow`: where this group can hold only part of a divided workload, growth goes on in the next group.
@@ -152,8 +165,10 @@ pub struct Toleration {
     /// Empty with `Exists` tolerates every taint.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub key: String,
+    /// `Equal` (default) wants the taint's value, `Exists` takes any.
     #[serde(default)]
     pub operator: TolerationOperator,
+    /// With `Equal`: the taint's value.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub value: String,
     /// Left out: every effect.
@@ -184,6 +199,7 @@ impl Toleration {
 /// Where data may be: hard, and binds what the template needs too.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Residency {
+    /// Jurisdictions that the cluster must be in one of. A cluster without one is in none.
     pub jurisdictions: Vec<String>,
 }
 
@@ -206,13 +222,16 @@ pub struct WorkloadTerm {
 pub struct Spread {
     /// `cluster`, `zone`, `region`, `provider`, or any label of the clusters.
     pub topology_key: String,
+    /// At least so many domains hold replicas; with fewer at hand nothing is placed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min: Option<u32>,
+    /// At most so many domains hold replicas; left out: as many as there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<u32>,
     /// Bounds the difference in replicas between chosen domains.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_skew: Option<u32>,
+    /// `DoNotSchedule` (default) makes the rule hard; `ScheduleAnyway` makes it a wish.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when_unsatisfiable: Option<WhenUnsatisfiable>,
 }
@@ -227,15 +246,20 @@ pub enum WhenUnsatisfiable {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Replicas {
+    /// `Duplicated`: every chosen cluster runs all replicas; `Divided`: they are shared out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<ReplicaMode>,
+    /// Of `Divided`, by what they are shared out: `Weighted` by `weights`, `Room` by free room, `Packed` into as
+    /// few clusters as possible, `Cheapest` where it adds least to the bill.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub division: Option<Division>,
     /// For `Weighted`; equal if left out. The highest matching weight of a cluster counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub weights: Vec<Weight>,
+    /// Of `Divided`: a cluster that runs any runs at least so many.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_per_cluster: Option<u32>,
+    /// Of `Divided`: no cluster runs more than so many.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_per_cluster: Option<u32>,
     /// `Allow` places what fits when there is not room for all (RULES 3.3).
@@ -265,7 +289,9 @@ pub enum Division {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Weight {
+    /// The clusters that have this weight.
     pub clusters: ClusterSelector,
+    /// The share of a cluster beside those of the others.
     #[schemars(range(min = 1))]
     pub weight: u32,
 }
@@ -279,10 +305,13 @@ pub enum Partial {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Objectives {
+    /// Per cent at which costs count; 100 if left out.
     #[serde(default = "hundred")]
     pub cost: u32,
+    /// Per cent at which the way to the services in `near` counts; 100 if left out.
     #[serde(default = "hundred")]
     pub latency: u32,
+    /// Per cent at which what a move costs counts; 100 if left out.
     #[serde(default = "hundred")]
     pub stickiness: u32,
     /// What one millisecond to the wanted services costs per replica and hour, in dollars.
@@ -317,6 +346,7 @@ fn hundred() -> u32 {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Near {
+    /// The service, as `spec.services` of MemberClusters names it: `aws/dynamodb`.
     pub service: String,
     /// A cluster without the service, or further from it, is refused, unless `required` is false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -341,8 +371,11 @@ pub struct Failover {
     /// How long a cluster is dark before its replicas are replaced: `5m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
+    /// What becomes of the old copy: `Graceful` (default), it goes once the new one is ready; `Never`, it is left
+    /// in place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purge: Option<Purge>,
+    /// Whether it returns to the affinity group that it was moved from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failback: Option<Failback>,
     /// Lets StatefulSets, Jobs and Recreate Deployments fail over without proof that the old copy is dead.
@@ -395,10 +428,15 @@ pub enum Unfenced {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Sync {
+    /// An object that is not ours stands where a copy should: `Fail` (default) reports it and leaves it, `Adopt`
+    /// takes it over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conflict: Option<Conflict>,
+    /// Somebody changed a field of ours in a member: `Correct` (default) puts it right, `Report` only says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
+    /// What becomes of a copy that is no longer wanted: `Delete`, or `Orphan`, by which it stays without the hub's
+    /// marks. Left out, the kind decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_delete: Option<OnDelete>,
 }
@@ -440,6 +478,7 @@ pub enum Dependencies {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RolloutRef {
+    /// The name of the strategy.
     pub strategy_name: String,
 }
 
@@ -447,17 +486,23 @@ pub struct RolloutRef {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Limits {
+    /// The clusters that may be used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clusters: Option<ClusterSelector>,
+    /// Jurisdictions that the cluster must be in one of. A cluster without one is in none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub jurisdictions: Vec<String>,
     /// Keys of taints that may be tolerated; left out: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tolerations: Option<Vec<String>>,
+    /// At most so many clusters hold the template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_clusters: Option<u32>,
+    /// At most so many replicas run of a template over all clusters. Of a divided one what runs already stays, and none is
+    /// added while there are more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_replicas: Option<u32>,
+    /// Dollars a month that a template may cost, as estimated; over it, growth and new placements wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_monthly_usd: Option<String>,
 }
@@ -466,8 +511,10 @@ pub struct Limits {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyStatus {
+    /// The generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// What is so now, one entry per type; `kubectl wait` reads them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -477,8 +524,10 @@ pub struct PolicyStatus {
     /// Of these, claimed by this policy and placed.
     #[serde(default)]
     pub placed: i64,
+    /// Of these, claimed by this policy and not decided yet, or held.
     #[serde(default)]
     pub pending: i64,
+    /// Of these, claimed by this policy and not placed.
     #[serde(default)]
     pub failing: i64,
     /// Templates that match and that another policy claims, by that policy.

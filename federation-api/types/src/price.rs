@@ -29,11 +29,13 @@ pub struct PriceBookSpec {
     /// Every figure from a sample book says so.
     #[serde(default)]
     pub sample: bool,
+    /// What nodes cost.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prices: Vec<NodePrice>,
     /// What is paid beside nodes: per cluster that a workload is in, or per node.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub charges: Vec<Charge>,
+    /// What volumes cost.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub storage: Vec<StoragePrice>,
     /// What leaving traffic costs, paid where it leaves.
@@ -48,15 +50,20 @@ pub struct PriceBookSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NodePrice {
+    /// The provider: `eks`, `gke`, `aks` or `onprem`.
     pub provider: String,
     /// Empty: every region of the provider.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub region: String,
+    /// Empty: every zone of the region.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub zone: String,
+    /// The type of the node, as the provider names it.
     pub instance_type: String,
+    /// Dollars an hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_demand_usd_hour: Option<String>,
+    /// Dollars an hour as a spot node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spot_usd_hour: Option<String>,
     /// How often spot nodes of the type are taken away: between so many …
@@ -68,8 +75,10 @@ pub struct NodePrice {
     /// Of the node: lets a price be split over what runs on it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub cpu: String,
+    /// Of the node: lets a price be split over what runs on it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub memory: String,
+    /// Where the price was read.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub source: String,
     /// RFC 3339 date; empty: undated (usable, flagged, loses ties).
@@ -83,13 +92,16 @@ pub struct NodePrice {
 pub struct Charge {
     /// `load-balancer`, `nat`, the name of a licence.
     pub name: String,
+    /// What it is paid for: each cluster that a workload is in (default), or each node.
     #[serde(default)]
     pub per: ChargeUnit,
     /// Empty: every provider.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub provider: String,
+    /// Empty: every region of the provider.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub region: String,
+    /// Dollars an hour.
     pub usd_hour: String,
 }
 
@@ -112,11 +124,13 @@ pub struct StoragePrice {
     /// Empty: every provider.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub provider: String,
+    /// Empty: every region of the provider.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub region: String,
     /// The name of a storage class; empty: every class that has no price of its own.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub class: String,
+    /// Dollars per GiB and month.
     pub usd_gib_month: String,
 }
 
@@ -127,9 +141,12 @@ pub struct EgressPrice {
     /// Where it leaves; empty: every provider.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub provider: String,
+    /// Empty: every region of the provider.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub region: String,
+    /// How far it goes.
     pub to: EgressClass,
+    /// Dollars per GiB.
     pub usd_gib: String,
 }
 
@@ -152,13 +169,17 @@ pub enum EgressClass {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Commitment {
+    /// A name for people.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
+    /// The provider: `eks`, `gke`, `aks` or `onprem`.
     pub provider: String,
     /// Empty: every region of the provider.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub region: String,
+    /// The type of the nodes.
     pub instance_type: String,
+    /// How many nodes are paid for.
     pub nodes: u32,
     /// RFC 3339 date of the last day; left out: without end.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -50,6 +50,8 @@ pub mod placed {
     /// A StatefulSet or a Job would move, which takes an approved Plan (RULES 3.4).
     pub const NEEDS_APPROVAL: &str = "NeedsApproval";
     pub const INVALID: &str = "Invalid";
+    /// More replicas run than a limit allows that came after them (RULES 2.2).
+    pub const OVER_LIMIT: &str = "OverLimit";
     /// Of an event on a template, and of a policy some of whose templates are not placed.
     pub const NOT_PLACED: &str = "NotPlaced";
 }

@@ -26,6 +26,7 @@ use crate::{overrides::OverrideRule, placement::TemplateRef};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct RevisionSpec {
+    /// The template that it is the content of.
     pub template: TemplateRef,
     /// 16 hexadecimal digits over `content` and `overrides`.
     pub hash: String,
@@ -56,6 +57,7 @@ pub struct RevisionSpec {
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterRevisionSpec {
+    /// The revision.
     #[serde(flatten)]
     pub revision: RevisionSpec,
 }
@@ -65,5 +67,6 @@ pub struct ClusterRevisionSpec {
 pub struct NamedRule {
     /// `OverridePolicy shop/web rule 0`
     pub from: String,
+    /// What it changes.
     pub rule: OverrideRule,
 }

@@ -29,13 +29,16 @@ pub struct ClusterScoreSpec {
     /// RFC 3339, in UTC: `2026-11-21T12:00:00Z`. Left out: until it is changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_until: Option<String>,
+    /// The points, by name.
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub scores: Vec<Points>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Points {
+    /// The name of the score, as policies weigh it.
     pub name: String,
+    /// How many points.
     #[schemars(range(min = -1_000_000, max = 1_000_000))]
     pub value: i64,
 }

@@ -9,16 +9,21 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LabelSelector {
+    /// Labels that must be there with these values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub match_labels: BTreeMap<String, String>,
+    /// Further requirements; all must hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub match_expressions: Vec<LabelRequirement>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LabelRequirement {
+    /// The label's key.
     pub key: String,
+    /// `In`, `NotIn`, `Exists` or `DoesNotExist`.
     pub operator: LabelOperator,
+    /// With `In` and `NotIn`: the values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<String>,
 }
@@ -65,6 +70,7 @@ pub struct TemplateSelector {
     /// Empty selects every name.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
+    /// Labels of the templates; empty: all.
     #[serde(default, skip_serializing_if = "LabelSelector::is_empty")]
     pub label_selector: LabelSelector,
 }
@@ -115,14 +121,19 @@ pub struct ClusterSelector {
     /// Names of ClusterSets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sets: Vec<String>,
+    /// Providers: `eks`, `gke`, `aks`, `onprem`; empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub providers: Vec<String>,
+    /// Regions, `*` as a wildcard; empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub regions: Vec<String>,
+    /// Zones, `*` as a wildcard, of which the cluster has one; empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub zones: Vec<String>,
+    /// Labels of the MemberCluster; empty: all.
     #[serde(default, skip_serializing_if = "LabelSelector::is_empty")]
     pub label_selector: LabelSelector,
+    /// Names, `*` as a wildcard; empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
     /// Names left out, with `*` as a wildcard.

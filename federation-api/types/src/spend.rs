@@ -16,6 +16,7 @@ pub struct Spot {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Traffic {
+    /// Where it goes: to the internet (default), to a managed service, or to another template's copies.
     pub to: TrafficTo,
     /// With `Service`: a managed service, as in `near`. With `Template`: the name of a template in the same namespace.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -23,6 +24,7 @@ pub struct Traffic {
     /// With `Template`: its kind; left out: `Deployment`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub kind: String,
+    /// GiB a month, over all its replicas.
     pub gib_per_month: u32,
 }
 

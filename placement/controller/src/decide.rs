@@ -238,7 +238,10 @@ fn decide(
     let known = index.decided.insert(key.clone(), compiled.id);
     let edited = known != Some(compiled.id);
     spec.divided = decision.divided;
-    spec.outcome = describe(&decision);
+    spec.outcome = match decision.over_limit(compiled) {
+        Some(message) => outcome("True", reason::OVER_LIMIT, message),
+        None => describe(&decision),
+    };
     let decided =
         matches!(decision.outcome, engine::Outcome::Placed | engine::Outcome::Partial { .. });
     let lost = index.lost(patience(&winner.spec), now);

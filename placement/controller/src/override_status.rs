@@ -9,6 +9,7 @@ use federation_types::{
     overrides::{FailingRule, OverrideStatus},
     placement::CopyStatus,
     reason::{condition::READY, copy},
+    words::counted,
 };
 use placement_engine::claim::{Override, never};
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 use crate::{
     clock,
     context::Context,
-    index::{Index, Placed},
+    index::{Index, Placed, Template},
     status::{self, Id},
 };
 
@@ -94,6 +95,7 @@ fn count(index: &Index) -> BTreeMap<Id, OverrideStatus> {
 fn status_of(index: &Index, policy: &Override) -> OverrideStatus {
     let mut matched = 0;
     let mut applied = 0;
+    let mut unclaimed = 0;
     let mut failing: BTreeMap<(i64, String, String), Vec<String>> = BTreeMap::new();
     let prefix = format!("{} rule ", policy.title());
     for (key, template) in &index.templates {
@@ -102,7 +104,17 @@ fn status_of(index: &Index, policy: &Override) -> OverrideStatus {
             continue;
         }
         matched += 1;
-        let Some(placed) = index.placements.get(key) else { continue };
+        let placed = index.placements.get(key);
+        let claimed = match placed {
+            Some(placed) => placed.spec.policy_ref.is_some(),
+            None => index.claim(key, template).winner.is_some(),
+        };
+        unclaimed += i64::from(!claimed);
+        let Some(placed) = placed else { continue };
+        // Nothing is released while no policy claims it: the copies that were left behind are as they were.
+        if !claimed && !is_released(index, key, template, placed) {
+            continue;
+        }
         let mut fails = false;
         for copy in unrendered(placed) {
             // `OverridePolicy shop/web rule 0: jsonPatch[0] /spec/paused: path is invalid`
@@ -135,7 +147,21 @@ fn status_of(index: &Index, policy: &Override) -> OverrideStatus {
             );
             ("False", copy::RENDER_FAILED, message)
         }
-        None => ("True", "Ready", format!("{applied} of {matched} that match are changed by it")),
+        None => {
+            let by_nobody = match unclaimed {
+                0 => String::new(),
+                _ => format!(
+                    "; {} no policy claims: what of it stays in clusters is left as it is",
+                    counted(
+                        usize::try_from(unclaimed).unwrap_or(usize::MAX),
+                        "template",
+                        "templates"
+                    )
+                ),
+            };
+            let message = format!("{applied} of {matched} that match are changed by it{by_nobody}");
+            ("True", "Ready", message)
+        }
     };
     OverrideStatus {
         observed_generation: Some(policy.generation),
@@ -153,6 +179,14 @@ fn status_of(index: &Index, policy: &Override) -> OverrideStatus {
     }
 }
 
+/// Whether the copies hold the template's content with the overrides of this moment.
+fn is_released(index: &Index, key: &ObjectKey, template: &Template, placed: &Placed) -> bool {
+    let overrides = index.override_rules(key, template);
+    let content = serde_json::from_str(&template.content).unwrap_or_default();
+    let hash = syncer_render::revision::content_hash(&content, &overrides);
+    placed.spec.clusters.iter().any(|it| it.revision == hash)
+}
+
 fn template_text(key: &ObjectKey) -> String {
     if key.namespace.is_empty() {
         format!("{}/{}", key.gvk.kind, key.name)
@@ -168,6 +202,33 @@ mod tests {
 
     use super::*;
     use crate::tests::world::{World, key};
+
+    #[test]
+    fn an_override_of_what_no_policy_claims_is_not_said_to_be_applied() {
+        let mut world = World::new("a eks");
+        world.apply("web", 2, "v1");
+        world.overrides("labels", &json!([{"labels": {"set": {"x": "y"}}}]));
+        world.settle();
+        let said = |world: &World| {
+            let policy = world.index.overrides.values().next().expect("there").clone();
+            let status = status_of(&world.index, &policy);
+            (status.matched, status.applied, status.conditions[0].message.clone())
+        };
+        let nobody = "no policy claims: what of it stays in clusters is left as it is";
+        let unclaimed = format!("0 of 1 that match are changed by it; 1 template {nobody}");
+        assert_eq!(said(&world), (1, 0, unclaimed.clone()));
+        world.policy("web", json!({}));
+        world.settle();
+        assert_eq!(said(&world), (1, 1, "1 of 1 that match are changed by it".to_owned()));
+        // The copies that a policy left behind keep what they have; a later change does not reach them.
+        world.drop_policy("web");
+        world.settle();
+        let kept = format!("1 of 1 that match are changed by it; 1 template {nobody}");
+        assert_eq!(said(&world), (1, 1, kept));
+        world.overrides("labels", &json!([{"labels": {"set": {"x": "z"}}}]));
+        world.settle();
+        assert_eq!(said(&world), (1, 0, unclaimed));
+    }
 
     #[test]
     fn an_override_policy_says_what_it_changes_and_which_rule_cannot() {

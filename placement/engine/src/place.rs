@@ -207,6 +207,15 @@ impl Decision {
         self.clusters.iter().filter_map(|it| it.replicas).sum()
     }
 
+    /// What is to be said of replicas that a limit finds running and does not allow: they stay, and none is added.
+    pub fn over_limit(&self, policy: &CompiledPolicy) -> Option<String> {
+        let (max, from) = policy.max_replicas.as_ref()?;
+        let runs = self.replicas();
+        (self.outcome.is_placed() && runs > i64::from(*max)).then(|| {
+            format!("{runs} replicas run, over the {max} that {from} allows: none is added until there are fewer")
+        })
+    }
+
     /// The allocated estimate per month.
     pub fn estimate(
         &self,

@@ -56,6 +56,34 @@ fn rule_2_2_two_templates_of_one_policy_under_different_limits_are_both_bound() 
 }
 
 #[test]
+fn rule_2_2_what_runs_over_a_limit_that_came_later_stays_and_is_said() {
+    let mut world = World::new("a eks, b gke");
+    world.divide(&["a", "b"], 1);
+    world.apply("web", 6, "v1");
+    world.settle();
+    let limit = |most: u32| json!({"limitsOnly": true, "limits": {"maxReplicas": most}});
+    world.policy("-/guard", limit(4));
+    world.settle();
+    assert_eq!(world.show("web"), "a=3 b=3 | OverLimit");
+    let outcome = world.placed("web").unwrap().spec.outcome.clone();
+    let message = "6 replicas run, over the 4 that ClusterPlacementPolicy guard allows: none is added until there are \
+                   fewer";
+    assert_eq!((outcome.status.as_str(), outcome.message.as_str()), ("True", message));
+    assert!(
+        world.notes("web").contains(&format!("OverLimit: {message}")),
+        "{:?}",
+        world.notes("web")
+    );
+    // Growing, it waits; shrinking below the limit, it is well again.
+    world.apply("web", 8, "v1");
+    world.settle();
+    assert_eq!(world.show("web"), "a=3 b=3 | Invalid");
+    world.apply("web", 4, "v1");
+    world.settle();
+    assert_eq!(world.show("web"), "a=2 b=2 | Placed");
+}
+
+#[test]
 fn rule_2_3_a_namespace_uses_the_clusters_of_the_sets_that_serve_it() {
     let mut world = World::new("a eks, b gke");
     let serve = |clusters: &[&str], namespace: &str| ClusterSetSpec {

@@ -211,7 +211,7 @@ impl World {
         );
     }
 
-    pub(super) fn drop_policy(&mut self, name: &str) {
+    pub(crate) fn drop_policy(&mut self, name: &str) {
         self.index.set_policy(("shop".into(), name.into()), None);
     }
 
