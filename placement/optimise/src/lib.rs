@@ -14,6 +14,7 @@
 mod anneal;
 mod bound;
 mod check;
+mod exact;
 mod fill;
 mod improve;
 mod instance;

@@ -5,6 +5,7 @@ use crate::{
     anneal::anneal,
     bound::{Ascent, Bound},
     check::{Tally, Violation, check},
+    exact::settle,
     fill::Guide,
     improve::{Dice, fill_all, improve, sizes},
     instance::{Instance, Invalid, Solution},
@@ -98,6 +99,7 @@ pub fn solve(instance: &Instance, stop: &dyn Fn() -> bool) -> Result<Answer, Sol
         stop,
         stopped: false,
         shared: false,
+        settled: false,
     };
     let mut best: Option<State<'_>> = today.as_ref().map(|_| State::today(&net));
     let missing = search.first(&mut best);
@@ -106,15 +108,17 @@ pub fn solve(instance: &Instance, stop: &dyn Fn() -> bool) -> Result<Answer, Sol
             search.anneal(best);
         }
         search.polish(best);
+        search.settle(best);
     }
     let found = best.map(|it| it.solution());
-    let (ascent, stopped) = (search.ascent, search.stopped);
+    let (ascent, stopped, settled) = (search.ascent, search.stopped, search.settled);
     let solution = found.ok_or(SolveError::NoPlacement { missing })?;
     let tally = check(instance, &solution).map_err(SolveError::Unsound)?;
     Ok(Answer {
         solution,
         tally,
-        bound: ascent.best.micros(),
+        // Where every way was looked at, what costs least is known.
+        bound: if settled { tally.cost } else { ascent.best.micros() },
         today: today.map(|it| it.0.cost),
         stopped,
     })
@@ -131,6 +135,8 @@ struct Search<'a> {
     stopped: bool,
     /// The placement was begun on pools as wholes: there is nothing in it that heat would mend.
     shared: bool,
+    /// No placement costs less.
+    settled: bool,
 }
 
 impl<'a> Search<'a> {
@@ -206,6 +212,15 @@ impl<'a> Search<'a> {
             if state.cost < best.cost {
                 *best = state.clone();
             }
+        }
+    }
+
+    /// A small one to its end: exactly, where it is small enough.
+    fn settle(&mut self, best: &mut State<'a>) {
+        let small = self.net.tasks.len() <= SMALL_TASKS;
+        if small && !self.stopped && best.cost > self.ascent.best.micros() {
+            self.settled = settle(best, self.stop);
+            self.stopped = !self.settled && (self.stop)();
         }
     }
 
