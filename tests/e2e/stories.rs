@@ -84,6 +84,7 @@ async fn stories_on_three_real_members() {
         plans::a_plan_says_what_is_in_the_way,
         plans::a_statefulset_moves_by_an_approved_plan,
         plans::what_if_and_optimise_change_nothing,
+        plans::an_optimise_plan_is_carried_out_at_the_cost_it_said,
         spending::a_cost_budget_makes_growth_wait,
         spending::points_of_others_decide_what_is_new,
         overriding::every_part_of_an_override,

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use federation_tests::CommandOutput;
+use federation_tests::{CommandOutput, wait};
 use serde_json::{Value, json};
 
-use crate::fleet::{Fleet, clusters, deployment, get, placed_is, policy, replicas};
+use crate::fleet::{Fleet, SOON, clusters, deployment, get, placed_is, policy, replicas};
 
 /// Where the files of a story are kept.
 struct Desk(tempfile::TempDir);
@@ -298,4 +298,77 @@ pub(super) async fn what_if_and_optimise_change_nothing(fleet: &mut Fleet) {
     assert_eq!(replicas(&after), replicas(&thrifty), "nothing moved");
     fleet.placed("whatif", "deployment-web", "eks-1=2 gke-1=2").await;
     fleet.end("whatif").await;
+}
+
+/// Cents from dollars in decimals.
+fn cents(usd: &Value) -> i64 {
+    usd.as_str().unwrap().replace('.', "").parse().unwrap()
+}
+
+pub(super) async fn an_optimise_plan_is_carried_out_at_the_cost_it_said(fleet: &mut Fleet) {
+    let kubectl = fleet.kubectl();
+    let desk = Desk::new();
+    fleet.begin("optimum").await;
+    // What runs in eks-1 costs its part of nodes that come and go; gke-1 has room that is paid for anyway.
+    fleet.patch_member("eks-1", &json!({"autoscaled": true})).await;
+    let cheapest = |clusters: &str| {
+        let rest = format!(
+            "  affinities: [{{clusters: {{names: [{clusters}]}}}}]\n  replicas: {{mode: Divided, division: Cheapest}}"
+        );
+        policy("optimum", "thrifty", &rest)
+    };
+    kubectl.apply(&cheapest("eks-1")).await;
+    kubectl.apply(&deployment("optimum", "thrifty", 3)).await;
+    fleet.placed("optimum", "deployment-thrifty", "eks-1=3").await;
+    kubectl.apply(&cheapest("eks-1, gke-1")).await;
+    // A wider choice moves nothing by itself (RULES 1.2, 3.2).
+    let args = ["placementpolicy", "thrifty", "-n", "optimum"];
+    fleet
+        .shows("the wider policy", &args, |it| {
+            let seen =
+                it["status"]["conditions"][0]["observedGeneration"] == it["metadata"]["generation"];
+            crate::fleet::seen(seen, &it["status"])
+        })
+        .await;
+    fleet.placed("optimum", "deployment-thrifty", "eks-1=3").await;
+
+    let out = desk.file("optimum.plan").display().to_string();
+    let optimise = ["optimise", "--time", "5s", "--out", &out, "--detailed-exitcode"];
+    // What other stories leave behind may still be on its way, and makes a plan out of date.
+    wait::until("the plan applied", SOON, async || {
+        let found = fleet.hub.archipel(&optimise).await;
+        assert_eq!(found.code, Some(2), "something would move: {found:?}");
+        let applied = apply(fleet, &desk.file("optimum.plan")).await;
+        if applied.success() { Ok(()) } else { Err(applied.stderr) }
+    })
+    .await;
+    let answer = desk.answer("optimum.plan");
+    let said = changes(&answer, "thrifty");
+    assert_eq!(said, "eks-1 remove 3→0\ngke-1 add 0→3", "{answer}");
+    fleet.placed("optimum", "deployment-thrifty", "gke-1=3").await;
+    let deploy = ["deploy", "thrifty", "-n", "optimum"];
+    let copy = fleet.arrives("gke-1", &deploy).await;
+    assert_eq!(copy["spec"]["replicas"], 3);
+    fleet.leaves("eks-1", &deploy).await;
+
+    let templates = answer["templates"].as_array().unwrap();
+    let planned = templates.iter().find(|it| it["template"]["name"] == "thrifty").unwrap();
+    let expected = (planned["cost"]["afterMicros"].as_i64().unwrap() + 5_000) / 10_000;
+    assert!(expected > 0, "{planned}");
+    wait::until("the cost that was said", SOON, async || {
+        let cost = fleet.hub.archipel_ok(&["cost", "-n", "optimum", "-o", "json"]).await;
+        let cost: Value = serde_json::from_str(&cost).unwrap();
+        let of = |side: &str| cents(&cost["total"][side]["monthlyUsd"]);
+        let same = of("estimate") == expected && of("realised") == expected;
+        crate::fleet::seen(same, &cost["total"]).map_err(|it| format!("{expected}: {it}"))
+    })
+    .await;
+    // It is where it costs least: of this one there is nothing more to move.
+    let again = fleet.hub.archipel(&optimise).await;
+    assert!(
+        again.code == Some(0) || changes(&desk.answer("optimum.plan"), "thrifty").is_empty(),
+        "{again:?}"
+    );
+    fleet.patch_member("eks-1", &json!({"autoscaled": false})).await;
+    fleet.end("optimum").await;
 }
