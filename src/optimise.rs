@@ -27,7 +27,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct Optimise {
     /// Move at most so many replicas.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..))]
     budget_moves: Option<i64>,
     /// Stop looking after this time, and say so.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]

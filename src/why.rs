@@ -2,22 +2,20 @@
 
 use clap::Args;
 use federation_types::{
-    names::REVIEW_API_VERSION,
     reason::rule,
     review::{ClusterExplanation, Counterfactual, ExplanationSpec, ExplanationStatus},
     words::counted,
 };
 use kube::{
-    Api, Client,
-    api::{ApiResource, DynamicObject, PostParams},
-    core::TypeMeta,
+    Client,
+    api::ApiResource,
     discovery::{Discovery, Scope, verbs},
 };
-use serde_json::json;
 
 use crate::{
     hub::Hub,
     output::{self, Failure, Format, Table},
+    plan,
 };
 
 #[derive(Debug, Args)]
@@ -45,8 +43,6 @@ enum WhyError {
     NotAnObject(String),
     #[error("the hub serves no kind `{0}`")]
     UnknownKind(String),
-    #[error("the hub's answer is not an Explanation")]
-    Unreadable(#[source] serde_json::Error),
 }
 
 impl Why {
@@ -63,7 +59,8 @@ impl Why {
             namespace: if namespaced { self.namespace.clone() } else { String::new() },
             cluster: self.not.clone().unwrap_or_default(),
         };
-        let status = explain(&client, &spec).await?;
+        let status: ExplanationStatus =
+            plan::ask(&client, "Explanation", "explanations", &spec).await?;
         if output::machine(self.output, &status)? {
             return Ok(());
         }
@@ -73,30 +70,6 @@ impl Why {
         }
         Ok(())
     }
-}
-
-/// Asks the hub.
-async fn explain(client: &Client, spec: &ExplanationSpec) -> Result<ExplanationStatus, Failure> {
-    let (group, version) = REVIEW_API_VERSION.split_once('/').expect("the review API has a group");
-    let resource = ApiResource {
-        group: group.to_owned(),
-        version: version.to_owned(),
-        api_version: REVIEW_API_VERSION.to_owned(),
-        kind: "Explanation".to_owned(),
-        plural: "explanations".to_owned(),
-    };
-    let review = DynamicObject {
-        types: Some(TypeMeta {
-            api_version: REVIEW_API_VERSION.to_owned(),
-            kind: "Explanation".to_owned(),
-        }),
-        metadata: Default::default(),
-        data: json!({ "spec": spec }),
-    };
-    let api = Api::<DynamicObject>::all_with(client.clone(), &resource);
-    let answer = api.create(&PostParams::default(), &review).await?;
-    let status = answer.data.get("status").cloned().unwrap_or_default();
-    serde_json::from_value(status).map_err(|source| WhyError::Unreadable(source).into())
 }
 
 /// Finds a kind by any of its names, as kubectl does: kind, plural, singular, or `plural.group`.

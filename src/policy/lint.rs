@@ -44,6 +44,24 @@ struct Line {
     advice: String,
 }
 
+impl std::fmt::Display for Line {
+    /// `web.yaml:8: error SelectsNothing (PlacementPolicy shop/web) spec.affinities[0]: why`, and the advice below it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:", self.file)?;
+        if let Some(line) = self.line {
+            write!(f, "{line}:")?;
+        }
+        write!(f, " {} {}", self.severity, self.code)?;
+        if !self.object.is_empty() {
+            write!(f, " ({})", self.object)?;
+        }
+        if !self.field.is_empty() {
+            write!(f, " {}", self.field)?;
+        }
+        write!(f, ": {}\n    {}", self.message, self.advice)
+    }
+}
+
 impl Lint {
     pub(crate) fn run(self) -> Result<(), Failure> {
         let files = files::read(&self.paths, &[".yaml", ".yml", ".json"])?;
@@ -52,13 +70,7 @@ impl Lint {
         let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
         if !output::machine(self.output, &lines)? {
             for it in &lines {
-                let line = it.line.map_or(String::new(), |line| format!("{line}:"));
-                let field =
-                    if it.field.is_empty() { String::new() } else { format!(" {}", it.field) };
-                output::line(format_args!(
-                    "{}:{line} {} {} ({}){field}: {}\n    {}",
-                    it.file, it.severity, it.code, it.object, it.message, it.advice
-                ));
+                output::line(it);
             }
             output::line(format_args!(
                 "{}: {}, {} to know",
@@ -140,6 +152,15 @@ mod tests {
                 ("p.yaml", Some(5), error, "CostBudget b", "apiVersion"),
             ]
         );
+    }
+
+    #[test]
+    fn what_is_no_yaml_is_said_of_the_file_alone() {
+        let files = [File { path: "p.yaml".into(), text: "a: [\n".to_owned() }];
+        let (lines, _) = look(&files);
+        let text = lines[0].to_string();
+        assert!(text.starts_with("p.yaml:") && text.contains(" error Invalid: "), "{text}");
+        assert!(text.ends_with("\n    correct the YAML"), "{text}");
     }
 
     #[test]

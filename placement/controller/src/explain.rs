@@ -115,8 +115,14 @@ pub(crate) fn explain(
     let decision = placement_engine::place(fleet, &mut room.clone(), workload, compiled, &previous);
     match placed {
         Some(placed) if stands::is_decided(&placed.spec, &decision, fleet) => {
-            let outcome = &decision.outcome;
-            let outcome = if outcome.is_placed() { String::new() } else { format!("; {outcome}") };
+            let said = format!("{}: ", placed.spec.outcome.reason);
+            let said = notes.iter().position(|it| it.starts_with(&said));
+            let outcome = match (&decision.outcome, said) {
+                (outcome, _) if outcome.is_placed() => String::new(),
+                // Said once: with the rules that refused.
+                (_, Some(at)) => format!("; {}", without_reason(&notes.remove(at))),
+                (outcome, None) => format!("; {outcome}"),
+            };
             status.summary = format!("{key}: {}{outcome}", stands::text(placed));
         }
         _ => {
@@ -140,6 +146,11 @@ pub(crate) fn explain(
             .is_some_and(|placed| placed.spec.clusters.iter().any(|own| own.name == it.cluster));
     }
     Ok(status)
+}
+
+/// `NoClusterFits: no cluster …` without its code.
+fn without_reason(note: &str) -> &str {
+    note.split_once(": ").map_or(note, |it| it.1)
 }
 
 /// Begins what is said of single clusters.

@@ -72,12 +72,22 @@ fn duplicated() -> Option<Replicas> {
 
 fn priority(spec: &mut Fields, namespaced: bool, policy: &mut PlacementPolicySpec) {
     let priority = spec.number("priority").unwrap_or(0);
-    policy.priority = i32::try_from(priority).unwrap_or_default();
-    if (namespaced && priority < 0) || (!namespaced && priority > 0) {
+    policy.priority = i32::try_from(priority).unwrap_or_else(|_| {
+        let why = "a whole number of 32 bits at most: left out";
+        spec.note("priority", Change::Dropped, why);
+        0
+    });
+    let preemption = spec.text("preemption");
+    if (namespaced && policy.priority < 0) || (!namespaced && policy.priority > 0) {
         let why = "the higher priority claims whatever its scope; in Karmada a PropagationPolicy always goes before a ClusterPropagationPolicy";
         spec.note("priority", Change::Changed, why);
+    } else if policy.priority != 0 && preemption.is_none() {
+        let why = "kept, and the higher one claims what another policy has placed too; in Karmada only with `preemption: Always`";
+        spec.note("priority", Change::Changed, why);
+    } else if policy.priority != 0 {
+        spec.note("priority", Change::Same, "kept: the higher one claims");
     }
-    match spec.text("preemption").as_deref() {
+    match preemption.as_deref() {
         Some("Always") => spec.note("preemption", Change::Same, "a higher priority always claims"),
         Some(_) => spec.note(
             "preemption",

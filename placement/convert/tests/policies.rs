@@ -214,6 +214,24 @@ placement:
 }
 
 #[test]
+fn a_priority_is_kept_and_named() {
+    let said = |fields: &str| {
+        let converted = policy(fields);
+        let notes: Vec<(String, Change)> = notes(&converted)
+            .into_iter()
+            .map(|(path, change)| (path.to_owned(), change))
+            .filter(|(path, _)| path == "spec.priority")
+            .collect();
+        (spec(&converted).priority, notes)
+    };
+    let named = |change| vec![("spec.priority".to_owned(), change)];
+    assert_eq!(said("priority: 3"), (3, named(Change::Changed)), "it claims what others placed");
+    assert_eq!(said("priority: 3\npreemption: Always"), (3, named(Change::Same)));
+    assert_eq!(said("priority: 5000000000"), (0, named(Change::Dropped)));
+    assert_eq!(said("priority: 0"), (0, Vec::new()));
+}
+
+#[test]
 fn a_cluster_policy_over_several_namespaces_becomes_one_for_each() {
     let converted = read(
         "apiVersion: policy.karmada.io/v1alpha1

@@ -1,6 +1,6 @@
 //! One decision: on which clusters a workload runs, with how many replicas, and one rule for each cluster.
 
-use federation_types::{money::Money, placement::PlacementSpec, reason::placed};
+use federation_types::{money::Money, placement::PlacementSpec, reason::placed, words};
 
 use crate::{
     attempt::{Attempt, Pass, Scope},
@@ -150,7 +150,8 @@ impl std::fmt::Display for Outcome {
             }
             Self::TooFewReplicas { replicas, clusters, per_cluster } => write!(
                 f,
-                "{replicas} replicas are fewer than {clusters} clusters × {per_cluster} each = {}",
+                "{} fewer than {clusters} clusters × {per_cluster} each = {}",
+                words::counted(*replicas, "replica is", "replicas are"),
                 i64::try_from(*clusters).unwrap_or(i64::MAX).saturating_mul(*per_cluster)
             ),
             Self::OverBudget { estimate, max, policy } => {

@@ -227,7 +227,8 @@ fn rule_1_3_why_says_what_stands_while_a_freeze_holds_what_would_be() {
     world.divide(&["b"], 1);
     world.settle();
     let headline = world.headline("web");
-    assert!(headline.ends_with("on 1 cluster: b 2; a is being left (PolicyChanged)"), "{headline}");
+    let frozen = "on 1 cluster: b 2 (not written yet); a is being left (PolicyChanged)";
+    assert!(headline.ends_with(frozen), "{headline}");
     assert!(
         world.notes("web").join("; ").contains("everything is frozen"),
         "{:?}",
@@ -247,7 +248,7 @@ fn rule_1_3_why_says_what_stands_while_a_freeze_holds_what_would_be() {
     world.settle();
     assert_eq!(
         world.headline("web"),
-        "Deployment shop/web: on 1 cluster: b 2; the policy is suspended"
+        "Deployment shop/web: on 1 cluster: b 2; PlacementPolicy shop/web is suspended"
     );
 }
 
@@ -430,4 +431,18 @@ fn rule_3_5_a_taint_that_is_tolerated_for_a_while_evicts_when_the_time_is_over()
     world.apply("api", 1, "v1");
     world.settle();
     assert_eq!(world.show("api"), "b=1 | Placed");
+}
+
+#[test]
+fn why_says_once_what_is_not_placed() {
+    let mut world = World::new("a eks, b gke");
+    world.policy("web", json!({"affinities": [{"clusters": {"names": ["nowhere"]}}]}));
+    world.apply("web", 2, "v1");
+    world.settle();
+    assert_eq!(
+        world.headline("web"),
+        "Deployment shop/web: on no cluster; no cluster passes the rules of the policy (2 Affinity)"
+    );
+    let notes = world.notes("web");
+    assert!(!notes.iter().any(|it| it.contains("no cluster passes")), "{notes:?}");
 }
