@@ -46,6 +46,25 @@ const SITES: [Site; 12] = [
     site("gke", "us-east1", &["us-east1-b"], "US", "spot", E2, 3),
 ];
 
+/// The managed services that the apps of a region may use, across clouds too, each with how many milliseconds away it is.
+fn services(region: &str) -> &'static [(&'static str, u32)] {
+    match region {
+        "eu-west-1" => &[("aws/dynamodb", 2), ("gcp/bigquery", 21)],
+        "eu-central-1" => &[("aws/dynamodb", 2), ("gcp/bigquery", 13)],
+        "us-east-1" => &[("aws/dynamodb", 2), ("gcp/bigquery", 35)],
+        "us-west-2" => &[("aws/dynamodb", 2), ("gcp/bigquery", 39)],
+        "europe-west1" => &[("aws/dynamodb", 19), ("gcp/bigquery", 2)],
+        "europe-west3" => &[("aws/dynamodb", 5), ("gcp/bigquery", 2)],
+        "europe-west4" => &[("aws/dynamodb", 14), ("gcp/bigquery", 2)],
+        "us-central1" => &[("aws/dynamodb", 34), ("gcp/bigquery", 2)],
+        "us-east1" => &[("aws/dynamodb", 15), ("gcp/bigquery", 2)],
+        "frankfurt" => &[("aws/dynamodb", 5)],
+        "amsterdam" => &[("aws/dynamodb", 12)],
+        "ashburn" => &[("aws/dynamodb", 4)],
+        _ => &[],
+    }
+}
+
 const fn site(
     provider: &'static str,
     region: &'static str,
@@ -66,11 +85,6 @@ pub(super) fn plans(count: usize) -> Vec<Plan> {
 fn plan(site: &Site, round: usize) -> Plan {
     let suffix = if round == 0 { String::new() } else { format!("-{}", round + 1) };
     let spot = site.tier == "spot";
-    let service = match site.provider {
-        "eks" => Some("aws/dynamodb"),
-        "gke" => Some("gcp/bigquery"),
-        _ => None,
-    };
     let taint = Taint {
         key: "spot".to_owned(),
         value: "true".to_owned(),
@@ -91,9 +105,9 @@ fn plan(site: &Site, round: usize) -> Plan {
             zones: site.zones.iter().map(|it| (*it).to_owned()).collect(),
             jurisdiction: site.jurisdiction.to_owned(),
             taints: if spot { vec![taint] } else { Vec::new() },
-            services: service
-                .map(|name| NearService { name: name.to_owned(), latency_ms: 2 })
-                .into_iter()
+            services: services(site.region)
+                .iter()
+                .map(|(name, ms)| NearService { name: (*name).to_owned(), latency_ms: *ms })
                 .collect(),
             autoscaled: site.provider != "onprem",
             ..MemberClusterSpec::default()
@@ -111,7 +125,15 @@ fn plan(site: &Site, round: usize) -> Plan {
 mod tests {
     use std::collections::BTreeSet;
 
+    use federation_types::{
+        cluster::{ClusterSetSpec, FreeNodes, NodeShape},
+        policy::PlacementPolicy,
+    };
+    use placement_engine::{
+        ClusterInput, CompiledPolicy, Fleet, Previous, Room, SetInput, Workload, place,
+    };
     use providers_core::prices::{PriceIndex, sample_book};
+    use serde::Deserialize as _;
 
     use super::*;
 
@@ -122,6 +144,70 @@ mod tests {
         let providers: BTreeSet<&str> = plans.iter().map(|it| it.spec.provider.as_str()).collect();
         assert_eq!((names.len(), providers.len()), (30, 3));
         assert!(plans.iter().all(|it| it.nodes.iter().map(|it| it.count).sum::<usize>() >= 2));
+    }
+
+    /// The clusters as the hub knows them once they are ready.
+    fn ready(plans: &[Plan]) -> Vec<ClusterInput> {
+        let input = |plan: &Plan| {
+            let shapes = plan.nodes.iter().map(|it| {
+                let amounts = [("cpu", it.cpu.clone()), ("memory", it.memory.clone())];
+                let pods = ("pods".to_owned(), it.pods.to_string());
+                let amounts = amounts.map(|(name, amount)| (name.to_owned(), amount));
+                let resources: BTreeMap<_, _> = amounts.into_iter().chain([pods]).collect();
+                let count = i64::try_from(it.count).unwrap();
+                NodeShape {
+                    instance_type: it.instance_type.clone(),
+                    zone: it.zone.clone(),
+                    count,
+                    allocatable: resources.clone(),
+                    free: vec![FreeNodes { nodes: count, resources }],
+                    ..NodeShape::default()
+                }
+            });
+            ClusterInput {
+                name: plan.name.clone(),
+                labels: plan.labels.clone(),
+                spec: MemberClusterSpec { accepted: true, ..plan.spec.clone() },
+                ready: true,
+                version: "v1.36.3".to_owned(),
+                apis: vec!["apps/v1/Deployment".to_owned()],
+                shapes: shapes.collect(),
+                ..ClusterInput::default()
+            }
+        };
+        plans.iter().map(input).collect()
+    }
+
+    #[test]
+    fn the_example_policy_of_the_design_places_the_front_end() {
+        let objects = |text: &str| -> Vec<serde_json::Value> {
+            serde_norway::Deserializer::from_str(text)
+                .map(|it| serde_json::Value::deserialize(it).unwrap())
+                .collect()
+        };
+        let example = objects(include_str!("../../tests/e2e/stories/design-example.yaml"));
+        let policy: PlacementPolicy = serde_json::from_value(example[0].clone()).unwrap();
+        let policy = CompiledPolicy::compile("web-eu", Some("shop"), &policy.spec, &[]).unwrap();
+        let apps = objects(include_str!("../../deploy/demo/apps.yaml"));
+        let is_web = |it: &&serde_json::Value| {
+            it["kind"] == "Deployment" && it["metadata"]["labels"]["tier"] == "web"
+        };
+        let web = Workload::from_template(apps.iter().find(is_web).unwrap());
+
+        let all = SetInput {
+            name: "all".to_owned(),
+            spec: ClusterSetSpec { namespaces: vec!["*".to_owned()], ..ClusterSetSpec::default() },
+        };
+        let sample = sample_book();
+        let prices = placement_engine::PriceIndex::build([("sample", &sample)], "2026-11-21");
+        let fleet = Fleet::build(ready(&plans(SITES.len())), &[all], &prices, "2026-11-21");
+        let mut room = Room::new(&fleet);
+        let decision = place(&fleet, &mut room, &web, &policy, &Previous::default());
+        assert!(decision.outcome.is_placed(), "{}", decision.outcome);
+        let names = decision.clusters.iter().map(|it| fleet.name(it.cluster));
+        let providers: BTreeSet<&str> = names.filter_map(|it| it.split('-').next()).collect();
+        assert_eq!(providers, BTreeSet::from(["eks", "gke"]));
+        assert_eq!(decision.replicas(), 12);
     }
 
     #[test]

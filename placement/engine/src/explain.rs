@@ -15,7 +15,7 @@ use crate::{
     extras::{self, Extras},
     fleet::{BASE, ClusterId, Fleet},
     mask::{Check, Part, Refusal},
-    place::{Decision, Previous, place},
+    place::{Decision, Outcome, Previous, place},
     policy::{CompiledPolicy, Mode, Selector},
     report::Rule,
     room::{self, Need, Room},
@@ -206,6 +206,12 @@ impl Teller<'_> {
         if rule != Rule::PriceUnknown && !changes.is_empty() {
             let text = changes::together(changes);
             return Some(match rule {
+                Rule::Spread => match &self.decision.outcome {
+                    Outcome::Spread { key, .. } => {
+                        format!("{text}; or a cluster of another {key} passes the rules")
+                    }
+                    _ => text,
+                },
                 Rule::Residency => {
                     format!("{text}; or it lies there in truth, which only its owner can say")
                 }
@@ -305,6 +311,15 @@ impl Teller<'_> {
                     let domains = self.fleet.domains(&rule.key);
                     rule.hard && domains.of[id.at()] == crate::fleet::Domains::NONE
                 });
+                if let (None, Outcome::Spread { key, min, found }) =
+                    (missing, &self.decision.outcome)
+                {
+                    return Text::new(
+                        format!("{min} domains of {key}"),
+                        format!("{found} can be had"),
+                        format!("a cluster of another {key} that passes the rules"),
+                    );
+                }
                 let key = missing.map_or("", |it| it.key.as_str());
                 Text::new(
                     format!("a {key}"),

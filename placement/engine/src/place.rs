@@ -320,6 +320,11 @@ pub fn place(
             *rule = Rule::Chosen;
         }
     }
+    if matches!(outcome, Outcome::Spread { .. }) {
+        // What is eligible is so in vain: no cheaper one has kept it out, but domains that are missing.
+        let eligible = |it: &&mut Rule| matches!(it, Rule::NotNeeded | Rule::Dearer);
+        report.rules.iter_mut().filter(eligible).for_each(|it| *it = Rule::Spread);
+    }
     let spot = if matches!(outcome, Outcome::Placed | Outcome::Partial { .. }) {
         let decided =
             pins.filter(|it| it.iter().all(|id| clusters.iter().any(|it| it.cluster == *id)));

@@ -401,6 +401,47 @@ proptest! {
 }
 
 #[test]
+fn a_cluster_that_fits_in_vain_is_told_what_the_spread_lacks() {
+    let cluster = |name: &str, provider: &str, ready: bool| ClusterInput {
+        name: name.to_owned(),
+        spec: MemberClusterSpec {
+            provider: provider.to_owned(),
+            accepted: true,
+            ..MemberClusterSpec::default()
+        },
+        apis: vec!["v1/ConfigMap".to_owned()],
+        ready,
+        ..ClusterInput::default()
+    };
+    let inputs = Inputs {
+        clusters: vec![cluster("a", "eks", true), cluster("b", "gke", false)],
+        sets: Vec::new(),
+        prices: Vec::new(),
+        namespace: None,
+        spec: json!({"selectors": [], "spread": [{"topologyKey": "cluster", "max": 3}, {"topologyKey": "provider", "min": 2}]}),
+        limits: BTreeMap::new(),
+        workload: Workload::from_template(
+            &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}),
+        ),
+        previous: Previous::default(),
+    };
+    let before = inputs.explain();
+    let a = &before.clusters[0];
+    assert_eq!((a.rule.as_str(), a.eligible), (rule::SPREAD, true));
+    assert_eq!((a.wanted.as_str(), a.found.as_str()), ("2 domains of provider", "1 can be had"));
+    assert_eq!(
+        a.would_change,
+        "spec.spread[1].min is gone; or a cluster of another provider passes the rules"
+    );
+    let mut changed = inputs.clone();
+    changed.make(&a.changes[0], "a");
+    assert_eq!(rule_of(&changed.explain(), "a"), rule::CHOSEN);
+    let mut well = inputs;
+    well.clusters[1].ready = true;
+    assert_eq!(rule_of(&well.explain(), "a"), rule::CHOSEN);
+}
+
+#[test]
 fn in_a_larger_fleet_the_first_clusters_that_lose_are_told_with_what_they_would_win() {
     let amounts = |of: [(&str, &str); 3]| -> BTreeMap<String, String> {
         of.map(|(name, amount)| (name.to_owned(), amount.to_owned())).into()

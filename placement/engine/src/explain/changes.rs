@@ -11,6 +11,7 @@ use super::Teller;
 use crate::{
     fleet::{BASE, CPU, ClusterId, Domains, MEMORY},
     mask::{self, Part, Refusal},
+    place::Outcome,
     policy::Selector,
     report::Rule,
     workload::NodeRequirement,
@@ -238,13 +239,19 @@ impl Teller<'_> {
         changes
     }
 
+    /// The rules that ask for a domain which the cluster lacks; where there are too few domains, what asks for more.
     fn without_spread(&self, id: ClusterId) -> Vec<Counterfactual> {
-        let rules = self.policy.spread.iter().enumerate().rev();
+        let few = matches!(self.decision.outcome, Outcome::Spread { .. });
+        let rules = self.policy.spread.iter().enumerate().rev().filter(|(_, it)| it.hard);
         rules
-            .filter(|(_, it)| it.hard && self.fleet.domains(&it.key).of[id.at()] == Domains::NONE)
-            .map(|(at, _)| Counterfactual::Dropped {
-                policy: String::new(),
-                field: format!("spec.spread[{at}]"),
+            .filter_map(|(at, it)| {
+                let lacks = self.fleet.domains(&it.key).of[id.at()] == Domains::NONE;
+                let field = match (lacks, few && it.min > 1) {
+                    (true, _) => format!("spec.spread[{at}]"),
+                    (false, true) => format!("spec.spread[{at}].min"),
+                    (false, false) => return None,
+                };
+                Some(Counterfactual::Dropped { policy: String::new(), field })
             })
             .collect()
     }
