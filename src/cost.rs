@@ -1,26 +1,16 @@
 //! `archipel cost`: what workloads cost in a month as they are placed, and beside it as they run now, at the same prices.
-//! It is worked out here, from what the user may read.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! The hub works it out: its users need not read clusters, prices and policies to know what is theirs.
 
 use clap::{Args, ValueEnum};
-use federation_types::{
-    money::Money,
-    placement::{CopyStatus, Placement},
-    spend::TrafficTo,
-};
-use kube::ResourceExt;
-use placement_engine::{
-    CompiledPolicy, Fleet, Placed, PreviousCluster, Workload,
-    cost::{self, Estimate},
-};
-use serde::Serialize;
+use federation_types::review::cost::{CostBy, CostRow, CostSpec, CostStatus};
 
 use crate::{
     hub::{self, Hub},
     output::{self, Failure, Format, Table},
-    seen::Seen,
+    plan,
 };
+
+pub(crate) mod report;
 
 /// What a row is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -48,75 +38,16 @@ pub(crate) struct Cost {
     hub: Hub,
 }
 
-/// Dollars a month, and what stands in the way of a whole figure.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Figures {
-    /// Each replica its share of a node, with what it brings along.
-    allocated: Money,
-    /// Of that, what the bill loses once it is gone.
-    marginal: Money,
-    /// Of that, what runs on nodes that are paid for in advance.
-    committed: Money,
-    at_least: bool,
-    copies: i64,
-    replicas: i64,
-}
-
-impl Figures {
-    fn add(&mut self, other: &Self) {
-        self.allocated += other.allocated;
-        self.marginal += other.marginal;
-        self.committed += other.committed;
-        self.at_least |= other.at_least;
-        self.copies += other.copies;
-        self.replicas += other.replicas;
-    }
-
-    fn text(&self, amount: Money) -> String {
-        if self.at_least { format!("at least {amount}") } else { amount.to_string() }
-    }
-}
-
-impl Serialize for Figures {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Shown {
-            monthly_usd: String,
-            marginal_monthly_usd: String,
-            committed_monthly_usd: String,
-            at_least: bool,
-            copies: i64,
-            replicas: i64,
+impl From<By> for CostBy {
+    fn from(by: By) -> Self {
+        match by {
+            By::Template => Self::Template,
+            By::Namespace => Self::Namespace,
+            By::Policy => Self::Policy,
+            By::Cluster => Self::Cluster,
+            By::Provider => Self::Provider,
         }
-        let shown = Shown {
-            monthly_usd: self.allocated.decimal(),
-            marginal_monthly_usd: self.marginal.decimal(),
-            committed_monthly_usd: self.committed.decimal(),
-            at_least: self.at_least,
-            copies: self.copies,
-            replicas: self.replicas,
-        };
-        shown.serialize(serializer)
     }
-}
-
-/// What a row's placements cost: as they are meant to be, and as members last reported them.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-struct Row {
-    name: String,
-    estimate: Figures,
-    realised: Figures,
-}
-
-#[derive(Debug, Serialize)]
-struct Report {
-    by: String,
-    /// The dearest first.
-    rows: Vec<Row>,
-    total: Row,
-    /// What is to be said of the figures.
-    notes: Vec<String>,
 }
 
 impl Cost {
@@ -125,8 +56,9 @@ impl Cost {
         if let Some(namespace) = &self.namespace {
             hub::namespace_exists(&client, namespace).await?;
         }
-        let seen = Seen::read(&client, self.namespace.as_deref(), may_cost).await?;
-        let report = report(&seen, self.by, &jiff::Timestamp::now().to_string());
+        let spec =
+            CostSpec { namespace: self.namespace.clone().unwrap_or_default(), by: self.by.into() };
+        let report: CostStatus = plan::ask(&client, "Cost", "costs", &spec).await?;
         if output::machine(self.output, &report)? {
             return Ok(());
         }
@@ -143,213 +75,13 @@ impl Cost {
     }
 }
 
-/// Kinds that are only read by others cost nothing, and are not asked for.
-fn may_cost(placement: &Placement) -> bool {
-    const FREE: [&str; 7] = [
-        "ConfigMap",
-        "Secret",
-        "ServiceAccount",
-        "Role",
-        "RoleBinding",
-        "NetworkPolicy",
-        "Namespace",
-    ];
-    !FREE.contains(&placement.spec.template.kind.as_str())
-}
-
-/// One template's Placement with all that its price depends on but the fleet.
-struct Subject<'a> {
-    placement: &'a Placement,
-    workload: Workload,
-    policy: CompiledPolicy,
-}
-
-impl<'a> Subject<'a> {
-    /// Where no policy decides any more, or none that can be read, what runs costs nevertheless.
-    fn of(seen: &Seen, placement: &'a Placement) -> Option<Self> {
-        let mut workload = seen.workload(placement)?;
-        let compiled = seen.claim(&workload).compile().and_then(Result::ok);
-        let plain = || CompiledPolicy::compile("", None, &Default::default(), &[]).ok();
-        let policy = compiled.or_else(plain)?;
-        let namespace = placement.namespace().unwrap_or_default();
-        for it in policy.spec.traffic.iter().filter(|it| it.to == TrafficTo::Template) {
-            let kind = if it.kind.is_empty() { "Deployment" } else { &it.kind };
-            let peer = |other: &&Placement| {
-                let template = &other.spec.template;
-                template.kind == kind
-                    && template.name == it.name
-                    && other.namespace().as_deref() == Some(&namespace)
-            };
-            if let Some(peer) = seen.placements.iter().find(peer) {
-                workload.around.peers.insert(format!("{kind} {}", it.name), meant(peer));
-            }
-        }
-        workload.around.most_replicas = most_replicas(seen, &workload, &namespace);
-        Some(Self { placement, workload, policy })
-    }
-
-    /// What it costs in one cluster, `observed` being the replicas that run instead of those that an autoscaler may make.
-    fn in_cluster(&self, fleet: &Fleet, it: &PreviousCluster, observed: bool) -> Option<Estimate> {
-        let cluster = fleet.id(&it.name)?;
-        let placed = [Placed { cluster, replicas: it.replicas }];
-        let spot = if it.spot { vec![cluster] } else { Vec::new() };
-        if !observed {
-            return Some(cost::estimate(fleet, &self.workload, &self.policy, &placed, &spot));
-        }
-        let mut workload = self.workload.clone();
-        workload.around.most_replicas = None;
-        Some(cost::estimate(fleet, &workload, &self.policy, &placed, &spot))
-    }
-}
-
-/// Where it is meant to be.
-fn meant(placement: &Placement) -> Vec<PreviousCluster> {
-    let stays = placement.spec.clusters.iter().filter(|it| it.leaving.is_empty());
-    stays
-        .map(|it| PreviousCluster { name: it.name.clone(), replicas: it.replicas, spot: it.spot })
-        .collect()
-}
-
-/// Where it runs by the last report. Of a long list only copies that are not ready are reported one by one: the others
-/// run as they are meant to.
-fn running(placement: &Placement) -> Vec<PreviousCluster> {
-    let Some(status) = &placement.status else { return Vec::new() };
-    let spot = |name: &str| placement.spec.clusters.iter().any(|it| it.name == name && it.spot);
-    let written = |it: &&CopyStatus| !it.revision.is_empty() || it.replicas.is_some();
-    let reported = status.clusters.iter().filter(written).map(|it| PreviousCluster {
-        name: it.name.clone(),
-        replicas: it.replicas,
-        spot: spot(&it.name),
-    });
-    let shortened = usize::try_from(status.summary.clusters).unwrap_or(0) > status.clusters.len();
-    let silent = placement
-        .spec
-        .clusters
-        .iter()
-        .filter(|it| shortened && !status.clusters.iter().any(|copy| copy.name == it.name));
-    let silent = silent.map(|it| PreviousCluster {
-        name: it.name.clone(),
-        replicas: it.replicas,
-        spot: it.spot,
-    });
-    reported.chain(silent).collect()
-}
-
-/// The most replicas that a placed autoscaler may make of a workload.
-fn most_replicas(seen: &Seen, workload: &Workload, namespace: &str) -> Option<i64> {
-    let key = &workload.key;
-    let of_it = |(it, _): &(&crate::seen::Key, &serde_json::Value)| {
-        it.0 == "HorizontalPodAutoscaler" && it.1 == namespace
-    };
-    let scalers = seen.templates.iter().filter(of_it).map(|(_, template)| template);
-    scalers
-        .filter(|it| {
-            let target = |field: &str| it.pointer(&format!("/spec/scaleTargetRef/{field}"));
-            target("kind").is_some_and(|it| it == key.gvk.kind.as_str())
-                && target("name").is_some_and(|it| it == key.name.as_str())
-        })
-        .filter_map(|it| it.pointer("/spec/maxReplicas")?.as_i64())
-        .max()
-}
-
-fn report(seen: &Seen, by: By, as_of: &str) -> Report {
-    let fleet = seen.fleet(as_of);
-    let mut rows: BTreeMap<String, Row> = BTreeMap::new();
-    let mut total = Row { name: "total".to_owned(), ..Row::default() };
-    let mut notes: BTreeSet<String> = BTreeSet::new();
-    let (mut stale, mut gone) = (0, BTreeSet::new());
-    for subject in seen.placements.iter().filter_map(|it| Subject::of(seen, it)) {
-        let status = subject.placement.status.iter().flat_map(|it| &it.clusters);
-        stale += status.filter(|it| it.stale).count();
-        let both = [(meant(subject.placement), false), (running(subject.placement), true)];
-        for (clusters, observed) in both {
-            for it in clusters {
-                let Some(estimate) = subject.in_cluster(&fleet, &it, observed) else {
-                    gone.insert(it.name);
-                    continue;
-                };
-                if estimate.monthly == Money::ZERO
-                    && !estimate.at_least
-                    && !subject.workload.has_pods()
-                {
-                    continue;
-                }
-                if !observed {
-                    notes.extend(estimate.notes());
-                }
-                let figures = Figures {
-                    allocated: estimate.monthly,
-                    marginal: estimate.marginal,
-                    committed: estimate.committed,
-                    at_least: estimate.at_least,
-                    copies: 1,
-                    replicas: it.replicas.unwrap_or(0),
-                };
-                let name = name(&fleet, &subject, &it.name, by);
-                let row =
-                    rows.entry(name.clone()).or_insert_with(|| Row { name, ..Row::default() });
-                for row in [row, &mut total] {
-                    let side = if observed { &mut row.realised } else { &mut row.estimate };
-                    side.add(&figures);
-                }
-            }
-        }
-    }
-    let mut rows: Vec<Row> = rows.into_values().collect();
-    rows.sort_by(|a, b| {
-        b.estimate.allocated.cmp(&a.estimate.allocated).then_with(|| a.name.cmp(&b.name))
-    });
-    if notes.remove("of one run") {
-        notes.insert("a Job counts with its one run".to_owned());
-    }
-    let mut said: Vec<String> = notes.into_iter().collect();
-    said.push(
-        "realised: the replicas that members last reported, at the same prices; neither a history nor a bill"
-            .to_owned(),
-    );
-    if stale > 0 {
-        let copies =
-            if stale == 1 { "1 copy does".to_owned() } else { format!("{stale} copies do") };
-        said.push(format!("{copies} not answer, and counts as last seen"));
-    }
-    for it in gone {
-        said.push(format!("what {it} holds is left out: the inventory no longer has the cluster"));
-    }
-    for kind in &seen.hidden {
-        said.push(format!("left out, since you may not list it: {kind}"));
-    }
-    let by = by.to_possible_value().map_or_else(String::new, |it| it.get_name().to_owned());
-    Report { by, rows, total, notes: said }
-}
-
-fn name(fleet: &Fleet, subject: &Subject<'_>, cluster: &str, by: By) -> String {
-    let placement = subject.placement;
-    let namespace = placement.namespace().unwrap_or_default();
-    let spec = &placement.spec;
-    match by {
-        By::Template => format!("{namespace}/{}/{}", spec.template.kind, spec.template.name),
-        By::Namespace => namespace,
-        By::Policy => match &spec.policy_ref {
-            Some(it) if it.kind == "PlacementPolicy" => {
-                format!("{}/{namespace}/{}", it.kind, it.name)
-            }
-            Some(it) => format!("{}/{}", it.kind, it.name),
-            None => "none".to_owned(),
-        },
-        By::Cluster => cluster.to_owned(),
-        By::Provider => fleet
-            .id(cluster)
-            .map_or_else(String::new, |it| fleet.clusters[it.0 as usize].spec.provider.clone()),
-    }
-}
-
-fn table(report: &Report, wide: bool) -> Table {
+fn table(report: &CostStatus, wide: bool) -> Table {
     let mut headers = vec!["NAME", "ESTIMATE", "REALISED", "MARGINAL", "COMMITTED"];
     if wide {
         headers.extend(["REALISED-MARGINAL", "REALISED-COMMITTED", "COPIES", "REPLICAS"]);
     }
     let mut table = Table::new(&headers);
-    for Row { name, estimate, realised } in report.rows.iter().chain([&report.total]) {
+    for CostRow { name, estimate, realised } in report.rows.iter().chain([&report.total]) {
         let mut cells = vec![
             name.clone(),
             estimate.text(estimate.allocated),
@@ -367,6 +99,3 @@ fn table(report: &Report, wide: bool) -> Table {
     }
     table
 }
-
-#[cfg(test)]
-mod tests;

@@ -66,7 +66,7 @@ impl Optimise {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let client = self.hub.client().await?;
         let replicated = |it: &Placement| it.spec.clusters.iter().any(|it| it.replicas.is_some());
-        let seen = Seen::read(&client, None, replicated).await?;
+        let seen = Seen::read(&client, &client, None, replicated).await?;
         let fleet = seen.fleet(&jiff::Timestamp::now().to_string());
         let subjects = subjects(&seen);
         let mut room = Room::new(&fleet);

@@ -1,4 +1,5 @@
-//! The reviews `Explanation`, `Plan` and `Simulation`: from the server to the placement controller, with a client of the caller's own.
+//! The reviews `Cost`, `Explanation`, `Plan` and `Simulation`: from the server to who answers, with a client of the
+//! caller's own.
 
 use std::sync::{Arc, OnceLock};
 
@@ -7,15 +8,50 @@ use federation_server::{
     hooks::{Review, ReviewError},
     identity::Identity,
 };
-use federation_types::names::SYSTEM_NAMESPACE;
+use federation_types::{names::SYSTEM_NAMESPACE, review::cost::CostSpec};
 use futures::future::BoxFuture;
 use kube::Client;
 use placement_controller::{Controller, PlanError};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
+use crate::{
+    cost::report::{may_cost, report},
+    output::Failure,
+    seen::Seen,
+};
+
 /// Set once the server is open.
 pub(crate) type Opened = Arc<OnceLock<Arc<Server>>>;
+
+/// What is placed costs; told to who may list Placements and their templates. Clusters, prices and policies are read by
+/// the hub: what a namespace's user is told of them is what their own workloads cost.
+pub(crate) fn cost(server: Opened) -> Review {
+    let opened = Arc::clone(&server);
+    review("Cost", "costs", server, move |caller, spec: CostSpec| {
+        let opened = Arc::clone(&opened);
+        Box::pin(async move {
+            let server = opened.get().expect("a review has a caller once the server is open");
+            let own = Identity::component("placement-controller");
+            let inventory = Client::new(server.local(own), SYSTEM_NAMESPACE);
+            let namespace = Some(spec.namespace.as_str()).filter(|it| !it.is_empty());
+            let seen = Seen::read(&caller, &inventory, namespace, may_cost);
+            let seen = seen.await.map_err(unread)?;
+            let now = jiff::Timestamp::now().to_string();
+            // Every Placement is priced: not on a thread that answers requests.
+            tokio::task::spawn_blocking(move || report(&seen, spec.by, &now))
+                .await
+                .map_err(|error| PlanError::Failed(error.to_string()))
+        })
+    })
+}
+
+fn unread(failure: Failure) -> PlanError {
+    match failure.downcast::<kube::Error>() {
+        Ok(error) => placement_controller::refused("spec.namespace", *error),
+        Err(other) => PlanError::Failed(other.to_string()),
+    }
+}
 
 /// Why a template is where it is; told to who may read it. Behind `archipel why`.
 pub(crate) fn explanation(controller: Arc<Controller>, server: Opened) -> Review {

@@ -43,17 +43,19 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// Everything, or what is placed from one namespace; the templates of those Placements that are wanted.
+    /// Everything, or what is placed from one namespace; the templates of those Placements that are wanted. `inventory`
+    /// reads the clusters, their prices and the policies, `client` what is placed by them.
     pub(crate) async fn read(
         client: &Client,
+        inventory: &Client,
         namespace: Option<&str>,
         wanted: impl Fn(&Placement) -> bool,
     ) -> Result<Self, Failure> {
-        let members = all(Api::<MemberCluster>::all(client.clone())).await?;
-        let sets = all(Api::<ClusterSet>::all(client.clone())).await?;
-        let books = all(Api::<PriceBook>::all(client.clone())).await?;
-        let own = all(within::<PlacementPolicy>(client, namespace)).await?;
-        let wide = all(Api::<ClusterPlacementPolicy>::all(client.clone())).await?;
+        let members = all(Api::<MemberCluster>::all(inventory.clone())).await?;
+        let sets = all(Api::<ClusterSet>::all(inventory.clone())).await?;
+        let books = all(Api::<PriceBook>::all(inventory.clone())).await?;
+        let own = all(within::<PlacementPolicy>(inventory, namespace)).await?;
+        let wide = all(Api::<ClusterPlacementPolicy>::all(inventory.clone())).await?;
         let placements = all(within::<Placement>(client, namespace)).await?;
         let policies = own.iter().map(Policy::from).chain(wide.iter().map(Policy::from));
         let policies = policies.map(Arc::new).collect();

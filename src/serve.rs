@@ -159,6 +159,7 @@ impl Hub {
         shell.admission = vec![Arc::new(guard)];
         let opened = Arc::new(OnceLock::new());
         shell.reviews = vec![
+            reviews::cost(Arc::clone(&opened)),
             reviews::explanation(Arc::clone(&controller), Arc::clone(&opened)),
             reviews::plan(Arc::clone(&controller), Arc::clone(&opened)),
             reviews::simulation(Arc::clone(&controller), Arc::clone(&opened)),

@@ -86,6 +86,7 @@ async fn stories_on_three_real_members() {
         plans::what_if_and_optimise_change_nothing,
         plans::an_optimise_plan_is_carried_out_at_the_cost_it_said,
         spending::a_cost_budget_makes_growth_wait,
+        spending::who_may_see_a_namespace_is_told_what_it_costs,
         spending::points_of_others_decide_what_is_new,
         overriding::every_part_of_an_override,
         moving_in::policies_of_karmada_are_converted_and_placed,

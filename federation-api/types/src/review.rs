@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::TaintEffect;
 
+pub mod cost;
 pub mod plan;
 pub mod simulation;
 

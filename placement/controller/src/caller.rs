@@ -37,7 +37,7 @@ impl PlanError {
 }
 
 /// What the API says to the caller, at the field that it says it of.
-pub(crate) fn refused(field: &str, error: kube::Error) -> PlanError {
+pub fn refused(field: &str, error: kube::Error) -> PlanError {
     match error {
         kube::Error::Api(status) => match status.code {
             403 => PlanError::Forbidden(format!("{field}: {}", status.message)),

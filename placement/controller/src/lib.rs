@@ -68,7 +68,7 @@ pub mod transition;
 mod upkeep;
 mod write;
 
-pub use caller::PlanError;
+pub use caller::{PlanError, refused};
 pub use metrics::Metrics;
 pub use placement_engine::claim;
 pub use run::RunError;

@@ -85,3 +85,45 @@ pub(super) async fn points_of_others_decide_what_is_new(fleet: &mut Fleet) {
     kubectl.ok(["delete", "clusterscore", "e2e-gke-1", "e2e-eks-1"]).await;
     fleet.end("points").await;
 }
+
+pub(super) async fn who_may_see_a_namespace_is_told_what_it_costs(fleet: &mut Fleet) {
+    let kubectl = fleet.kubectl();
+    fleet.begin("bill").await;
+    let eks = "  affinities: [{clusters: {names: [eks-1]}}]\n  replicas: {mode: Divided}";
+    kubectl.apply(&policy("bill", "web", eks)).await;
+    kubectl.apply(&deployment("bill", "web", 2)).await;
+    fleet.placed("bill", "deployment-web", "eks-1=2").await;
+    let told = fleet.hub.archipel_ok(&["cost", "-n", "bill", "--by", "cluster"]).await;
+    let row = told.lines().find(|it| it.starts_with("eks-1")).unwrap_or_default().to_owned();
+    assert!(row.contains('$') && told.contains("total"), "{told}");
+
+    // Neither clusters nor prices may be read by her, and the figures are the same.
+    let args =
+        ["create", "rolebinding", "ann", "--clusterrole=view", "--user=e2e-ann", "-n", "bill"];
+    kubectl.ok(args).await;
+    let ask = |namespace: &str| {
+        json!({"apiVersion": "review.archipel.dev/v1alpha1", "kind": "Cost",
+               "spec": {"namespace": namespace, "by": "cluster"}})
+        .to_string()
+    };
+    let as_ann = ["create", "--validate=false", "-o", "json", "-f", "-", "--as=e2e-ann"];
+    let hidden = kubectl.run(["get", "memberclusters", "--as=e2e-ann"]).await;
+    assert!(!hidden.success(), "{hidden:?}");
+    let answer = kubectl.run_with(&ask("bill"), as_ann).await;
+    assert!(answer.success(), "{answer:?}");
+    let answer: serde_json::Value = serde_json::from_str(&answer.stdout).unwrap();
+    let cost = &answer["status"]["rows"][0];
+    assert_eq!(cost["name"], "eks-1", "{answer}");
+    let usd = cost["estimate"]["monthlyUsd"].as_str().unwrap();
+    assert!(usd != "0.00" && row.contains(&format!("${usd}")), "{row}: {answer}");
+    // What is not hers is not told.
+    for elsewhere in ["", "default"] {
+        let refused = kubectl.run_with(&ask(elsewhere), as_ann).await;
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+        assert!(refused.stderr.contains("orbidden"), "{}", refused.stderr);
+    }
+    let wrong = ask("bill").replace("cluster\"", "colour\"");
+    let refused = kubectl.run_with(&wrong, as_ann).await;
+    assert!(refused.stderr.contains("spec.by: Invalid value"), "{}", refused.stderr);
+    fleet.end("bill").await;
+}

@@ -143,7 +143,7 @@ fn system_roles() -> Vec<Value> {
                 ),
                 rule("create", "authentication.k8s.io", "selfsubjectreviews"),
                 // They say nothing of objects that whoever asks may not read, and plan nothing that one may not write.
-                rule("create", "review.archipel.dev", "explanations plans simulations"),
+                rule("create", "review.archipel.dev", "costs explanations plans simulations"),
             ],
         ),
         role(

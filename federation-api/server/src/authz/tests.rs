@@ -106,6 +106,10 @@ fn people_may_do_what_their_roles_say_and_nothing_else() {
             &["root", "ann", "ed", "vic", "nobody", "master", "monitor"],
         ),
         (
+            "create review.archipel.dev/costs /",
+            &["root", "ann", "ed", "vic", "nobody", "master", "monitor"],
+        ),
+        (
             "create review.archipel.dev/plans /",
             &["root", "ann", "ed", "vic", "nobody", "master", "monitor"],
         ),
