@@ -57,7 +57,7 @@ pub async fn clean_up(client: &MemberClient, hub: &str) -> Result<Vec<String>, J
         match delete(&namespaces, SYSTEM_NAMESPACE).await {
             Ok(()) => break,
             Err(kube::Error::Api(status))
-                if matches!(status.code, 403 | 422) && tries < GUARD_PATIENCE =>
+                if status.message.contains(GUARD) && tries < GUARD_PATIENCE =>
             {
                 tries += 1;
                 tokio::time::sleep(Duration::from_millis(250)).await;
