@@ -3,7 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{Check, Problem, cluster_selector, form::Form, selectors};
+use super::{
+    Check, Problem,
+    form::Form,
+    selectors::{cluster_selector, selectors},
+};
 use crate::{
     names::GROUP,
     overrides::{

@@ -1,6 +1,6 @@
 //! What is wrong with money in an object alone: amounts that are no amounts, and what no figure can be made of.
 
-use super::{Check, Problem, dollars, form::Form, label_selector};
+use super::{Check, Problem, dollars, form::Form, selectors::label_selector};
 use crate::{
     budget::CostBudgetSpec,
     money::Money,
