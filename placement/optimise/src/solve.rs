@@ -63,6 +63,8 @@ const SMALL_TASKS: usize = 100;
 /// Stretches of annealing, each cooler than the one before; steps of a stretch for each replica, and at most.
 const STRETCHES: i64 = 8;
 const EACH: i64 = 200;
+/// Of a small fleet, so many times as many, and so many times the laps without a change.
+const LONGER: usize = 4;
 const MOST: i64 = 1_000_000;
 /// What a step up may cost at first, in parts of what a replica costs.
 const HOT: i64 = 60;
@@ -195,9 +197,14 @@ impl<'a> Search<'a> {
         missing
     }
 
+    fn longer(&self) -> usize {
+        if self.net.tasks.len() <= SMALL_TASKS { LONGER } else { 1 }
+    }
+
     fn anneal(&mut self, best: &mut State<'a>) {
         let replicas: i64 = self.net.tasks.iter().map(|it| it.replicas).sum();
-        let steps = usize::try_from((replicas * EACH).clamp(4_096, MOST)).unwrap_or(4_096);
+        let each = EACH * i64::try_from(self.longer()).unwrap_or(1);
+        let steps = usize::try_from((replicas * each).clamp(4_096, MOST)).unwrap_or(4_096);
         let hot = best.cost / replicas.max(1) / HOT;
         let mut state = best.clone();
         state.forget();
@@ -231,7 +238,7 @@ impl<'a> Search<'a> {
             if lap < CLIMBING {
                 self.bound.climb(&mut self.ascent, STEPS, best.cost);
             }
-            if self.ends(best) || still >= STILL {
+            if self.ends(best) || still >= STILL * self.longer() {
                 return;
             }
             improve(best, &guides, &self.sizes, &mut self.dice, ROUNDS, self.stop);

@@ -401,3 +401,65 @@ fn free_room_is_not_left_for_a_new_node_and_nothing_is_left_for_a_second_run() {
         assert!(!answer.stopped);
     }
 }
+
+/// The same fleet with everything running where it came to be over time: each task in one of its clusters, whatever that
+/// costs today. What runs on nodes that come and go costs its part of one.
+fn drifted(tasks: i64) -> Instance {
+    let mut instance = tight(tasks);
+    let nodes = instance.pools.len();
+    let mut slots = Vec::new();
+    for at in 0..instance.tasks.len() {
+        let task = instance.tasks[at].clone();
+        let parts = i64::try_from(at).unwrap() % 2 + task.min_clusters;
+        let mut left = task.replicas;
+        let mut clusters = Vec::new();
+        for place in task.places.iter().cycle().skip(at * 7 % task.places.len()) {
+            let pool = instance.pools[place.pool].clone();
+            if clusters.contains(&pool.cluster) {
+                continue;
+            }
+            clusters.push(pool.cluster);
+            let last = i64::try_from(clusters.len()).unwrap() == parts.min(task.replicas);
+            let n = if last { left } else { 1 };
+            instance.pools.push(Pool {
+                cluster: pool.cluster,
+                name: format!("left-{at}-{}", pool.cluster),
+                free: task.need.clone(),
+                slots: Some(1),
+                nodes: n,
+                node_cost: 0,
+            });
+            let slot = pool.node_cost * task.need[0] / pool.free[0];
+            slots.push(slot);
+            let held =
+                Held { pool: instance.pools.len() - 1, replicas: n, cost: place.cost + slot };
+            instance.tasks[at].held.push(held);
+            left -= n;
+            if last {
+                break;
+            }
+        }
+        instance.tasks[at].move_cost = 50;
+    }
+    for task in &mut instance.tasks {
+        for (pool, it) in instance.pools.iter().enumerate().skip(nodes) {
+            if task.need.iter().zip(&it.free).all(|(need, free)| need <= free) {
+                let cost = slots[pool - nodes] + 40;
+                task.places.push(Place { pool, cost });
+            }
+        }
+    }
+    instance
+}
+
+#[test]
+fn a_fleet_is_not_held_by_where_it_came_to_run() {
+    let instance = drifted(30);
+    let answer = solve(&instance, &never).unwrap();
+    let today = answer.today.unwrap();
+    assert!(answer.tally.cost < today / 2, "{} of {today}", answer.tally.cost);
+    // With few moves there are the dearest first, and never more of them.
+    let few = Instance { max_moves: Some(5), ..instance };
+    let few = solve(&few, &never).unwrap();
+    assert!(few.tally.moved <= 5 && few.tally.cost < today, "{:?}", few.tally);
+}
