@@ -6,7 +6,10 @@ use kube_derive::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{condition::Condition, selector::LabelSelector};
+use crate::{
+    condition::Condition,
+    selector::{LabelSelector, glob},
+};
 
 /// A cluster of the fleet. What is in `spec` the hub is told by its owner and decides by; what a member reports stands
 /// in `status` (RULES 2.2).
@@ -246,4 +249,35 @@ pub struct ClusterSetSpec {
     /// Namespaces of the hub that may place here, `*` as a wildcard; empty: none. Cluster-scoped policies may always.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub namespaces: Vec<String>,
+}
+
+impl ClusterSetSpec {
+    /// Whether a cluster is in it.
+    pub fn holds(&self, name: &str, labels: &BTreeMap<String, String>) -> bool {
+        let named = self.names.iter().any(|it| glob(it, name));
+        let labelled = !self.label_selector.is_empty() && self.label_selector.matches(labels);
+        named || labelled || (self.names.is_empty() && self.label_selector.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_holds_what_it_names_and_what_its_labels_select() {
+        let labels = BTreeMap::from([("tier".to_owned(), "prod".to_owned())]);
+        let holds = |spec: serde_json::Value, name: &str| {
+            let spec: ClusterSetSpec = serde_json::from_value(spec).unwrap();
+            spec.holds(name, &labels)
+        };
+        assert!(holds(serde_json::json!({}), "eks-1"), "nothing said restricts nothing");
+        assert!(holds(serde_json::json!({"names": ["eks-*"]}), "eks-1"));
+        assert!(!holds(serde_json::json!({"names": ["eks-*"]}), "gke-1"));
+        let prod =
+            serde_json::json!({"names": ["x"], "labelSelector": {"matchLabels": {"tier": "prod"}}});
+        assert!(holds(prod, "gke-1"), "either of both");
+        let test = serde_json::json!({"labelSelector": {"matchLabels": {"tier": "test"}}});
+        assert!(!holds(test, "gke-1"));
+    }
 }

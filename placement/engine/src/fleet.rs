@@ -417,10 +417,7 @@ impl std::io::Write for Sink<'_> {
 fn set(spec: &ClusterSetSpec, clusters: &[Cluster]) -> Set {
     let mut members = Bits::none(clusters.len());
     for (at, cluster) in clusters.iter().enumerate() {
-        let named = spec.names.contains(&cluster.name);
-        let selected = (spec.names.is_empty() || !spec.label_selector.is_empty())
-            && spec.label_selector.matches(&cluster.labels);
-        if named || selected {
+        if spec.holds(&cluster.name, &cluster.labels) {
             members.insert(at);
         }
     }

@@ -13,7 +13,7 @@ use federation_types::{
     names::{Gvk, ObjectKey, SmolStr, placement_name},
     placement::{PlacedCluster, PlacementSpec, PlacementStatus, RemovedCluster},
     revision::NamedRule,
-    selector::{ClusterFacts, glob},
+    selector::ClusterFacts,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -216,12 +216,7 @@ impl Index {
     fn sets_of(&self, facts: &ClusterFacts) -> BTreeSet<String> {
         self.sets
             .iter()
-            .filter(|(_, set)| {
-                let named = set.names.iter().any(|it| glob(it, &facts.name));
-                let labelled =
-                    !set.label_selector.is_empty() && set.label_selector.matches(&facts.labels);
-                named || labelled || (set.names.is_empty() && set.label_selector.is_empty())
-            })
+            .filter(|(_, set)| set.holds(&facts.name, &facts.labels))
             .map(|(name, _)| name.clone())
             .collect()
     }

@@ -8,7 +8,7 @@ use federation_types::{
     placement::PlacementSpec,
     review::plan::{Action, ClusterChange},
     revision::NamedRule,
-    selector::{ClusterFacts, glob},
+    selector::ClusterFacts,
 };
 use placement_engine::expression::Expression;
 use serde_json::Value;
@@ -73,12 +73,7 @@ fn facts(index: &Index, member: &MemberCluster) -> ClusterFacts {
         labels: member.metadata.labels.clone().unwrap_or_default(),
         sets: BTreeSet::new(),
     };
-    let sets = index.sets.iter().filter(|(_, set)| {
-        let set = &set.spec;
-        let named = set.names.iter().any(|it| glob(it, &facts.name));
-        let labelled = !set.label_selector.is_empty() && set.label_selector.matches(&facts.labels);
-        named || labelled || (set.names.is_empty() && set.label_selector.is_empty())
-    });
+    let sets = index.sets.iter().filter(|(_, it)| it.spec.holds(&facts.name, &facts.labels));
     facts.sets = sets.map(|(name, _)| name.clone()).collect();
     facts
 }
