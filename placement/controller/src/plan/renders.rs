@@ -36,13 +36,12 @@ pub(super) fn look(
     if changes.iter().all(|it| it.action == Action::Remove) {
         return unrendered;
     }
-    let (old, new) = (Side::of(before, key), Side::of(&run.index, key));
-    let Some(mut new) = new else { return unrendered };
-    let mut old = old.filter(|old| !(old.rules.is_empty() && new.rules.is_empty()));
     // Without rules every cluster is sent the same, and nothing stands in the way of it.
-    if old.is_none() && new.rules.is_empty() {
+    if !has_rules(before, key) && !has_rules(&run.index, key) {
         return unrendered;
     }
+    let mut old = Side::of(before, key);
+    let Some(mut new) = Side::of(&run.index, key) else { return unrendered };
     changes.retain(|change| {
         if change.action == Action::Remove {
             return true;
@@ -59,6 +58,11 @@ pub(super) fn look(
         change.action != Action::Update || was != Some(is)
     });
     unrendered
+}
+
+fn has_rules(index: &Index, key: &ObjectKey) -> bool {
+    !index.overrides.is_empty()
+        && index.templates.get(key).is_some_and(|it| !index.override_rules(key, it).is_empty())
 }
 
 /// What selectors of overrides may ask of a cluster.
