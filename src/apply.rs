@@ -7,14 +7,13 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use clap::Args;
 use federation_types::{
-    names::APPROVED_ANNOTATION,
+    names::{APPROVED_ANNOTATION, Gvk},
     reason::applied,
     review::plan::{Check, CheckResult, ObjectRef, PlanSpec, PlanStatus},
 };
 use kube::{
     Api, Client,
     api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams},
-    core::GroupVersionKind,
     discovery::{Scope, pinned_kind},
 };
 use serde_json::{Value, json};
@@ -197,13 +196,8 @@ impl Work {
     async fn api(&mut self, object: &ObjectRef) -> Result<Api<DynamicObject>, Failure> {
         let id = (object.api_version.clone(), object.kind.clone());
         if !self.kinds.contains_key(&id) {
-            let gvk = federation_types::names::Gvk::new(&object.api_version, &object.kind);
-            let gvk = GroupVersionKind {
-                group: gvk.group.to_string(),
-                version: gvk.version.to_string(),
-                kind: gvk.kind.to_string(),
-            };
-            let (resource, capabilities) = pinned_kind(&self.client, &gvk).await?;
+            let gvk = Gvk::new(&object.api_version, &object.kind);
+            let (resource, capabilities) = pinned_kind(&self.client, &(&gvk).into()).await?;
             self.kinds.insert(id.clone(), (resource, capabilities.scope));
         }
         let (resource, scope) = &self.kinds[&id];

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use federation_types::{
-    names::{REVIEW_API_VERSION, short_hash},
+    names::{Gvk, REVIEW_API_VERSION, short_hash},
     review::plan::{PlanSpec, PlanStatus},
 };
 use kube::{
@@ -176,14 +176,8 @@ pub(crate) async fn ask<A: DeserializeOwned>(
     plural: &str,
     spec: &impl Serialize,
 ) -> Result<A, Failure> {
-    let (group, version) = REVIEW_API_VERSION.split_once('/').expect("the review API has a group");
-    let resource = ApiResource {
-        group: group.to_owned(),
-        version: version.to_owned(),
-        api_version: REVIEW_API_VERSION.to_owned(),
-        kind: kind.to_owned(),
-        plural: plural.to_owned(),
-    };
+    let gvk = Gvk::new(REVIEW_API_VERSION, kind);
+    let resource = ApiResource::from_gvk_with_plural(&(&gvk).into(), plural);
     let types = TypeMeta { api_version: REVIEW_API_VERSION.to_owned(), kind: kind.to_owned() };
     let review = DynamicObject {
         types: Some(types),

@@ -16,7 +16,6 @@ use federation_types::{
 use kube::{
     Api, Client, ResourceExt,
     api::{DynamicObject, ListParams},
-    core::GroupVersionKind,
 };
 use placement_engine::{
     ClusterInput, Fleet, PriceIndex, SetInput, Workload,
@@ -78,9 +77,8 @@ impl Seen {
         api_version: &str,
         kind: &str,
     ) -> Result<(), Failure> {
-        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        let gvk = GroupVersionKind::gvk(group, version, kind);
-        let (resource, _) = kube::discovery::pinned_kind(client, &gvk).await?;
+        let gvk = Gvk::new(api_version, kind);
+        let (resource, _) = kube::discovery::pinned_kind(client, &(&gvk).into()).await?;
         let api = match namespace {
             Some(it) => Api::<DynamicObject>::namespaced_with(client.clone(), it, &resource),
             None => Api::<DynamicObject>::all_with(client.clone(), &resource),

@@ -90,6 +90,12 @@ impl Gvk {
     }
 }
 
+impl From<&Gvk> for kube_core::GroupVersionKind {
+    fn from(it: &Gvk) -> Self {
+        Self::gvk(&it.group, &it.version, &it.kind)
+    }
+}
+
 impl fmt::Display for Gvk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.path())

@@ -9,7 +9,6 @@ use k8s_openapi::api::authorization::v1::{
 use kube::{
     Api, Client,
     api::{ApiResource, DynamicObject, PostParams},
-    core::GroupVersionKind,
     discovery::{ApiCapabilities, Scope, pinned_kind},
 };
 
@@ -105,21 +104,17 @@ impl<'a> Kinds<'a> {
             return Ok(known.clone());
         }
         let gvk = Gvk::new(api_version, kind);
-        let gvk = GroupVersionKind {
-            group: gvk.group.to_string(),
-            version: gvk.version.to_string(),
-            kind: gvk.kind.to_string(),
-        };
-        let found = pinned_kind(self.caller, &gvk).await.map_err(|error| match error {
-            kube::Error::Api(status) if !status.is_not_found() => {
-                refused(field, kube::Error::Api(status))
-            }
-            kube::Error::Service(_) | kube::Error::HyperError(_) => refused(field, error),
-            _ => {
-                let message = format!("Invalid value: the hub serves no {api_version} {kind}");
-                PlanError::invalid(field, message)
-            }
-        })?;
+        let found =
+            pinned_kind(self.caller, &(&gvk).into()).await.map_err(|error| match error {
+                kube::Error::Api(status) if !status.is_not_found() => {
+                    refused(field, kube::Error::Api(status))
+                }
+                kube::Error::Service(_) | kube::Error::HyperError(_) => refused(field, error),
+                _ => {
+                    let message = format!("Invalid value: the hub serves no {api_version} {kind}");
+                    PlanError::invalid(field, message)
+                }
+            })?;
         self.known.insert(id, found.clone());
         Ok(found)
     }

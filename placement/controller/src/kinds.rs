@@ -83,11 +83,7 @@ impl Kinds {
 /// The kind as the hub serves it: in the version asked for, else in the group's preferred one.
 async fn resolve(context: &Context, kind: &KindKey, version: &str) -> Option<ApiResource> {
     let (group, kind) = kind;
-    let gvk = GroupVersionKind {
-        group: group.to_string(),
-        version: version.to_owned(),
-        kind: kind.to_string(),
-    };
+    let gvk = GroupVersionKind::gvk(group, version, kind);
     if let Ok((resource, _)) = discovery::pinned_kind(&context.client, &gvk).await {
         return Some(resource);
     }

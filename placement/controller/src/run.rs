@@ -281,13 +281,7 @@ struct Job {
 fn named(placed: &Placed) -> ApiResource {
     let reference = &placed.spec.template;
     let gvk = Gvk::new(&reference.api_version, &reference.kind);
-    ApiResource {
-        group: gvk.group.to_string(),
-        version: gvk.version.to_string(),
-        api_version: reference.api_version.clone(),
-        plural: gvk.kind.to_lowercase(),
-        kind: gvk.kind.to_string(),
-    }
+    ApiResource::from_gvk_with_plural(&(&gvk).into(), &gvk.kind.to_lowercase())
 }
 
 /// Tells the index what was written, so that the next pass does not decide on what it already changed.

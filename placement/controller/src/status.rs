@@ -1,5 +1,6 @@
 //! Reading and writing the status of our policies, whichever kind and scope.
 
+use federation_types::names::{API_VERSION, Gvk};
 use kube::{
     Api,
     api::{ApiResource, DynamicObject, Patch, PatchParams},
@@ -36,13 +37,8 @@ impl Names {
 }
 
 fn api(context: &Context, names: &Names, id: &Id) -> Api<DynamicObject> {
-    let resource = ApiResource {
-        group: federation_types::names::GROUP.to_owned(),
-        version: "v1alpha1".to_owned(),
-        api_version: federation_types::names::API_VERSION.to_owned(),
-        kind: names.kind.to_owned(),
-        plural: names.plural.to_owned(),
-    };
+    let gvk = Gvk::new(API_VERSION, names.kind);
+    let resource = ApiResource::from_gvk_with_plural(&(&gvk).into(), names.plural);
     let client = context.client.clone();
     if id.0.is_empty() {
         Api::all_with(client, &resource)

@@ -99,14 +99,8 @@ impl Home {
         } else {
             plural.to_owned()
         };
-        let (group, version) = API_VERSION.split_once('/').expect("our API version has a group");
-        let resource = ApiResource {
-            group: group.to_owned(),
-            version: version.to_owned(),
-            api_version: API_VERSION.to_owned(),
-            kind,
-            plural,
-        };
+        let gvk = Gvk::new(API_VERSION, &kind);
+        let resource = ApiResource::from_gvk_with_plural(&(&gvk).into(), &plural);
         scoped(client, &self.key.namespace, &resource)
     }
 
