@@ -247,9 +247,9 @@ fn decide(
     let lost = index.lost(patience(&winner.spec), now);
     let unfenced = winner.spec.failover.as_ref().is_some_and(|it| it.unfenced.is_some());
     // A copy that is left where it is, and made nowhere else, does not move.
-    let stays = !gains(&decision, fleet, &meant);
+    let stays = || !gains(&decision, fleet, &meant);
     let may_leave =
-        |name: &str| (unfenced && lost.contains(name)) || (stays && orphans_of(index, name));
+        |name: &str| (unfenced && lost.contains(name)) || (orphans_of(index, name) && stays());
     let approval = (decided && wants_approval(&decision, fleet, template, &meant, &may_leave))
         .then(|| approval::token(template, &meant, &decision, fleet));
     let given = |it: &String| approval::is_given(index.approvals, template, &previous, it);
