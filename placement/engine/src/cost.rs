@@ -276,6 +276,8 @@ pub fn marginal(
         if more == 0 {
             continue;
         }
+        // What the parts of a unit take together no curve of one replica tells.
+        workload.components.is_empty().then_some(())?;
         bill.is_complete().then_some(())?;
         let extras = Extras {
             per_replica: bill.per_replica,

@@ -4,15 +4,13 @@ use federation_types::{
     cluster::Taint,
     money::Money,
     policy::WhenUnsatisfiable,
-    review::{ClusterExplanation, Counterfactual, ExplanationStatus, ScorePart},
+    review::{ClusterExplanation, Counterfactual, ExplanationStatus},
     selector::ClusterSelector,
 };
 
 use crate::{
-    cheapest::{self, Curve, Percent, Site},
     cost,
     expression::Expressions,
-    extras::{self, Extras},
     fleet::{BASE, ClusterId, Fleet},
     mask::{Check, Part, Refusal},
     place::{Decision, Outcome, Previous, place},
@@ -23,6 +21,7 @@ use crate::{
 };
 
 mod changes;
+mod money;
 mod notes;
 mod wins;
 mod words;
@@ -75,7 +74,9 @@ pub fn explain(
     if workload.has_pods() && regardless && !decision.clusters.is_empty() {
         notes.push("placed regardless of room".to_owned());
     }
-    if workload.has_pods() && workload.requests == Requests::default() {
+    let parts = workload.components.iter().map(|it| &it.requests);
+    let mut requests = parts.chain(workload.components.is_empty().then_some(&workload.requests));
+    if workload.has_pods() && requests.all(|it| *it == Requests::default()) {
         notes.push("the template requests nothing: what a replica takes, and so what it costs, is not known".to_owned());
     }
     notes.extend(notes::approval(fleet, workload, policy, previous, &decision));
@@ -173,7 +174,16 @@ impl Teller<'_> {
         };
         let changes = self.changes(id, rule);
         let wins_if = self.wins_if(id, rule);
-        let would_change = self.would_change(rule, &changes, &wins_if).unwrap_or(text.change);
+        let looked = wins_if.is_some();
+        let wins_if = wins_if.unwrap_or_default();
+        let would_change = match self.would_change(rule, &changes, &wins_if) {
+            Some(told) => told,
+            None if matches!(rule, Rule::NotNeeded | Rule::Dearer) => match looked {
+                true => "nothing that was tried".to_owned(),
+                false => format!("not looked into: ask for {} alone", self.fleet.name(id)),
+            },
+            None => text.change,
+        };
         ClusterExplanation {
             cluster: self.fleet.name(id).to_owned(),
             holds: placed.is_some(),
@@ -332,14 +342,10 @@ impl Teller<'_> {
                 "no price for its nodes",
                 "a price in a PriceBook for its nodes",
             ),
-            Rule::Dearer => Text::new(
-                "the least cost",
-                format!("{} for one more", self.marginal(id)),
-                "a lower price, or no room where it is cheaper",
-            ),
-            _ => {
-                Text::new("", self.room_text(id), "more replicas, or a larger maximum of clusters")
+            Rule::Dearer => {
+                Text::new("the least cost", format!("{} for one more", self.marginal(id)), "")
             }
+            _ => Text::new("", self.room_text(id), ""),
         }
     }
 
@@ -529,68 +535,5 @@ impl Teller<'_> {
         };
         let found = if found.is_empty() { "none".to_owned() } else { found };
         Text::new(wanted, found, format!("{field} that let the cluster in"))
-    }
-
-    fn score(&self, id: ClusterId) -> Vec<ScorePart> {
-        let money = self.policy.money;
-        let mut parts = Vec::new();
-        let mut part = |name: &str, micros: i64| {
-            parts.push(ScorePart { name: name.to_owned(), micros });
-        };
-        if self.workload.has_pods()
-            && let Some(slot) = cost::slot(self.fleet, id, self.need)
-        {
-            part("cost", slot.micros.saturating_mul(money.cost) / 100);
-        }
-        let bill = extras::bill(self.fleet, id, self.workload, self.policy);
-        for (name, micros) in [("extras", bill.per_replica), ("first", bill.first)] {
-            if micros > 0 && (name == "extras" || !self.holds(id)) {
-                part(name, micros.saturating_mul(money.cost) / 100);
-            }
-        }
-        if !self.policy.points.is_empty() {
-            part("scores", -extras::points(self.fleet.cluster(id), self.policy));
-        }
-        if !self.policy.spec.near.is_empty() {
-            let near = &self.policy.spec.near;
-            let ms = crate::mask::latency(self.fleet.cluster(id), near);
-            part("latency", i64::from(ms).saturating_mul(money.per_ms));
-        }
-        if !self.holds(id) && money.per_move > 0 {
-            part("stickiness", money.per_move);
-        }
-        parts
-    }
-
-    /// What one more replica would add, as a curve of one step.
-    fn next(&self, id: ClusterId) -> Curve {
-        let all = Percent(100);
-        let extras = Extras::of(self.fleet, id, self.workload, self.policy, all, self.holds(id));
-        let worth = extras::points(self.fleet.cluster(id), self.policy);
-        // Points are no bill.
-        let extras = Extras { per_replica: extras.per_replica + worth, ..extras };
-        let pooled = self.fleet.pool_of(id).map_or(0, |it| self.fleet.pools[it]);
-        let (fleet, room, need) = (self.fleet, self.room, self.need);
-        cheapest::curve(Site { fleet, room, cluster: id, need, pooled }, 1, all, extras)
-    }
-
-    /// µ$/h of one more replica; `None` where it is not known or there is no room.
-    fn one_more(&self, id: ClusterId) -> Option<i64> {
-        let curve = self.next(id);
-        let known = self.workload.has_pods() && !curve.unknown;
-        curve.costs.get(1).filter(|_| known).map(|it| cheapest::micros(*it))
-    }
-
-    /// What one more replica would add to the bill, per month.
-    fn marginal(&self, id: ClusterId) -> String {
-        if !self.workload.has_pods() {
-            return Money::ZERO.to_string();
-        }
-        let curve = self.next(id);
-        match curve.costs.get(1) {
-            None => "no room".to_owned(),
-            Some(_) if curve.unknown => "unknown".to_owned(),
-            Some(cost) => Money(cheapest::micros(*cost)).per_month().to_string(),
-        }
     }
 }

@@ -66,6 +66,8 @@ pub enum Outcome {
     /// What fits is placed: by `partial: Allow`, or because taking away never waits for room.
     Partial {
         missing: i64,
+        /// Every chosen cluster has so many, and may have no more.
+        most: Option<i64>,
     },
     /// Every cluster is refused by some rule.
     NoClusterFits,
@@ -133,11 +135,15 @@ impl std::fmt::Display for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Placed => f.write_str("placed"),
-            Self::Partial { missing: 1 } => {
-                f.write_str("1 replica finds no room; the others are placed")
-            }
-            Self::Partial { missing } => {
-                write!(f, "{missing} replicas find no room; the others are placed")
+            Self::Partial { missing, most } => {
+                let missing = words::counted(*missing, "replica finds", "replicas find");
+                match most {
+                    Some(most) => write!(
+                        f,
+                        "{missing} no place, as no cluster may have more than {most}; the others are placed"
+                    ),
+                    None => write!(f, "{missing} no room; the others are placed"),
+                }
             }
             Self::NoClusterFits => f.write_str("no cluster passes the rules of the policy"),
             Self::NotEnoughRoom { missing: 1 } => f.write_str("there is no room for 1 replica"),
@@ -279,9 +285,11 @@ pub fn place(
     let mut report = Report { rules };
     let (clusters, outcome) = match result {
         Ok(attempt) => {
+            let most = policy.max_per_cluster();
+            let full = attempt.clusters.iter().all(|it| it.replicas >= Some(most));
             let outcome = match attempt.missing {
                 0 => Outcome::Placed,
-                missing => Outcome::Partial { missing },
+                missing => Outcome::Partial { missing, most: full.then_some(most) },
             };
             (attempt.clusters, outcome)
         }

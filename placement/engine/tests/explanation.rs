@@ -14,8 +14,10 @@ use federation_types::{
     review::{Counterfactual, ExplanationStatus},
 };
 use placement_engine::{
-    ClusterInput, CompiledPolicy, Fleet, Previous, PriceIndex, Room, SetInput, Workload, explain,
-    workload::{KindClass, Requests},
+    ClusterInput, CompiledPolicy, Fleet, Previous, PriceIndex, Room, SetInput, Workload,
+    components::Component,
+    explain,
+    workload::{KindClass, NodeRules, Requests},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -299,6 +301,7 @@ prop_compose! {
         namespace in any::<bool>(),
         size in (1_i64..8, 1_i64..20),
         arm in prop::bool::weighted(0.2),
+        workers in prop::option::weighted(0.15, 1_i64..5),
     ) -> Inputs {
         let mut spec = more;
         spec["selectors"] = json!([]);
@@ -322,6 +325,21 @@ prop_compose! {
         };
         if arm {
             workload.nodes.selector.insert("arch".to_owned(), "arm64".to_owned());
+        }
+        if let Some(workers) = workers {
+            let part = |name: &str, replicas, cpu, nodes| Component {
+                name: name.to_owned(),
+                replicas,
+                requests: Requests { base: [cpu * 100, 1 << 29, 0, 0], extended: Vec::new() },
+                nodes,
+            };
+            workload.components = vec![
+                part("head", 1, 2, NodeRules::default()),
+                part("worker", workers, size.1, workload.nodes.clone()),
+            ];
+            workload.class = KindClass::Unit;
+            workload.replicas = None;
+            workload.requests = Requests::default();
         }
         Inputs {
             clusters,

@@ -414,7 +414,7 @@ proptest! {
             }
             match decision.outcome {
                 Outcome::Placed => prop_assert_eq!(decision.replicas(), fewer),
-                Outcome::Partial { missing } => prop_assert_eq!(decision.replicas() + missing, fewer),
+                Outcome::Partial { missing, .. } => prop_assert_eq!(decision.replicas() + missing, fewer),
                 _ => (),
             }
         }
@@ -576,7 +576,7 @@ proptest! {
         let rules = spec.replicas.clone().unwrap();
         match decision.outcome {
             Outcome::Placed => prop_assert_eq!(decision.replicas(), replicas),
-            Outcome::Partial { missing } => {
+            Outcome::Partial { missing, .. } => {
                 prop_assert!(missing > 0);
                 prop_assert_eq!(decision.replicas() + missing, replicas);
             }

@@ -14,7 +14,7 @@ use crate::{
     place::Outcome,
     policy::Selector,
     report::Rule,
-    workload::NodeRequirement,
+    workload::{NodeRequirement, NodeRules, Requests},
 };
 
 impl Teller<'_> {
@@ -23,6 +23,9 @@ impl Teller<'_> {
         match rule {
             Rule::ApiNotServed => {
                 vec![Counterfactual::ApiServed { api: self.workload.api.clone() }]
+            }
+            Rule::Room if !self.workload.components.is_empty() => {
+                self.room_for_all_parts().into_iter().collect()
             }
             Rule::Room => vec![self.room_for(self.policy.min_per_cluster().max(1))],
             Rule::Spread => self.without_spread(id),
@@ -264,25 +267,31 @@ impl Teller<'_> {
             Some(most) => ((n + most - 1) / most.max(1), most.min(n)),
             None => (1, n),
         };
-        let mut free = BTreeMap::from([("pods".to_owned(), each.to_string())]);
-        for (at, name) in BASE.iter().enumerate() {
-            let amount = requests.base[at].saturating_mul(each);
-            let text = if at == CPU { format!("{amount}m") } else { amount.to_string() };
-            if amount > 0 && *name != "pods" {
-                let text = if at == MEMORY { crate::room::bytes(amount) } else { text };
-                free.insert((*name).to_owned(), text);
+        let mut taken = Taken::default();
+        taken.add(requests, each);
+        Counterfactual::RoomFreed {
+            nodes,
+            free: taken.texts(),
+            labels: labels_of(&self.workload.nodes),
+        }
+    }
+
+    /// Nodes with room for every part of a unit at once, on which each of them may run; `None` where no one kind of node
+    /// would do.
+    fn room_for_all_parts(&self) -> Option<Counterfactual> {
+        let (mut taken, mut labels, mut nodes) = (Taken::default(), BTreeMap::new(), 1);
+        for part in &self.workload.components {
+            taken.add(&part.requests, part.replicas);
+            for (key, value) in labels_of(&part.nodes) {
+                let known = labels.entry(key).or_insert_with(|| value.clone());
+                if *known != value {
+                    return None;
+                }
             }
+            let most = part.nodes.per_node.unwrap_or(i64::MAX).max(1);
+            nodes = nodes.max((part.replicas - 1) / most + 1);
         }
-        for (name, amount) in &requests.extended {
-            free.insert(name.clone(), amount.saturating_mul(each).to_string());
-        }
-        let mut labels = self.workload.nodes.selector.clone();
-        for it in self.workload.nodes.terms.first().into_iter().flatten() {
-            if let Some(value) = satisfying(it) {
-                labels.entry(it.key.clone()).or_insert(value);
-            }
-        }
-        Counterfactual::RoomFreed { nodes, free, labels }
+        Some(Counterfactual::RoomFreed { nodes, free: taken.texts(), labels })
     }
 
     /// Prices for the nodes of the cluster that have none: what a node of each costs.
@@ -304,6 +313,52 @@ impl Teller<'_> {
         changes.dedup();
         changes
     }
+}
+
+/// What pods take together.
+#[derive(Default)]
+struct Taken {
+    pods: i64,
+    base: [i64; BASE.len()],
+    extended: BTreeMap<String, i64>,
+}
+
+impl Taken {
+    fn add(&mut self, each: &Requests, pods: i64) {
+        self.pods = self.pods.saturating_add(pods);
+        for (sum, amount) in self.base.iter_mut().zip(each.base) {
+            *sum = sum.saturating_add(amount.saturating_mul(pods));
+        }
+        for (name, amount) in &each.extended {
+            let sum = self.extended.entry(name.clone()).or_default();
+            *sum = sum.saturating_add(amount.saturating_mul(pods));
+        }
+    }
+
+    fn texts(self) -> BTreeMap<String, String> {
+        let mut free = BTreeMap::from([("pods".to_owned(), self.pods.to_string())]);
+        for (at, name) in BASE.iter().enumerate() {
+            let amount = self.base[at];
+            let text = if at == CPU { format!("{amount}m") } else { amount.to_string() };
+            if amount > 0 && *name != "pods" {
+                let text = if at == MEMORY { crate::room::bytes(amount) } else { text };
+                free.insert((*name).to_owned(), text);
+            }
+        }
+        free.extend(self.extended.into_iter().map(|(name, amount)| (name, amount.to_string())));
+        free
+    }
+}
+
+/// Labels of a node on which the pod may run.
+fn labels_of(nodes: &NodeRules) -> BTreeMap<String, String> {
+    let mut labels = nodes.selector.clone();
+    for it in nodes.terms.first().into_iter().flatten() {
+        if let Some(value) = satisfying(it) {
+            labels.entry(it.key.clone()).or_insert(value);
+        }
+    }
+    labels
 }
 
 /// A value of the label that satisfies the requirement; `None` where the label should not be there, or may be missing.

@@ -27,15 +27,17 @@ pub(super) fn told(fleet: &Fleet) -> usize {
 }
 
 impl Teller<'_> {
-    /// What would make the cluster chosen, each alone; nothing where no such change was found, and nothing for those that
-    /// come after the first ones in the order of names.
-    pub(super) fn wins_if(&mut self, id: ClusterId, rule: Rule) -> Vec<Vec<Counterfactual>> {
-        if self.told == 0
-            || !matches!(rule, Rule::NotNeeded | Rule::Room | Rule::Dearer | Rule::PriceUnknown)
-        {
-            return Vec::new();
+    /// What would make the cluster chosen, each alone; nothing where no such change was found. `None`: it was not looked
+    /// for, as it is for the first ones in the order of names.
+    pub(super) fn wins_if(
+        &mut self,
+        id: ClusterId,
+        rule: Rule,
+    ) -> Option<Vec<Vec<Counterfactual>>> {
+        if !matches!(rule, Rule::NotNeeded | Rule::Room | Rule::Dearer | Rule::PriceUnknown) {
+            return Some(Vec::new());
         }
-        self.told -= 1;
+        self.told = self.told.checked_sub(1)?;
         let mode = self.policy.mode(self.workload);
         let mut found = Vec::new();
         if matches!(rule, Rule::Dearer | Rule::PriceUnknown) {
@@ -50,7 +52,7 @@ impl Teller<'_> {
         if mode.divides() && matches!(rule, Rule::NotNeeded | Rule::Dearer) {
             found.extend(self.by_replicas(id).map(|it| vec![it]));
         }
-        found
+        Some(found)
     }
 
     /// Whether the cluster is chosen with these.
@@ -134,6 +136,9 @@ impl Teller<'_> {
 
     /// The fewest more nodes with room for all of it.
     fn by_room(&self, id: ClusterId) -> Option<Counterfactual> {
+        if !self.workload.components.is_empty() {
+            return None;
+        }
         let mut nodes = 1;
         while nodes <= NODES {
             let Counterfactual::RoomFreed { free, labels, .. } = self.room_for(1) else {
