@@ -156,6 +156,10 @@ impl Guard {
                     Err(_) => Vec::new(),
                 }
             }
+            "ClusterScore" => match serde_json::from_value::<ClusterScoreSpec>(spec) {
+                Ok(spec) => self.controller.score_warnings(&spec),
+                Err(_) => Vec::new(),
+            },
             _ => Vec::new(),
         };
         Verdict::Allow(warnings)

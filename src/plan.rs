@@ -104,6 +104,8 @@ pub(crate) enum PlanFileError {
     Unreadable { place: String, source: serde_norway::Error },
     #[error("{paths} holds no object")]
     Empty { paths: String },
+    #[error("{place} is the same object as {first}")]
+    Twice { first: String, place: String },
     #[error("{place} has no {field}")]
     Incomplete { place: String, field: &'static str },
     #[error("the hub's answer is not a {kind}")]

@@ -184,7 +184,7 @@ fn print_all(status: &ExplanationStatus, wide: bool) {
 
 fn print_not(status: &ExplanationStatus, cluster: &str) {
     let Some(it) = status.clusters.iter().find(|it| it.cluster == cluster) else {
-        output::line(format_args!("{cluster}: the hub knows no such cluster"));
+        output::line(undecided(status, cluster));
         return;
     };
     output::line(verdict(it));
@@ -209,6 +209,12 @@ fn print_not(status: &ExplanationStatus, cluster: &str) {
     if !score.is_empty() {
         output::line(format_args!("  score: {score}"));
     }
+}
+
+/// Why nothing is said of a cluster that there is: nobody decides for the template. One that there is not, the hub refuses
+/// to speak of.
+fn undecided(status: &ExplanationStatus, cluster: &str) -> String {
+    format!("nothing decides on {cluster}: {}", status.summary)
 }
 
 /// Whether a copy is there, and what a decision would say of the cluster.
@@ -279,6 +285,13 @@ mod tests {
         assert_eq!(said(true, "Taint", false), "it is on a, which would not be chosen now: Taint");
         assert_eq!(said(false, "Chosen", true), "it is not on a, which would be chosen now");
         assert_eq!(said(false, "Taint", false), "a was refused: Taint");
+    }
+
+    #[test]
+    fn a_template_that_no_policy_claims_is_told_from_a_cluster_that_is_not_there() {
+        let summary = "Deployment shop/web is claimed by no placement policy: it stays on the hub";
+        let status = ExplanationStatus { summary: summary.into(), ..Default::default() };
+        assert_eq!(undecided(&status, "a"), format!("nothing decides on a: {summary}"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use federation_types::review::plan::ObjectRef;
+use federation_types::{names::Gvk, review::plan::ObjectRef};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -69,10 +69,27 @@ impl Objects {
         if let Some((_, field)) = missing {
             return Err(PlanFileError::Incomplete { place, field });
         }
-        self.sources.push(format!("{place} {}", reference(&object)));
+        let object_ref = reference(&object);
+        if let Some(first) = self.values.iter().position(|it| is_same(&reference(it), &object_ref))
+        {
+            let first = self.sources[first].clone();
+            return Err(PlanFileError::Twice { first, place });
+        }
+        self.sources.push(format!("{place} {object_ref}"));
         self.values.push(object);
         Ok(())
     }
+}
+
+/// Whether two references mean one object, in whatever version of its kind; without a namespace it is in `default`, if
+/// in any.
+fn is_same(a: &ObjectRef, b: &ObjectRef) -> bool {
+    let key = |it: &ObjectRef| {
+        let gvk = Gvk::new(&it.api_version, &it.kind);
+        let namespace = if it.namespace.is_empty() { "default" } else { &it.namespace };
+        (gvk.group, gvk.kind, namespace.to_owned(), it.name.clone())
+    };
+    a.name == b.name && key(a) == key(b)
 }
 
 /// The object by its name.
@@ -146,6 +163,15 @@ mod tests {
         assert_eq!(error, "web.yaml#2 has no apiVersion");
         let error = read(&format!("{WEB}---\na: [\n")).unwrap_err().to_string();
         assert_eq!(error, "web.yaml#2 is neither YAML nor JSON");
+    }
+
+    #[test]
+    fn an_object_that_is_given_twice_is_refused_with_both_of_its_places() {
+        let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web}\n";
+        assert_eq!(read(&format!("{map}---\n{WEB}")).unwrap().values.len(), 2);
+        let home = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web, namespace: default}\n";
+        let error = read(&format!("{map}---\n{WEB}---\n{home}")).unwrap_err().to_string();
+        assert_eq!(error, "web.yaml#3 is the same object as web.yaml#1 ConfigMap web");
     }
 
     #[test]

@@ -68,6 +68,11 @@ pub fn check(schema: &Value, value: &Value, field: &str, problems: &mut Vec<Prob
     {
         problem(format!("Invalid value: {value}: must be at least {least}"));
     }
+    if let (Some(most), Some(number)) = (schema["maximum"].as_f64(), value.as_f64())
+        && number > most
+    {
+        problem(format!("Invalid value: {value}: must be at most {most}"));
+    }
     if let (Some(least), Some(items)) = (schema["minItems"].as_u64(), value.as_array())
         && items.is_empty()
         && least > 0
@@ -199,6 +204,10 @@ mod tests {
             ],
         );
         check(json!({"selectors": []}), &["spec.selectors: Required value: at least one"]);
+        check(
+            json!({"selectors": selectors, "priority": 99_999_999_999_i64}),
+            &["spec.priority: Invalid value: 99999999999: must be at most 2147483647"],
+        );
         check(
             json!({"selectors": selectors, "affinities": [{"clusters": {"labelSelector": {"matchLabels": {"any": "thing"}}}}]}),
             &[],

@@ -56,6 +56,13 @@ impl Check<'_> {
     }
 }
 
+/// What is wrong with the name of an object of ours.
+pub fn name(field: &str, text: &str) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    Check { problems: &mut problems }.form(field, text, Form::Name);
+    problems
+}
+
 /// What is wrong with a member cluster.
 pub fn member_cluster(spec: &MemberClusterSpec) -> Vec<Problem> {
     let mut problems = Vec::new();

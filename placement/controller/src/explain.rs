@@ -57,6 +57,11 @@ pub(crate) fn explain(
         };
         return Ok(ExplanationStatus { summary, ..Default::default() });
     };
+    let unknown =
+        || PlanError::NotFound(format!("spec.cluster: there is no cluster `{}`", question.cluster));
+    if !question.cluster.is_empty() && !index.clusters.contains_key(&question.cluster) {
+        return Err(unknown());
+    }
     let claim = index.claim(&key, template);
     let shadowed =
         claim.shadowed.iter().map(|(policy, lost)| format!("{}: {}", policy.title(), lost.text()));
@@ -100,8 +105,7 @@ pub(crate) fn explain(
         None
     } else {
         let id = snapshot.fleet.id(&question.cluster);
-        let unknown = || format!("spec.cluster: there is no cluster `{}`", question.cluster);
-        Some(id.ok_or_else(|| PlanError::NotFound(unknown()))?)
+        Some(id.ok_or_else(unknown)?)
     };
     let previous = placed.map(|it| still_meant(&it.spec)).unwrap_or_default();
     let own = spending::surrounded(index, &key, template, Some(winner));

@@ -7,6 +7,7 @@ use federation_types::{
     cluster::PROVIDERS,
     names::{ALLOW_DELETE_ANNOTATION, GROUP, Gvk, SYSTEM_NAMESPACE},
     policy::PlacementPolicySpec,
+    score::ClusterScoreSpec,
     validate::Problem,
 };
 use placement_engine::CompiledPolicy;
@@ -15,6 +16,7 @@ use serde_json::Value;
 use crate::{
     claim::{Facts, claim, never},
     index::{Index, template_key},
+    scores::has_ended,
 };
 
 /// What a wide delete would take with it.
@@ -113,10 +115,26 @@ impl Index {
             );
         }
         warnings.extend(self.unknown_names(spec));
+        let opposed = placement_engine::lint::opposed(spec);
+        warnings.extend(opposed.into_iter().map(|it| format!("{}: {}", it.field, it.message)));
         if spec.dependencies == Some(federation_types::policy::Dependencies::Follow) {
             warnings.push(
                 "spec.dependencies: this version does not follow dependencies; select them with a policy".to_owned(),
             );
+        }
+        warnings
+    }
+
+    /// What the author of a score should know: that it is for nobody, or counts no more.
+    pub fn score_warnings(&self, spec: &ClusterScoreSpec, now: i64) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if !self.clusters.contains_key(&spec.cluster) {
+            let name = &spec.cluster;
+            warnings.push(format!("spec.cluster: there is no MemberCluster {name:?} (yet)"));
+        }
+        if let Some(until) = spec.valid_until.as_deref().filter(|it| has_ended(it, now)) {
+            warnings
+                .push(format!("spec.validUntil: {until} is past: the points count for nothing"));
         }
         warnings
     }
@@ -183,6 +201,7 @@ mod tests {
     use federation_types::{
         placement::{PlacedCluster, PlacementSpec},
         selector::TemplateSelector,
+        validate::moment,
     };
     use serde_json::json;
 
@@ -272,6 +291,47 @@ mod tests {
                 "spec.affinities[0].clusters.providers: no cluster is of the provider \"ekz\"; they are eks, gke, \
                  aks, onprem",
                 "spec.affinities[0].clusters.sets: there is no ClusterSet \"prod\" (yet)"
+            ]
+        );
+    }
+
+    #[test]
+    fn rule_3_1_terms_that_want_the_same_templates_together_and_apart_are_said_to_the_author() {
+        let term =
+            json!([{"labelSelector": {"matchLabels": {"app": "db"}}, "topologyKey": "zone"}]);
+        let spec = json!({"selectors": [], "affinities": [{"clusters": {"names": ["a"]}}],
+                          "workloadAffinity": term, "workloadAntiAffinity": term});
+        assert_eq!(
+            index().policy_warnings(&serde_json::from_value(spec).unwrap(), true),
+            [
+                "spec.workloadAntiAffinity[0]: workloadAffinity[0] wants the same templates in the same zone"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_score_for_nobody_or_of_the_past_is_said_to_its_author() {
+        let mut index = Index::default();
+        let member = serde_json::from_value(json!({"metadata": {"name": "a"}, "spec": {
+            "provider": "eks", "connection": {},
+        }}));
+        index.set_cluster("a", Some(member.unwrap()));
+        let now = moment("2026-11-21T12:00:00Z").unwrap();
+        let said = |cluster: &str, until: Option<&str>| {
+            let spec = ClusterScoreSpec {
+                cluster: cluster.into(),
+                valid_until: until.map(Into::into),
+                scores: Vec::new(),
+            };
+            index.score_warnings(&spec, now)
+        };
+        assert!(said("a", None).is_empty());
+        assert!(said("a", Some("2026-11-21T12:00:01Z")).is_empty());
+        assert_eq!(
+            said("b", Some("2026-11-21T12:00:00Z")),
+            [
+                "spec.cluster: there is no MemberCluster \"b\" (yet)",
+                "spec.validUntil: 2026-11-21T12:00:00Z is past: the points count for nothing"
             ]
         );
     }

@@ -18,6 +18,7 @@ use federation_types::{
         plan::{PlanSpec, PlanStatus},
         simulation::{SimulationSpec, SimulationStatus},
     },
+    score::ClusterScoreSpec,
 };
 use kube::Client;
 use parking_lot::{Mutex, MutexGuard};
@@ -139,6 +140,11 @@ impl Controller {
     /// worked out while a request waits.
     pub fn preview(&self, object: &serde_json::Value) -> Option<PlanStatus> {
         plan::preview(&self.index, object)
+    }
+
+    /// What the author of a score should know.
+    pub fn score_warnings(&self, spec: &ClusterScoreSpec) -> Vec<String> {
+        self.index.lock().score_warnings(spec, clock::now())
     }
 
     /// What would happen if; told of what `caller` may read.

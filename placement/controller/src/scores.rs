@@ -12,6 +12,11 @@ fn until(score: &ClusterScore) -> Option<i64> {
     score.spec.valid_until.as_ref().map(|it| moment(it).unwrap_or(0))
 }
 
+/// Whether points that hold until then count no more.
+pub(crate) fn has_ended(until: &str, now: i64) -> bool {
+    moment(until).unwrap_or(0) <= now
+}
+
 impl Index {
     /// A score as a watch delivers it. Points move nothing that runs: only what waits is looked at again.
     pub fn set_score(&mut self, name: &str, score: Option<ClusterScore>) {

@@ -9,7 +9,7 @@ use federation_types::{
     cluster::{FreeNodes, MemberCluster},
     condition::{self, Condition},
     money::Money,
-    names::{GROUP, Gvk},
+    names::{GROUP, Gvk, ObjectKey},
     price::PriceBook,
     reason::{condition::READY, copy, placed as reason},
     review::{
@@ -19,6 +19,7 @@ use federation_types::{
         },
     },
     selector::glob,
+    validate::{self, Problem},
 };
 use kube::{Client, api::DynamicObject};
 use parking_lot::Mutex;
@@ -41,6 +42,11 @@ use crate::{
 
 /// More things than this are not supposed at once.
 const SUPPOSED: usize = 1_000;
+/// What the sums of a simulation with other prices are of.
+const PRICED: &str =
+    "the cost is that of the templates that change or cost something else, not of the whole fleet";
+/// What `spec.replicas` of a workload can say.
+const MOST_REPLICAS: i64 = i32::MAX as i64;
 /// So many of the fullest clusters are listed.
 const HOTTEST: usize = 20;
 
@@ -63,7 +69,7 @@ pub(crate) async fn simulate(
         .await
         .map_err(|error| PlanError::Unavailable(error.to_string()))??;
     let mut kinds = Kinds::new(caller);
-    let readable = readable(&mut kinds, &outcome.draft).await?;
+    let readable = readable(&mut kinds, outcome.keys()).await?;
     let clusters = may_see_clusters(caller).await?;
     Ok(outcome.finish(clusters, &|key| readable.get(&group_of(key)).copied().unwrap_or(false)))
 }
@@ -73,7 +79,7 @@ pub(crate) async fn simulate(
 pub(crate) struct Outcome {
     pub(crate) draft: Draft,
     down: BTreeSet<String>,
-    stranded: Vec<(federation_types::names::ObjectKey, Unplaced)>,
+    stranded: Vec<(ObjectKey, Unplaced)>,
     loads: Vec<Load>,
     notes: Vec<String>,
 }
@@ -97,6 +103,9 @@ pub(crate) fn work_out(
     }
     for (at, it) in spec.objects.iter().enumerate() {
         suppose(&mut index, it, &format!("spec.objects[{at}]"))?;
+    }
+    if !spec.prices.is_empty() {
+        notes.push(PRICED.to_owned());
     }
     let mut down = BTreeSet::new();
     for (at, it) in spec.down.iter().enumerate() {
@@ -126,10 +135,17 @@ pub(crate) fn work_out(
 }
 
 impl Outcome {
+    /// The templates that it speaks of, with their API versions.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = (&ObjectKey, &str)> {
+        let stranded =
+            self.stranded.iter().map(|(key, it)| (key, it.template.api_version.as_str()));
+        self.draft.keys().chain(stranded)
+    }
+
     pub(crate) fn finish(
         self,
         clusters: bool,
-        may_read: &dyn Fn(&federation_types::names::ObjectKey) -> bool,
+        may_read: &dyn Fn(&ObjectKey) -> bool,
     ) -> SimulationStatus {
         let mut plan = self.draft.finish(&[], &|key, _| may_read(key));
         plan.notes.extend(self.notes);
@@ -204,6 +220,7 @@ fn add(index: &mut Index, it: &AddCluster, field: &str) -> Result<(), PlanError>
         let message = format!("Invalid value: {:?}: there is a cluster of this name", it.name);
         return Err(PlanError::invalid(format!("{field}.name"), message));
     }
+    refuse(validate::name(&format!("{field}.name"), &it.name))?;
     let Some(like) = index.clusters.get(&it.like) else {
         let message = format!("Invalid value: {:?}: there is no such cluster", it.like);
         return Err(PlanError::invalid(format!("{field}.like"), message));
@@ -225,6 +242,17 @@ fn add(index: &mut Index, it: &AddCluster, field: &str) -> Result<(), PlanError>
     if elsewhere {
         member.spec.zones.clear();
     }
+    let stated = [
+        ("spec.provider", &it.provider),
+        ("spec.region", &it.region),
+        ("spec.jurisdiction", &it.jurisdiction),
+    ];
+    let mut problems = validate::member_cluster(&member.spec);
+    problems.retain(|it| stated.iter().any(|(path, text)| *path == it.field && !text.is_empty()));
+    for it in &mut problems {
+        it.field = it.field.replacen("spec", field, 1);
+    }
+    refuse(problems)?;
     let status = member.status.get_or_insert_default();
     status.uid = format!("supposed-{}", it.name);
     for shape in &mut status.shapes {
@@ -236,6 +264,14 @@ fn add(index: &mut Index, it: &AddCluster, field: &str) -> Result<(), PlanError>
     set_ready(&mut member, "True");
     index.set_cluster(&it.name, Some(member));
     Ok(())
+}
+
+/// The first of what is wrong, if anything is.
+fn refuse(problems: Vec<Problem>) -> Result<(), PlanError> {
+    match problems.into_iter().next() {
+        Some(it) => Err(PlanError::invalid(it.field, it.message)),
+        None => Ok(()),
+    }
 }
 
 fn reprice(index: &mut Index, it: &PriceChange, field: &str) -> Result<(), PlanError> {
@@ -317,7 +353,17 @@ fn scale(index: &mut Index, it: &Scale, field: &str) -> Result<(), PlanError> {
         let mut template = (*template).clone();
         let now = template.workload.replicas.unwrap_or(0);
         let then = it.replicas.unwrap_or_else(|| percent_of(now, it.percent.unwrap_or(100)));
-        template.workload.replicas = Some(then.clamp(0, i64::from(i32::MAX)));
+        if then > MOST_REPLICAS {
+            let (part, value) = match it.percent {
+                Some(percent) => {
+                    ("percent", format!("{percent}: {key} would have {then} replicas"))
+                }
+                None => ("replicas", then.to_string()),
+            };
+            let message = format!("Invalid value: {value}: must be at most {MOST_REPLICAS}");
+            return wrong(part, message);
+        }
+        template.workload.replicas = Some(then);
         template.generation += 1;
         index.set_template(key, Some(Arc::new(template)));
     }
@@ -361,12 +407,9 @@ fn suppose(index: &mut Index, object: &Value, field: &str) -> Result<(), PlanErr
         .map_err(|error| PlanError::invalid(format!("{field}.kind"), error.to_string()))
 }
 
-/// Templates that would have no copy on a cluster that answers, or too few, although nothing refused them: what does not
-/// fail over by itself (RULES 3.5).
-fn stranded(
-    index: &Index,
-    down: &BTreeSet<String>,
-) -> Vec<(federation_types::names::ObjectKey, Unplaced)> {
+/// Templates that would have no copy on a cluster that answers, or too few: what does not fail over by itself
+/// (RULES 3.5), and what is kept where it is for another reason, which is told.
+fn stranded(index: &Index, down: &BTreeSet<String>) -> Vec<(ObjectKey, Unplaced)> {
     let mut found = Vec::new();
     for (key, placed) in &index.placements {
         let meant = || placed.spec.clusters.iter().filter(|it| it.leaving.is_empty());
@@ -382,11 +425,14 @@ fn stranded(
             namespace: key.namespace.to_string(),
             name: key.name.to_string(),
         };
-        let message = format!("stays on {}: it does not fail over by itself", on.join(", "));
-        found.push((
-            key.clone(),
-            Unplaced { template, reason: copy::UNREACHABLE.to_owned(), message },
-        ));
+        let outcome = &placed.spec.outcome;
+        let (reason, why) = match outcome.status.as_str() {
+            "True" => (copy::UNREACHABLE, "it does not fail over by itself"),
+            // It would go elsewhere: what keeps it is what the decision says.
+            _ => (outcome.reason.as_str(), outcome.message.as_str()),
+        };
+        let message = format!("stays on {}: {why}", on.join(", "));
+        found.push((key.clone(), Unplaced { template, reason: reason.to_owned(), message }));
     }
     found
 }

@@ -253,6 +253,9 @@ pub fn never(template: &Facts<'_>) -> Option<&'static str> {
     if group == GROUP || group.ends_with(".archipel.dev") {
         return Some("kinds of archipel.dev are never templates");
     }
+    if group == "apiextensions.k8s.io" && kind == "CustomResourceDefinition" && defines_ours(name) {
+        return Some("the definitions of archipel.dev are the hub's own");
+    }
     let hub_only = match (group, kind) {
         ("", "Event" | "Endpoints" | "Node" | "Binding" | "ComponentStatus")
         | ("events.k8s.io", "Event")
@@ -284,6 +287,12 @@ pub fn never(template: &Facts<'_>) -> Option<&'static str> {
         return Some("Secrets of this type belong to one cluster");
     }
     None
+}
+
+/// Whether a definition, which is called `PLURAL.GROUP`, is of a kind of ours.
+fn defines_ours(name: &str) -> bool {
+    name.split_once('.')
+        .is_some_and(|(_, group)| group == GROUP || group.ends_with(".archipel.dev"))
 }
 
 fn in_scope(policy_namespace: &str, namespaces: &[String], template: &Facts<'_>) -> bool {
@@ -438,5 +447,10 @@ mod tests {
         check("discovery.k8s.io/v1", "EndpointSlice", "shop/web-1", "", true);
         check("archipel.dev/v1alpha1", "PlacementPolicy", "shop/web", "", true);
         check("apps/v1", "ControllerRevision", "shop/web-1", "", true);
+        let crd = "CustomResourceDefinition";
+        check("apiextensions.k8s.io/v1", crd, "/placements.archipel.dev", "", true);
+        check("apiextensions.k8s.io/v1", crd, "/plans.review.archipel.dev", "", true);
+        check("apiextensions.k8s.io/v1", crd, "/notarchipel.dev", "", false);
+        check("apiextensions.k8s.io/v1", crd, "/shops.example.com", "", false);
     }
 }

@@ -1,7 +1,7 @@
 //! What is wrong or odd about policies, found without a hub: what their admission would refuse, and what is allowed and
 //! cannot be meant. Members and templates beside them, where given, are looked at too.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use federation_types::{
     budget::CostBudgetSpec, overrides::OverridePolicySpec, policy::PlacementPolicySpec,
@@ -19,6 +19,7 @@ mod read;
 mod selector;
 mod together;
 
+pub use policy::opposed;
 use read::Ours;
 
 use crate::{
@@ -175,9 +176,10 @@ fn places(spec: &PlacementPolicySpec) -> bool {
 /// The fleet of the members among the documents; `None` where there are none or some cannot be read.
 fn fleet(documents: &[&Document]) -> Option<crate::fleet::Fleet> {
     let inventory = ["MemberCluster", "ClusterSet"];
+    let mut known = BTreeSet::new();
     let given: Vec<Value> = documents
         .iter()
-        .filter(|it| inventory.contains(&it.kind()))
+        .filter(|it| inventory.contains(&it.kind()) && known.insert(it.title()))
         .map(|it| it.value.clone())
         .collect();
     if !given.iter().any(|it| it["kind"] == "MemberCluster") {

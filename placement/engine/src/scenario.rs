@@ -154,6 +154,14 @@ impl Scenario {
                 format!("Invalid value: {:?}: must be a day, such as 2026-11-21", text.as_of);
             problem("asOf", &message);
         }
+        for (at, it) in text.clusters.iter().enumerate() {
+            if text.clusters[..at].iter().any(|before| before.name == it.name) {
+                problem(
+                    &format!("clusters[{at}].name"),
+                    &format!("Duplicate value: {:?}", it.name),
+                );
+            }
+        }
         let deciding = match text.policy {
             Some(spec) if text.policies.is_empty() => match of_all(spec) {
                 Ok(spec) => Deciding::One { spec, namespace: text.namespace, limits: text.limits },

@@ -17,12 +17,12 @@ use kube::{
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use super::{Draft, Edit, work_out};
+use super::{Edit, work_out};
 use crate::{
     approval::Approvals,
     caller::{Kinds, PlanError, may_get, refused},
     clock,
-    index::{Index, KindKey},
+    index::{Index, KindKey, template_key},
     overlay,
 };
 
@@ -97,6 +97,15 @@ async fn planned(
     for (at, wanted) in spec.moves.iter().enumerate() {
         moved(&mut kinds, &format!("spec.moves[{at}]"), wanted).await?;
     }
+    if let Some((first, again)) = twice(&edits) {
+        let place = |at: usize| match at.checked_sub(spec.objects.len()) {
+            None => format!("spec.objects[{at}]"),
+            Some(at) => format!("spec.delete[{at}]"),
+        };
+        let message =
+            format!("Duplicate value: {} is {} already", edits[again].object, place(first));
+        return Err(PlanError::invalid(place(again), message));
+    }
     let unknown = unwatched(&index.lock(), &edits);
     let listed = list(&mut kinds, unknown).await?;
     let mut copy = index.lock().clone();
@@ -117,7 +126,7 @@ async fn planned(
         let at = if at < spec.objects.len() { at } else { at - spec.objects.len() };
         PlanError::invalid(format!("spec.{kind}[{at}].kind"), error.to_string())
     })?;
-    let readable = readable(&mut kinds, &draft).await?;
+    let readable = readable(&mut kinds, draft.keys()).await?;
     Ok(draft.finish(&edits, &|key, _| readable.get(&group_of(key)).copied().unwrap_or(false)))
 }
 
@@ -185,6 +194,16 @@ fn not_admitted(status: &Status) -> Option<Refused> {
     let causes = status.details.iter().flat_map(|it| &it.causes);
     let reason = causes.map(|it| it.reason.as_str()).find(|it| admission::ALL.contains(it))?;
     Some(Refused { reason: reason.to_owned(), message: status.message.clone() })
+}
+
+/// Two edits of one object, whatever version of its kind they are written in.
+fn twice(edits: &[Edit]) -> Option<(usize, usize)> {
+    let key = |it: &Edit| {
+        let gvk = Gvk::new(&it.object.api_version, &it.object.kind);
+        template_key(&gvk, &it.object.namespace, &it.object.name)
+    };
+    let mut known = BTreeMap::new();
+    edits.iter().enumerate().find_map(|(at, it)| Some((known.insert(key(it), at)?, at)))
 }
 
 fn brings(objects: &[Value], namespace: &str) -> bool {
@@ -290,13 +309,13 @@ pub(crate) fn group_of(key: &ObjectKey) -> Group {
 }
 
 /// Which templates of a plan the caller may read.
-pub(crate) async fn readable(
+pub(crate) async fn readable<'a>(
     kinds: &mut Kinds<'_>,
-    draft: &Draft,
+    keys: impl Iterator<Item = (&'a ObjectKey, &'a str)>,
 ) -> Result<BTreeMap<Group, bool>, PlanError> {
     let mut found: BTreeMap<Group, bool> = BTreeMap::new();
     let mut everywhere: BTreeMap<KindKey, bool> = BTreeMap::new();
-    for (key, api_version) in draft.keys() {
+    for (key, api_version) in keys {
         let group = group_of(key);
         if found.contains_key(&group) {
             continue;
@@ -331,6 +350,24 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn one_object_is_not_planned_twice() {
+        let edit = |api_version: &str, name: &str| Edit {
+            object: ObjectRef {
+                api_version: api_version.to_owned(),
+                kind: "HorizontalPodAutoscaler".to_owned(),
+                namespace: "shop".to_owned(),
+                name: name.to_owned(),
+            },
+            before: None,
+            after: None,
+            refused: None,
+        };
+        let (v1, v2) = ("autoscaling/v1", "autoscaling/v2");
+        assert_eq!(twice(&[edit(v2, "web"), edit(v2, "api")]), None);
+        assert_eq!(twice(&[edit(v2, "web"), edit(v2, "api"), edit(v1, "web")]), Some((0, 2)));
+    }
 
     #[test]
     fn a_quota_and_a_limit_range_are_told_by_their_reasons_not_by_their_words() {

@@ -565,3 +565,15 @@ fn rule_2_6_a_policy_that_matches_nothing_is_due_for_its_status_too() {
     world.policy("web", json!({}));
     assert!(std::mem::take(&mut world.index.policies_changed));
 }
+
+#[test]
+fn a_template_that_no_policy_claims_is_told_from_a_cluster_that_is_not_there() {
+    let mut world = World::new("a eks");
+    world.apply("web", 1, "v1");
+    let status = world.why_not("web", "a").unwrap();
+    assert!(
+        status.clusters.is_empty() && status.summary.contains("claimed by no placement policy")
+    );
+    let error = world.why_not("web", "b").unwrap_err().to_string();
+    assert_eq!(error, "spec.cluster: there is no cluster `b`");
+}

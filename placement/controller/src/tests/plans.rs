@@ -12,13 +12,15 @@ use serde_json::json;
 
 use super::{
     planning::{
-        apply, chosen, edit, lines, member_edit, on, plan, plan_moves, policy_edit, template_edit,
+        apply, chosen, edit, lines, member_edit, object, on, plan, plan_moves, policy_edit,
+        template_edit,
     },
     random::{CLUSTERS, Happens, NAMES, happens, play, policy_spec},
     world::{World, budget, key},
 };
 use crate::{
     approval::Approvals,
+    overlay,
     plan::{Edit, work_out},
     snapshot::Snapshots,
 };
@@ -50,6 +52,24 @@ fn a_policy_edit_is_planned_to_its_end_and_nothing_is_changed() {
     assert_eq!(world.show("web"), "a=2 b=2 | Placed");
     assert_eq!((plan.summary.add, plan.summary.remove, plan.summary.clusters), (1, 1, 2));
     assert_eq!(world.settle(), "");
+}
+
+#[test]
+fn rule_2_4_the_definitions_of_our_own_kinds_are_no_more_in_a_plan_than_on_members() {
+    let mut world = World::new("a eks");
+    world.synced("apiextensions.k8s.io", "CustomResourceDefinition");
+    for name in ["placements.archipel.dev", "plans.review.archipel.dev", "shops.example.com"] {
+        let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+                                "metadata": {"name": name, "uid": name}});
+        overlay::put(&mut world.index, &object(definition)).unwrap();
+    }
+    let policy = edit(json!({
+        "apiVersion": API_VERSION, "kind": "ClusterPlacementPolicy", "metadata": {"name": "all", "uid": "all"},
+        "spec": {"selectors": [{"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}]},
+    }));
+    let plan = plan(&world, &[policy]);
+    let names: Vec<&str> = plan.templates.iter().map(|it| it.template.name.as_str()).collect();
+    assert_eq!(names, ["shops.example.com"]);
 }
 
 #[test]

@@ -164,6 +164,7 @@ impl World {
                 "policy/v1/PodDisruptionBudget",
                 "v1/ConfigMap",
                 "v1/PersistentVolumeClaim",
+                "v1/Pod",
             ]
             .map(str::to_owned)
             .into(),
@@ -357,15 +358,23 @@ impl World {
     }
 
     pub(super) fn why(&self, text: &str) -> federation_types::review::ExplanationStatus {
+        self.why_not(text, "").unwrap()
+    }
+
+    pub(super) fn why_not(
+        &self,
+        text: &str,
+        cluster: &str,
+    ) -> Result<federation_types::review::ExplanationStatus, crate::caller::PlanError> {
         let key = key(text);
         let question = federation_types::review::ExplanationSpec {
             api_version: key.gvk.api_version(),
             kind: key.gvk.kind.to_string(),
             name: key.name.to_string(),
             namespace: key.namespace.to_string(),
-            cluster: String::new(),
+            cluster: cluster.to_owned(),
         };
-        crate::explain::explain(&self.index, &question).unwrap()
+        crate::explain::explain(&self.index, &question)
     }
 
     pub(super) fn freeze(&mut self, all: bool) {

@@ -6,6 +6,7 @@ use federation_types::{
     },
     reason::lint as code,
     selector::LabelSelector,
+    validate::Problem,
 };
 
 use super::{Report, Severity, money, places, selector};
@@ -285,9 +286,18 @@ fn terms(spec: &PlacementPolicySpec, report: &mut Report<'_>) {
             }
         }
     }
+    for Problem { field, message } in opposed(spec) {
+        let advice = "take one of the two out, or make one a wish";
+        report.say(Severity::Error, code::CONTRADICTION, field, message, advice);
+    }
+}
+
+/// Terms that must hold and want the same templates together and apart.
+pub fn opposed(spec: &PlacementPolicySpec) -> Vec<Problem> {
     let is_hard = |it: Option<WhenUnsatisfiable>| it != Some(WhenUnsatisfiable::ScheduleAnyway);
     let same =
         |a: &LabelSelector, b: &LabelSelector| selector::covers_labels(a, b) && !b.is_empty();
+    let mut found = Vec::new();
     for (at, apart) in spec.workload_anti_affinity.iter().enumerate() {
         let beside = spec.workload_affinity.iter().position(|it| {
             it.topology_key == apart.topology_key
@@ -296,16 +306,12 @@ fn terms(spec: &PlacementPolicySpec, report: &mut Report<'_>) {
                 && is_hard(apart.when_unsatisfiable)
         });
         if let Some(beside) = beside {
-            report.say(
-                Severity::Error,
-                code::CONTRADICTION,
-                format!("spec.workloadAntiAffinity[{at}]"),
-                format!(
-                    "workloadAffinity[{beside}] wants the same templates in the same {}",
-                    apart.topology_key
-                ),
-                "take one of the two out, or make one a wish",
-            );
+            let field = format!("spec.workloadAntiAffinity[{at}]");
+            let key = &apart.topology_key;
+            let message =
+                format!("workloadAffinity[{beside}] wants the same templates in the same {key}");
+            found.push(Problem { field, message });
         }
     }
+    found
 }

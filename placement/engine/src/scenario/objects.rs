@@ -1,7 +1,10 @@
 //! Scenarios made of objects as the hub stores them: members with their status, sets, price books, policies, templates and
 //! the Placements that they have, in one text of several documents.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use federation_types::{
     cluster::{ClusterSet, ClusterSetSpec, MemberCluster},
@@ -178,10 +181,18 @@ impl Scenario {
             figures: false,
         };
         let (mut policies, mut templates) = (Vec::new(), Vec::new());
+        let mut members = BTreeSet::new();
         let mut placements: BTreeMap<(String, String), Previous> = BTreeMap::new();
         for it in &mut documents {
             at_home(&mut it.value);
             if !reader.is_sound(it) {
+                continue;
+            }
+            let name = &it.value["metadata"]["name"];
+            if it.kind() == "MemberCluster" && !members.insert(name.to_string()) {
+                let message = format!("Duplicate value: {name}");
+                let problem = Problem { field: "metadata.name".to_owned(), message };
+                reader.flaws.push(it.flaw(text, problem));
                 continue;
             }
             match it.kind() {

@@ -229,3 +229,15 @@ metadata: {name: settings, namespace: shop}
     let flaws: Vec<String> = flaws.iter().map(Flaw::to_string).collect();
     assert_eq!(flaws, ["11: spec.near[0].maxLatency: Unknown field: is `maxLatencyMs` meant?"]);
 }
+
+#[test]
+fn two_clusters_of_one_name_are_an_error_at_the_second() {
+    let text = "clusters:\n- {name: a}\n- {name: b}\n- {name: a}\nworkload: {apiVersion: v1, kind: ConfigMap, metadata: {name: x}}\n";
+    let flaws = Scenario::parse(text).unwrap_err();
+    let flaws: Vec<String> = flaws.iter().map(Flaw::to_string).collect();
+    assert_eq!(flaws, ["4: clusters[2].name: Duplicate value: \"a\""]);
+    let member = "kind: MemberCluster\nmetadata: {name: a}\nspec: {provider: eks}\n";
+    let flaws = Scenario::of_objects(&format!("{member}---\n{member}"), "").unwrap_err();
+    let flaws: Vec<String> = flaws.iter().map(Flaw::to_string).collect();
+    assert_eq!(flaws, ["6: metadata.name: Duplicate value: \"a\""]);
+}

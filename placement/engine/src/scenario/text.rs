@@ -79,7 +79,7 @@ pub(super) struct Text {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Cluster {
-    name: String,
+    pub(super) name: String,
     #[serde(default = "eks")]
     provider: String,
     #[serde(default)]
