@@ -1,4 +1,4 @@
-//! Events: on templates, what a member refused, said once; on members, as others ask for them.
+//! Events: on templates, what a member refused or holds in a copy's place, said once; on members, as others ask for them.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -18,18 +18,19 @@ const QUIET: Duration = Duration::from_secs(600);
 const WAITING: usize = 256;
 
 #[derive(Debug)]
-struct Refusal {
+struct Trouble {
     key: Key,
     cluster: String,
+    reason: &'static str,
     message: String,
 }
 
-/// Takes refusals in without waiting; too many at once are dropped, as each copy's report holds its own.
+/// Takes troubles of copies in without waiting; too many at once are dropped, as each copy's report holds its own.
 #[derive(Debug)]
 pub(crate) struct Events {
     said: Mutex<HashMap<String, Instant>>,
-    out: mpsc::Sender<Refusal>,
-    waiting: Mutex<Option<mpsc::Receiver<Refusal>>>,
+    out: mpsc::Sender<Trouble>,
+    waiting: Mutex<Option<mpsc::Receiver<Trouble>>>,
 }
 
 impl Events {
@@ -48,12 +49,22 @@ impl Events {
             return;
         }
         drop(said);
-        let refusal = Refusal {
+        self.say(key, cluster, copy::REFUSED, message);
+    }
+
+    /// Something else has come to be in the place of a copy.
+    pub(crate) fn conflict(&self, key: &Key, cluster: &str, reason: &'static str, message: &str) {
+        self.say(key, cluster, reason, message);
+    }
+
+    fn say(&self, key: &Key, cluster: &str, reason: &'static str, message: &str) {
+        let trouble = Trouble {
             key: Arc::clone(key),
             cluster: cluster.to_owned(),
+            reason,
             message: message.to_owned(),
         };
-        if self.out.try_send(refusal).is_err() {
+        if self.out.try_send(trouble).is_err() {
             tracing::debug!(%key, cluster, "too many events at once");
         }
     }
@@ -61,23 +72,23 @@ impl Events {
     /// Writes them, for ever.
     pub(crate) async fn write(&self, hub: &Client, index: &parking_lot::RwLock<Index>) {
         let Some(mut waiting) = self.waiting.lock().take() else { return };
-        while let Some(refusal) = waiting.recv().await {
-            let uid = index.read().placement(&refusal.key).map(|it| it.spec.template.uid.clone());
-            if let Err(error) = write(hub, &refusal, uid.unwrap_or_default()).await {
-                tracing::debug!(key = %refusal.key, %error, "an event was not written");
+        while let Some(trouble) = waiting.recv().await {
+            let uid = index.read().placement(&trouble.key).map(|it| it.spec.template.uid.clone());
+            if let Err(error) = write(hub, &trouble, uid.unwrap_or_default()).await {
+                tracing::debug!(key = %trouble.key, %error, "an event was not written");
             }
         }
     }
 }
 
-async fn write(hub: &Client, refusal: &Refusal, uid: String) -> Result<(), kube::Error> {
-    let ObjectKey { gvk, namespace, name } = &*refusal.key;
+async fn write(hub: &Client, trouble: &Trouble, uid: String) -> Result<(), kube::Error> {
+    let ObjectKey { gvk, namespace, name } = &*trouble.key;
     let involved = json!({
         "apiVersion": gvk.api_version(), "kind": gvk.kind, "name": name,
         "namespace": namespace, "uid": uid,
     });
-    let message = format!("cluster {}: {}", refusal.cluster, refusal.message);
-    post(hub, &involved, "Warning", copy::REFUSED, &message).await
+    let message = format!("cluster {}: {}", trouble.cluster, trouble.message);
+    post(hub, &involved, "Warning", trouble.reason, &message).await
 }
 
 /// Writes one event about an object.

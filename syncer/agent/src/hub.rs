@@ -238,8 +238,8 @@ fn cluster(
             let watched: WatchedCluster = read(text)?;
             let spec = watched.spec;
             let conditions = &watched.status.conditions;
-            let unreachable = condition::find(conditions, READY)
-                .is_some_and(|it| it.status != "True" && it.reason == reason::cluster::UNREACHABLE);
+            let trouble = condition::find(conditions, READY).filter(|it| it.status != "True");
+            let trouble = trouble.map(|it| it.reason.clone()).unwrap_or_default();
             let name = watched.metadata.name;
             let resume = pause::asked(&watched.metadata.annotations);
             let entry = ClusterEntry {
@@ -256,13 +256,14 @@ fn cluster(
                 secret: spec.connection.kubeconfig.map(|it| it.secret_ref),
                 taints: spec.taints,
                 apis: watched.status.apis.into(),
-                ready: !unreachable,
+                trouble: trouble.clone(),
                 resume,
             };
             let before = shared.index.read().clusters.get(&name).cloned();
             if before.as_ref().is_some_and(|it| it.uid != entry.uid) {
                 shared.pauses.forget(&name);
             }
+            let old_trouble = before.as_ref().map_or_else(String::new, |it| it.trouble.clone());
             if shared.index.write().put_cluster(entry) {
                 let after = shared.index.read().clusters.get(&name).cloned();
                 let facts_changed =
@@ -274,12 +275,7 @@ fn cluster(
                 }
             }
             pause::learn(shared, &name, conditions, resume);
-            if unreachable {
-                let session = shared.members.lock().get(&name).and_then(|it| it.session());
-                if let Some(session) = session {
-                    session.suspect();
-                }
-            }
+            doubt(shared, &name, &trouble, trouble != old_trouble);
         }
         Change::Gone { name, .. } => {
             shared.index.write().clusters.remove(name);
@@ -291,6 +287,23 @@ fn cluster(
         member::align(shared);
     }
     Ok(())
+}
+
+/// The hub says that a member is in trouble: a watch that lives on, with credentials that were good when it began, is no
+/// proof of the contrary. Where the credentials are in doubt the connection is made anew, which they pass or do not;
+/// else the member is asked.
+fn doubt(shared: &Shared, cluster: &str, trouble: &str, new: bool) {
+    use reason::cluster::{CREDENTIALS_INVALID, CREDENTIALS_MISSING, UNAUTHORIZED};
+    if trouble.is_empty() {
+        return;
+    }
+    let session = shared.members.lock().get(cluster).and_then(|it| it.session());
+    let Some(session) = session else { return };
+    if ![CREDENTIALS_INVALID, CREDENTIALS_MISSING, UNAUTHORIZED].contains(&trouble) {
+        session.suspect();
+    } else if new {
+        session.end();
+    }
 }
 
 /// Makes every pass of a cluster due.

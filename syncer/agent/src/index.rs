@@ -70,8 +70,8 @@ pub(crate) struct ClusterEntry {
     pub(crate) taints: Vec<Taint>,
     /// `apps/v1/Deployment`: what the member serves.
     pub(crate) apis: Arc<[String]>,
-    /// What the providers' controller says: `False` or `Unknown` is a reason to look.
-    pub(crate) ready: bool,
+    /// Why the providers' controller says that it is not ready; empty while it is. A reason to look.
+    pub(crate) trouble: String,
     /// When it was last asked to take up writing again (RULES 4.3).
     pub(crate) resume: Option<jiff::Timestamp>,
 }

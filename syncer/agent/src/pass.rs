@@ -30,7 +30,7 @@ use crate::{
     queue::Key,
     renders::{How, Rendered},
     session::{KindState, Session},
-    slot::Outcome,
+    slot::{self, Outcome},
 };
 
 /// How long a copy that cannot be written waits at most (RULES 3.3).
@@ -84,6 +84,7 @@ impl Session {
                 let poll = match &outcome {
                     // Nobody tells us when what is not ours goes away.
                     Outcome::Held(Hold::Foreign | Hold::OtherHub) => {
+                        self.say_conflict(key, &outcome);
                         return self.failed(key, outcome);
                     }
                     Outcome::Held(Hold::Fighting(_)) => Some(MAX_PAUSE),
@@ -139,6 +140,21 @@ impl Session {
         match revision.and_then(|it| serde_json::from_str(it.content.get()).ok()) {
             Some(content) => mask::mask(&message, &content),
             None => message,
+        }
+    }
+
+    /// Says that something else is in the copy's place when that comes to be so, and not at each try after that.
+    fn say_conflict(&self, key: &Key, outcome: &Outcome) {
+        let slots = self.slots.lock();
+        let slot = slots.get(key);
+        if slot.is_some_and(|it| it.outcome == *outcome) {
+            return;
+        }
+        drop(slots);
+        if let Outcome::Held(hold) = outcome
+            && let Some((reason, message)) = slot::conflict(hold)
+        {
+            self.shared.events.conflict(key, &self.cluster, reason, message);
         }
     }
 

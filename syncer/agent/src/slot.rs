@@ -136,12 +136,9 @@ impl Slot {
             |state, reason: &str, message: &str| (state, reason.to_owned(), message.to_owned());
         match hold {
             Hold::Frozen => is(CopyState::Held, copy::FROZEN, "writes are frozen"),
-            Hold::Foreign => {
-                let message = "an object of this name that is not ours is in its place";
-                is(CopyState::Conflict, copy::FOREIGN, message)
-            }
-            Hold::OtherHub => {
-                is(CopyState::Conflict, copy::OTHER_HUB, "another hub's copy is in its place")
+            Hold::Foreign | Hold::OtherHub => {
+                let (reason, message) = conflict(hold).unwrap_or_default();
+                is(CopyState::Conflict, reason, message)
             }
             Hold::Terminating => of_copy(copy::TERMINATING, "an older object is being deleted"),
             Hold::NewerThanHub => is(
@@ -169,6 +166,17 @@ impl Slot {
                 "the Job was made and is gone; it is not made again",
             ),
         }
+    }
+}
+
+/// What stands in the copy's place, as a reason and in words.
+pub(crate) fn conflict(hold: &Hold) -> Option<(&'static str, &'static str)> {
+    match hold {
+        Hold::Foreign => {
+            Some((copy::FOREIGN, "an object of this name that is not ours is in its place"))
+        }
+        Hold::OtherHub => Some((copy::OTHER_HUB, "another hub's copy is in its place")),
+        _ => None,
     }
 }
 

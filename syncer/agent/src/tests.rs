@@ -350,6 +350,20 @@ async fn rule_4_2_a_foreign_object_is_reported_and_not_overwritten_until_it_is_t
     world.place(&template, &clusters, &json!({})).await;
     let conflict = Some(("Conflict".to_owned(), "ForeignObject".to_owned()));
     until("the conflict is reported", async || world.copy("a").await == conflict).await;
+    let told = async || {
+        let events = world.hub.get("/api/v1/namespaces/shop/events").await.unwrap_or_default();
+        let said = events["items"].as_array().cloned().unwrap_or_default();
+        said.iter().filter(|it| it["reason"] == "ForeignObject").count()
+    };
+    until("an event says so", async || told().await == 1).await;
+    // Passes that find it as it was say nothing new.
+    let before = world.placement().await["status"]["observedGeneration"].clone();
+    world.place(&template, &clusters, &json!({"affinity": "x"})).await;
+    until("it was looked at again", async || {
+        world.placement().await["status"]["observedGeneration"] != before
+    })
+    .await;
+    assert_eq!(told().await, 1);
     let there = member.get(DEPLOYMENT).await.expect("theirs");
     assert_eq!(there["spec"]["replicas"], 7);
     assert_eq!(
@@ -489,6 +503,32 @@ async fn a_member_that_does_not_answer_is_shown_and_holds_nobody_up() {
         world.member("b").get(DEPLOYMENT).await.is_some() && world.is_synced().await
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_member_that_refuses_the_credentials_is_shown_as_stale_although_its_watches_live_on() {
+    let world = World::new(&["a"]).await;
+    let template = world.apply_web().await;
+    world.place(&template, &json!([{"name": "a", "replicas": 1}]), &json!({})).await;
+    until("the copy is written", async || world.is_synced().await).await;
+    // The open connection goes on as it was; only a new one would be refused.
+    world.silent.lock().insert("a".to_owned());
+    let stale = async || {
+        let placement = world.placement().await;
+        placement["status"]["clusters"][0]["stale"] == true
+    };
+    assert!(!stale().await);
+    let say = async |status: &str, reason: &str| {
+        let ready = json!({"status": {"conditions": [{
+            "type": "Ready", "status": status, "reason": reason, "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }]}});
+        world.hub.merge("/apis/archipel.dev/v1alpha1/memberclusters/a/status", &ready).await;
+    };
+    say("False", "Unauthorized").await;
+    until("the copy is shown as stale", stale).await;
+    world.silent.lock().clear();
+    until("it is seen again", async || world.is_synced().await && !stale().await).await;
 }
 
 #[tokio::test]
