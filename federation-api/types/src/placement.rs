@@ -170,6 +170,9 @@ pub struct PlacedCluster {
     /// the gate lets it go. Empty: it is meant to be here.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub leaving: String,
+    /// Of a copy that leaves: nothing was made in its stead, and it waits for no other copy to be ready.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unreplaced: bool,
     /// Of a divided StatefulSet: the ordinal at which this cluster's pods begin; fixed at first placement, never reused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ordinals_start: Option<i64>,

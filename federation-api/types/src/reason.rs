@@ -49,6 +49,8 @@ pub mod placed {
     pub const FLEET_DARK: &str = "FleetDark";
     /// A StatefulSet or a Job would move, which takes an approved Plan (RULES 3.4).
     pub const NEEDS_APPROVAL: &str = "NeedsApproval";
+    /// A started Job is on a cluster that lets go of all that it holds: it runs there until it ends (RULES 3.4).
+    pub const RUNS_TO_END: &str = "RunsToItsEnd";
     pub const INVALID: &str = "Invalid";
     /// More replicas run than a limit allows that came after them (RULES 2.2).
     pub const OVER_LIMIT: &str = "OverLimit";

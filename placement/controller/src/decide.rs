@@ -29,8 +29,8 @@ use crate::{
     spending,
     transition::{self, Copies, Draft, Target, Trigger},
     upkeep::{
-        knows_revision, let_go, on_delete, orphans_of, revision_names, stale_revisions, standing,
-        strike, upkeep,
+        drains, knows_revision, let_go, on_delete, orphans_of, revision_names, stale_revisions,
+        standing, strike, upkeep,
     },
     write::Write,
 };
@@ -176,13 +176,16 @@ fn decide(
         sync: winner.spec.sync.clone(),
         ..previous.clone()
     };
-    // What is not decided anew keeps the generation that it was decided for.
+    // What is not decided anew keeps the generation that it was decided for; it is made nowhere else, and let go where
+    // its cluster leaves.
     let undecided = |outcome: Outcome| {
+        let mut kept = previous.clone();
+        let_go(index, &mut kept, now);
         let template = match placed {
             Some(_) => previous.template.clone(),
             None => spec.template.clone(),
         };
-        PlacementSpec { template, outcome, policy_ref: spec.policy_ref.clone(), ..previous.clone() }
+        PlacementSpec { template, outcome, policy_ref: spec.policy_ref.clone(), ..kept }
     };
     if winner.spec.suspend {
         let message = format!("{} is suspended", winner.title());
@@ -222,7 +225,7 @@ fn decide(
         let made = relocate(fleet, room, workload, compiled, &meant, &to);
         made.map(|it| (it, approval::chosen_token(template, &meant, &to)))
     });
-    let (decision, rebalanced, refused) = match moved {
+    let (mut decision, rebalanced, refused) = match moved {
         Some(Ok((decision, token))) => (decision, Some(token), None),
         Some(Err(refusal)) => {
             (engine::place(fleet, room, workload, compiled, &meant), None, Some(refusal))
@@ -232,6 +235,7 @@ fn decide(
     if matches!(refused, Some(Refusal::Room(_))) {
         index.postponed.insert(key.clone());
     }
+    let ends = run_out(index, template, fleet, &mut decision);
     let kept = &previous.preferred_since;
     spec.preferred_since = index.note_failback(key, decision.failback, wait, kept, now);
     // After a restart nobody knows: then an edit is as likely as any.
@@ -240,7 +244,7 @@ fn decide(
     spec.divided = decision.divided;
     spec.outcome = match decision.over_limit(compiled) {
         Some(message) => outcome("True", reason::OVER_LIMIT, message),
-        None => describe(&decision),
+        None => ends.unwrap_or_else(|| describe(&decision)),
     };
     let decided =
         matches!(decision.outcome, engine::Outcome::Placed | engine::Outcome::Partial { .. });
@@ -316,6 +320,7 @@ fn decide(
         true => Trigger::Failover,
         false if rebalanced.is_some() => Trigger::Rebalanced,
         false if returns => Trigger::Failback,
+        false if template.workload.job.finished && drains(index, name) => Trigger::ClusterChanged,
         false => trigger(&decision, fleet, name, shrinks, edited),
     };
     let copies = placed.map_or_else(Copies::default, |it| Copies::of(&it.status));
@@ -391,6 +396,38 @@ fn gains(decision: &Decision, fleet: &Fleet, previous: &Previous) -> bool {
 fn is_bound(template: &Template) -> bool {
     matches!(template.workload.class, KindClass::StatefulSet | KindClass::Job)
         || template.workload.is_claim()
+}
+
+/// A started Job is not moved (RULES 3.4). From a cluster that leaves it goes once it has ended, and at once where it is
+/// left behind; what is to be said of it while it is waited for, and when it is nowhere any more.
+fn run_out(
+    index: &Index,
+    template: &Template,
+    fleet: &Fleet,
+    decision: &mut Decision,
+) -> Option<Outcome> {
+    let job = template.workload.job;
+    if template.workload.class != KindClass::Job || !job.started {
+        return None;
+    }
+    let name = |it: &engine::Placed| fleet.name(it.cluster);
+    decision
+        .clusters
+        .retain(|it| !(orphans_of(index, name(it)) || (job.finished && drains(index, name(it)))));
+    let left: Vec<&str> =
+        decision.clusters.iter().map(name).filter(|it| drains(index, it)).collect();
+    let said = |reason, message| Some(outcome("True", reason, message));
+    if decision.clusters.is_empty() {
+        return said(reason::PLACED, "it has run, and is not made again".to_owned());
+    }
+    if left.is_empty() {
+        return None;
+    }
+    let left = left.join(", ");
+    said(
+        reason::RUNS_TO_END,
+        format!("a started Job is not moved: it leaves {left} when it has ended"),
+    )
 }
 
 fn never_purges(policy: &Policy) -> bool {

@@ -254,6 +254,7 @@ impl Index {
                         && old.finalizers == new.finalizers
                         && old.approved == new.approved
                         && old.generation == new.generation
+                        && old.workload.job == new.workload.job
                 });
                 if !same {
                     self.dirty.extend(bounds::bounding(self, &key));

@@ -122,7 +122,8 @@ pub struct Standing<'a> {
 /// Goes from `previous` to `target`.
 ///
 /// A cluster that the decision has left keeps its copy, marked `leaving`, until every cluster of the decision is ready;
-/// a mere scale-down has no successor to wait for.
+/// a mere scale-down has no successor to wait for, nor has a copy in whose stead nothing is made: one of a duplicated
+/// workload whose other copies stood there before, and the last one of what runs nowhere any more.
 pub fn draft(
     previous: &PlacementSpec,
     copies: Copies<'_>,
@@ -143,6 +144,7 @@ pub fn draft(
             ordinals_start: old.and_then(|it| it.ordinals_start),
             share: old.and_then(|it| it.share),
             leaving: String::new(),
+            unreplaced: false,
         });
     }
     draft.removing = previous
@@ -152,6 +154,7 @@ pub fn draft(
         .cloned()
         .collect();
     let successors_ready = successors_ready(previous, copies, target, standing);
+    let grows = grows(&before, target);
     for old in &previous.clusters {
         if target.clusters.contains_key(&old.name) {
             continue;
@@ -167,14 +170,24 @@ pub fn draft(
             old.leaving.clone()
         };
         let held = standing.dark.contains(old.name.as_str());
-        let may_go = cause == cause::SCALED_DOWN || successors_ready;
+        let stays_so = old.leaving.is_empty() || old.unreplaced;
+        let unreplaced = target.clusters.is_empty() || (!previous.divided && !grows && stays_so);
+        let may_go = cause == cause::SCALED_DOWN || unreplaced || successors_ready;
         if may_go && !held {
             draft.asking.push((old.name.clone(), cause.clone()));
         }
-        draft.clusters.push(PlacedCluster { leaving: cause, ..old.clone() });
+        draft.clusters.push(PlacedCluster { leaving: cause, unreplaced, ..old.clone() });
     }
     draft.clusters.sort_by(|a, b| a.name.cmp(&b.name));
     draft
+}
+
+/// Whether some cluster gets a copy by this decision, or more of it.
+fn grows(before: &BTreeMap<&str, &PlacedCluster>, target: &Target) -> bool {
+    target.clusters.iter().any(|(name, replicas)| {
+        let old = before.get(name.as_str()).filter(|it| it.leaving.is_empty());
+        old.is_none_or(|it| *replicas > it.replicas)
+    })
 }
 
 /// Whether all that was decided is up. A copy on a cluster that went dark cannot be, and does not count against the
@@ -379,6 +392,26 @@ mod tests {
         let before = spec("a!PolicyChanged b c");
         let drafted = draft(&before, up(&copies), &target("b c"), &because, &standing);
         assert_eq!(show(&drafted), "a@r1!PolicyChanged b@r2 c@r2 | ask a | removing ");
+    }
+
+    #[test]
+    fn rule_1_2_a_duplicated_copy_in_whose_stead_nothing_is_made_waits_for_no_other() {
+        let because = |_: &str| Trigger::ClusterChanged;
+        let standing = Standing { dark: BTreeSet::from(["c"]), ..Standing::default() };
+        // c does not answer, and has nothing to do with a.
+        let first = draft(&spec("a b c"), up(&ready("a b")), &target("b c"), &because, &standing);
+        assert_eq!(show(&first), "a@r1!ClusterChanged b@r2 c@r2 | ask a | removing ");
+        // Held by the gate it asks again; once something new is decided for it, it waits for that.
+        let held = first.settle(&BTreeSet::new(), OnDelete::Delete, "now");
+        let before = PlacementSpec { clusters: held.clusters, ..PlacementSpec::default() };
+        let again = draft(&before, up(&ready("a b")), &target("b c"), &because, &standing);
+        assert_eq!(show(&again), "a@r1!ClusterChanged b@r2 c@r2 | ask a | removing ");
+        let more = draft(&before, up(&ready("a b")), &target("b c d"), &because, &standing);
+        assert_eq!(show(&more), "a@r1!ClusterChanged b@r2 c@r2 d@r2 | ask  | removing ");
+        // Parts of a divided workload stand in for each other.
+        let divided = PlacementSpec { divided: true, ..spec("a b c") };
+        let parts = draft(&divided, up(&ready("a b")), &target("b c"), &because, &standing);
+        assert_eq!(show(&parts), "a@r1!ClusterChanged b@r2 c@r2 | ask  | removing ");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use federation_types::{
-    names::{ObjectKey, placement_name},
+    names::{DRAINING_TAINT, ObjectKey, placement_name},
     placement::{PlacementSpec, RemovedCluster},
     policy::OnDelete,
     reason::cause,
@@ -71,6 +71,12 @@ pub(crate) fn let_go(index: &Index, spec: &mut PlacementSpec, now: i64) {
 /// Whether a cluster leaves and its copies stay there.
 pub(crate) fn orphans_of(index: &Index, cluster: &str) -> bool {
     index.clusters.get(cluster).is_some_and(|it| leaves_as_orphans(it))
+}
+
+/// Whether a cluster leaves and its copies are to go elsewhere first.
+pub(crate) fn drains(index: &Index, cluster: &str) -> bool {
+    let taints = index.clusters.get(cluster).map(|it| &it.spec.taints);
+    taints.is_some_and(|it| it.iter().any(|it| it.key == DRAINING_TAINT))
 }
 
 /// What the fleet says of the clusters of a Placement.

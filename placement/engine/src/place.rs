@@ -398,7 +398,8 @@ fn decide(pass: &mut Pass<'_>, previous: &Previous) -> Decided {
         .flatten();
     let decided = |affinity, result| Decided { affinity, failback: Failback::None, result };
     let started = pass.workload.class == KindClass::Job && pass.workload.job.started;
-    if pass.policy.spec.suspend || (started && !pass.scratch.held.is_empty()) {
+    // Where its copies are no longer the hub's, none is made in their stead (RULES 3.4).
+    if pass.policy.spec.suspend || started {
         let at = current.unwrap_or(0);
         pass.rules = pass.masks.groups[at].rules.clone();
         if pass.policy.spec.suspend {

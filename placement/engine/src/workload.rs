@@ -64,6 +64,8 @@ pub struct JobState {
     pub indexed: bool,
     /// A started Job is never moved or made again.
     pub started: bool,
+    /// It is complete, or has failed: nothing of it is left to run.
+    pub finished: bool,
 }
 
 /// What one replica takes.
@@ -267,6 +269,7 @@ impl Workload {
             job: JobState {
                 indexed: text("/spec/completionMode") == "Indexed",
                 started: template.pointer("/status/startTime").is_some(),
+                finished: is_finished(template),
             },
             exclusive: text("/spec/strategy/type") == "Recreate",
             volumes: volumes(&gvk, template),
@@ -405,6 +408,15 @@ fn raise(total: &mut Amounts, other: &Amounts) {
         let it = total.entry(name.clone()).or_default();
         *it = (*it).max(*amount);
     }
+}
+
+/// Whether a Job has come to its end, well or not.
+fn is_finished(template: &Value) -> bool {
+    let conditions = template.pointer("/status/conditions").and_then(Value::as_array);
+    conditions.into_iter().flatten().any(|it| {
+        let ended = ["Complete", "Failed"].iter().any(|kind| it["type"] == *kind);
+        ended && it["status"] == "True"
+    })
 }
 
 pub(crate) fn node_rules(pod: &Value, labels: &BTreeMap<String, String>) -> NodeRules {

@@ -134,6 +134,82 @@ fn rule_3_4_a_claim_on_a_cluster_that_leaves_is_made_elsewhere_by_an_approval_on
 }
 
 #[test]
+fn rule_3_4_a_job_that_has_run_is_let_go_by_a_cluster_that_leaves_and_is_not_made_again() {
+    let started = json!({"startTime": "2026-11-21T10:00:00Z"});
+    let done = json!({"startTime": "2026-11-21T10:00:00Z", "conditions": [{"type": "Complete", "status": "True"}]});
+    let failed = json!({"startTime": "2026-11-21T10:00:00Z", "conditions": [{"type": "Failed", "status": "True"}]});
+    let ran = |status: &serde_json::Value| {
+        let mut world = World::new("a eks, b gke");
+        let policy = json!({"selectors": [{"apiVersion": "batch/v1", "kind": "Job"}]});
+        world.policy("one", policy);
+        world.apply("Job/report", 1, "v1");
+        world.settle();
+        world.apply_as("Job/report", 1, "v1", "uid-1", status);
+        world.settle();
+        assert_eq!(world.show("Job/report"), "a=1 | Placed");
+        world
+    };
+    // Left behind, it runs on there or has run: either way nothing is made of it here.
+    for status in [&started, &done, &failed] {
+        let mut world = ran(status);
+        world.cluster("a eks orphan drain=archipel.dev/draining");
+        expect![[r#"
+            report: -a:ClusterLeaving(orphan) | Placed
+            report: | Placed
+        "#]]
+        .assert_eq(&world.settle());
+        world.index.touch_everything();
+        assert_eq!(world.settle(), "", "made again");
+    }
+    for status in [&done, &failed] {
+        let mut world = ran(status);
+        world.cluster("a eks drain=archipel.dev/draining");
+        expect![[r#"
+            report: -a:ClusterChanged | Placed
+            report: | Placed
+        "#]]
+        .assert_eq(&world.settle());
+    }
+    // One that runs is waited for, and it is said why.
+    let mut world = ran(&started);
+    world.cluster("a eks drain=archipel.dev/draining");
+    world.settle();
+    assert_eq!(world.show("Job/report"), "a=1 | RunsToItsEnd");
+    let message = &world.placed("Job/report").unwrap().spec.outcome.message;
+    assert_eq!(message, "a started Job is not moved: it leaves a when it has ended");
+    world.apply_as("Job/report", 1, "v1", "uid-1", &done);
+    world.settle();
+    assert_eq!(world.show("Job/report"), "| Placed");
+}
+
+#[test]
+fn rule_4_8_what_is_not_decided_is_let_go_as_well() {
+    let mut world = World::new("a eks, b gke");
+    let policy = |suspend: bool| json!({"selectors": [{"apiVersion": "apps/v1", "kind": "StatefulSet"}], "suspend": suspend});
+    world.policy("one", policy(false));
+    world.apply("StatefulSet/db", 1, "v1");
+    world.settle();
+    world.policy("one", policy(true));
+    world.cluster("a eks orphan");
+    world.settle();
+    assert_eq!(world.show("StatefulSet/db"), "| Suspended");
+}
+
+#[test]
+fn rule_4_8_a_drain_does_not_wait_for_copies_that_have_nothing_to_do_with_it() {
+    let mut world = World::new("a eks, b gke, c onprem, d onprem, e onprem");
+    world.policy("ds", json!({"selectors": [{"apiVersion": "apps/v1", "kind": "DaemonSet"}]}));
+    world.apply("DaemonSet/agent", 0, "v1");
+    world.settle();
+    world.cluster("e onprem dark");
+    world.failing.insert("d".to_owned());
+    world.settle();
+    world.cluster("a eks drain=archipel.dev/draining");
+    let log = world.settle();
+    assert!(log.starts_with("agent: b c d e -a:ClusterChanged | Placed"), "{log}");
+}
+
+#[test]
 fn rule_4_8_a_forgotten_cluster_is_struck_whatever_the_policy_says() {
     for policy in ["claimed", "suspended", "gone"] {
         let mut world = World::new("a eks, b gke, c onprem, d onprem");

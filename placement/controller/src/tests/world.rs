@@ -538,6 +538,8 @@ impl World {
                             .any(|it| it.name == old.name && it.cause == "ClusterLeaving")
                 })
             });
+            // A Job that has ended is needed nowhere.
+            let forgets = forgets || template.is_some_and(|it| it.workload.job.finished);
             let had = before.is_some_and(|it| !it.spec.clusters.is_empty());
             assert!(!had || !spec.clusters.is_empty() || forgets, "{key}: the last copy goes");
             let desired = template.and_then(|it| it.workload.replicas).unwrap_or(0);
