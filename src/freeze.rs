@@ -2,7 +2,7 @@
 
 use clap::Args;
 use federation_types::{
-    budget::{ChangeBudget, ChangeBudgetSpec, Freeze as Frozen},
+    budget::{ChangeBudget, ChangeBudgetSpec, DEFAULT_CHANGE_BUDGET as DEFAULT, Freeze as Frozen},
     cluster::MemberCluster,
 };
 use kube::{
@@ -15,9 +15,6 @@ use crate::{
     hub::{self, Hub},
     output::{self, Failure},
 };
-
-/// The budget that is made at the first start: freezes are kept in it.
-const DEFAULT: &str = "default";
 
 #[derive(Debug, Args)]
 pub(crate) struct Scope {
@@ -55,7 +52,7 @@ impl Freeze {
             (None, None) => freeze.all = true,
         })
         .await?;
-        output::line(format_args!("frozen: {}", words(&freeze)));
+        output::line(format_args!("frozen: {}", freeze.words()));
         Ok(())
     }
 }
@@ -106,10 +103,10 @@ impl Scope {
 }
 
 fn still(freeze: &Frozen) -> Result<(), Failure> {
-    if is_none(freeze) {
+    if freeze.is_none() {
         output::line("nothing is frozen");
     } else {
-        output::line(format_args!("still frozen: {}", words(freeze)));
+        output::line(format_args!("still frozen: {}", freeze.words()));
     }
     Ok(())
 }
@@ -141,10 +138,7 @@ async fn change(
                 });
                 budgets.patch(DEFAULT, &PatchParams::default(), &Patch::Merge(&patch)).await
             }
-            None => {
-                let spec = ChangeBudgetSpec { freeze: freeze.clone(), ..Default::default() };
-                budgets.create(&PostParams::default(), &ChangeBudget::new(DEFAULT, spec)).await
-            }
+            None => budgets.create(&PostParams::default(), &made_with(&freeze)).await,
         };
         match written {
             Ok(_) => return Ok(freeze),
@@ -153,6 +147,14 @@ async fn change(
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// The budget as the first start makes it, with a freeze: where it is missing, its limits are not another's.
+fn made_with(freeze: &Frozen) -> ChangeBudget {
+    ChangeBudget::new(
+        DEFAULT,
+        ChangeBudgetSpec { freeze: freeze.clone(), ..ChangeBudgetSpec::default() },
+    )
 }
 
 /// Everything that is frozen, by any budget.
@@ -166,21 +168,6 @@ pub(crate) async fn frozen(client: &Client) -> Result<Frozen, kube::Error> {
         freeze.namespaces.iter().for_each(|it| add(&mut all.namespaces, it));
     }
     Ok(all)
-}
-
-pub(crate) fn is_none(freeze: &Frozen) -> bool {
-    *freeze == Frozen::default()
-}
-
-/// What a freeze stops, for people.
-pub(crate) fn words(freeze: &Frozen) -> String {
-    let mut words = Vec::new();
-    if freeze.all {
-        words.push("every write to every member".to_owned());
-    }
-    words.extend(freeze.clusters.iter().map(|it| format!("cluster {it}")));
-    words.extend(freeze.namespaces.iter().map(|it| format!("namespace {it}")));
-    words.join(", ")
 }
 
 #[cfg(test)]
@@ -199,10 +186,22 @@ mod tests {
         add(&mut freeze.clusters, "b");
         add(&mut freeze.clusters, "a");
         add(&mut freeze.clusters, "b");
-        assert_eq!(words(&freeze), "cluster a, cluster b, namespace shop");
+        assert_eq!(freeze.words(), "cluster a, cluster b, namespace shop");
         assert_eq!(scope(Some("a"), None).not_frozen(&freeze), None);
         let other = scope(None, Some("bank")).not_frozen(&freeze);
         assert_eq!(other.as_deref(), Some("namespace bank"));
         assert_eq!(scope(None, None).not_frozen(&Frozen::default()), None);
+    }
+
+    #[test]
+    fn rule_1_3_a_freeze_makes_the_budget_that_is_missing_as_the_hub_takes_it() {
+        let freeze = Frozen { all: true, ..Frozen::default() };
+        let made = made_with(&freeze);
+        assert_eq!(federation_types::validate::change_budget(&made.spec), []);
+        assert!(made.spec.freeze.all);
+        assert_eq!(
+            ChangeBudgetSpec { freeze: Frozen::default(), ..made.spec },
+            ChangeBudgetSpec::default()
+        );
     }
 }

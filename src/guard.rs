@@ -7,9 +7,10 @@ use std::sync::{Arc, OnceLock};
 use federation_server::{
     authz::{Rbac, may_federate},
     hooks::{Admission, AdmissionRequest, FieldError, Operation, Verdict},
+    registry::Snapshot,
 };
 use federation_types::{
-    budget::{ChangeBudgetSpec, CostBudgetSpec},
+    budget::{ChangeBudgetSpec, CostBudgetSpec, DEFAULT_CHANGE_BUDGET, Freeze},
     cluster::{ClusterSetSpec, MemberClusterSpec},
     names::{ALLOW_DELETE_ANNOTATION, API_VERSION, COPIES_FINALIZER, GROUP},
     overrides::OverridePolicySpec,
@@ -28,7 +29,7 @@ use placement_engine::expression::Expression;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::plan::text;
+use crate::{plan::text, reviews::Opened};
 
 /// The group of Roles and their bindings.
 const RBAC: &str = "rbac.authorization.k8s.io";
@@ -39,6 +40,8 @@ pub(crate) struct Guard {
     pub(crate) controller: Arc<Controller>,
     /// Set once the server is open; until then nobody but the hub itself writes.
     pub(crate) rbac: Arc<OnceLock<Arc<Rbac>>>,
+    /// Likewise: it knows which kinds are served.
+    pub(crate) server: Opened,
 }
 
 impl Admission for Guard {
@@ -152,7 +155,13 @@ impl Guard {
             "PlacementPolicy" | "ClusterPlacementPolicy" => {
                 let claims = spec["limitsOnly"] != true;
                 match serde_json::from_value::<PlacementPolicySpec>(spec) {
-                    Ok(spec) => self.controller.index().policy_warnings(&spec, claims),
+                    Ok(spec) => {
+                        let served = self.server.get().map(|it| it.registry().snapshot());
+                        let serves = |group: &str, kind: &str| {
+                            served.as_ref().is_none_or(|it| serves(it, group, kind))
+                        };
+                        self.controller.index().policy_warnings(&spec, claims, &serves)
+                    }
                     Err(_) => Vec::new(),
                 }
             }
@@ -178,14 +187,23 @@ impl Guard {
     }
 
     fn judge_delete(&self, request: &AdmissionRequest<'_>, old: &Value) -> Verdict {
+        if request.kind == "ChangeBudget" && is_group(request.api_version, GROUP) {
+            return judge_budget_delete(request.name, old);
+        }
         let wide = matches!(request.resource, "namespaces" | "customresourcedefinitions")
             || (request.resource == "memberclusters" && request.api_version == API_VERSION);
+        let held = || {
+            let index = self.controller.index();
+            let warning = index.held_delete(request.api_version, request.kind, old);
+            Verdict::Allow(warning.into_iter().collect())
+        };
         // A component finishes what a person has begun.
         if !wide || old["metadata"]["deletionTimestamp"].is_string() {
-            return Verdict::Allow(Vec::new());
+            return held();
         }
-        match self.controller.index().wide_delete(request.resource, old) {
-            None => Verdict::Allow(Vec::new()),
+        let reach = self.controller.index().wide_delete(request.resource, old);
+        match reach {
+            None => held(),
             Some(reach) => Verdict::Forbid(format!(
                 "deleting it would reach {} on {}; annotate it with {ALLOW_DELETE_ANNOTATION}: \"true\" if that is \
                  meant",
@@ -194,6 +212,27 @@ impl Guard {
             )),
         }
     }
+}
+
+/// The limits of the fleet are loosened by who says by how much, never by their absence (RULES 1.3).
+fn judge_budget_delete(name: &str, old: &Value) -> Verdict {
+    if name == DEFAULT_CHANGE_BUDGET {
+        return Verdict::Forbid(
+            "it bounds how many copies go at once, and keeps the freezes: it is edited, not deleted. To loosen it, \
+             raise spec.minRemovals or spec.removalPercent; to end a freeze, `archipel thaw`"
+                .to_owned(),
+        );
+    }
+    let freeze = serde_json::from_value::<Freeze>(old["spec"]["freeze"].clone());
+    let lifted = freeze.unwrap_or_default().words();
+    let warning = format!("this lifts the freeze of ChangeBudget {name}: {lifted}");
+    Verdict::Allow(if lifted.is_empty() { Vec::new() } else { vec![warning] })
+}
+
+/// Whether a kind is served, in whatever version.
+fn serves(served: &Snapshot, group: &str, kind: &str) -> bool {
+    let versions = served.group(group).into_iter().flat_map(|it| &it.versions);
+    versions.flat_map(|it| &it.kinds).any(|it| &*it.kind == kind)
 }
 
 fn is_group(api_version: &str, group: &str) -> bool {
@@ -245,9 +284,41 @@ fn checked<S: DeserializeOwned>(spec: &Value, check: impl Fn(&S) -> Vec<Problem>
 
 #[cfg(test)]
 mod tests {
+    use federation_server::identity::Identity;
     use serde_json::json;
 
     use super::*;
+
+    fn delete(name: &str, spec: &Value) -> Verdict {
+        let guard =
+            Guard { controller: Controller::new(), rbac: Arc::default(), server: Arc::default() };
+        let old = json!({"metadata": {"name": name}, "spec": spec});
+        guard.judge(&AdmissionRequest {
+            operation: Operation::Delete,
+            identity: &Identity::component("lifecycle"),
+            api_version: API_VERSION,
+            kind: "ChangeBudget",
+            resource: "changebudgets",
+            subresource: "",
+            namespace: None,
+            name,
+            object: None,
+            old: Some(&old),
+            dry_run: false,
+        })
+    }
+
+    #[test]
+    fn rule_1_3_the_default_budget_is_not_deleted_and_the_end_of_a_freeze_is_told() {
+        let Verdict::Forbid(why) = delete("default", &json!({})) else {
+            panic!("nobody deletes it");
+        };
+        assert!(why.contains("spec.minRemovals") && why.contains("archipel thaw"), "{why}");
+        assert_eq!(delete("night", &json!({"window": "1h"})), Verdict::Allow(Vec::new()));
+        let freeze = json!({"freeze": {"clusters": ["eks-1"], "namespaces": ["shop"]}});
+        let told = "this lifts the freeze of ChangeBudget night: cluster eks-1, namespace shop";
+        assert_eq!(delete("night", &freeze), Verdict::Allow(vec![told.to_owned()]));
+    }
 
     #[test]
     fn a_wrong_field_is_said_once() {

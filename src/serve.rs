@@ -155,9 +155,13 @@ impl Hub {
         shell.tls_names = options.tls_names;
         shell.embedded = federation_types::crds::all();
         let rbac = Arc::new(OnceLock::new());
-        let guard = Guard { controller: Arc::clone(&controller), rbac: Arc::clone(&rbac) };
-        shell.admission = vec![Arc::new(guard)];
         let opened = Arc::new(OnceLock::new());
+        let guard = Guard {
+            controller: Arc::clone(&controller),
+            rbac: Arc::clone(&rbac),
+            server: Arc::clone(&opened),
+        };
+        shell.admission = vec![Arc::new(guard)];
         shell.reviews = vec![
             reviews::cost(Arc::clone(&opened)),
             reviews::explanation(Arc::clone(&controller), Arc::clone(&opened)),

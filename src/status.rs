@@ -67,7 +67,7 @@ struct Report {
     /// The hub presumes that it is itself cut off (RULES 1.4).
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     cut_off: bool,
-    #[serde(skip_serializing_if = "freeze::is_none")]
+    #[serde(skip_serializing_if = "Freeze::is_none")]
     frozen: Freeze,
     templates: Vec<Line>,
     /// What no policy claims: it stays on the hub (RULES 2.6).
@@ -105,8 +105,8 @@ impl Status {
                 "most of the fleet does not answer: the hub presumes that it is itself cut off, and changes nothing",
             );
         }
-        if !freeze::is_none(frozen) {
-            output::line(format_args!("frozen: {} (`archipel thaw`)", freeze::words(frozen)));
+        if !frozen.is_none() {
+            output::line(format_args!("frozen: {} (`archipel thaw`)", frozen.words()));
         }
         let settled = templates.iter().filter(|it| it.state == "Ready").count();
         output::line(format_args!("templates: {settled} of {} ready", templates.len()));

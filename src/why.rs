@@ -183,6 +183,11 @@ fn print_all(status: &ExplanationStatus, wide: bool) {
 }
 
 fn print_not(status: &ExplanationStatus, cluster: &str) {
+    if status.clusters.is_empty() {
+        // Nothing is decided for it, on this cluster or any other.
+        output::line(&status.summary);
+        return;
+    }
     let Some(it) = status.clusters.iter().find(|it| it.cluster == cluster) else {
         output::line(undecided(status, cluster));
         return;

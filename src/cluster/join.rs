@@ -171,6 +171,9 @@ pub(crate) async fn join(hub: &Client, request: Request) -> Result<Vec<String>, 
     let cannot = |source: JoinError| Refused { name: name.clone(), source };
     let identified = join::identify(&user, &ConnectOptions::default()).await.map_err(cannot)?;
     let uid = identified.uid.clone();
+    if join::identity(hub).await?.as_deref() == Some(uid.as_str()) {
+        return Err(cannot(JoinError::Itself { server: user.server().to_owned() }).into());
+    }
     let fleet = members.list(&ListParams::default()).await?;
     if let Some(first) = fleet.items.iter().find(|it| is(it, &uid)) {
         let server = user.server();

@@ -4,12 +4,13 @@ use kube_derive::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{condition::Condition, selector::LabelSelector};
+use crate::{condition::Condition, selector::LabelSelector, words::counted};
+
+/// The ChangeBudget that is made at the first start, and that holds even where it is missing (RULES 1.3).
+pub const DEFAULT_CHANGE_BUDGET: &str = "default";
 
 /// Bounds removals in a window and holds the freeze (RULES 1.3). `default` is made at first start; all of them hold.
-#[derive(
-    CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "archipel.dev",
     version = "v1alpha1",
@@ -23,35 +24,27 @@ use crate::{condition::Condition, selector::LabelSelector};
     printcolumn = r#"{"name":"Removed","type":"integer","jsonPath":".status.removed"}"#,
     printcolumn = r#"{"name":"Allowed","type":"integer","jsonPath":".status.allowed"}"#,
     printcolumn = r#"{"name":"Waiting","type":"integer","jsonPath":".status.waiting"}"#,
-    printcolumn = r#"{"name":"Frozen","type":"boolean","jsonPath":".spec.freeze.all"}"#,
+    printcolumn = r#"{"name":"Frozen","type":"string","jsonPath":".status.frozen"}"#,
     crates(kube_core = "::kube_core")
 )]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub struct ChangeBudgetSpec {
     /// `10m`
-    #[serde(default = "ten_minutes")]
     pub window: String,
     /// At least so many copies may go in a window.
-    #[serde(default = "twenty")]
     pub min_removals: u32,
     /// … or this share of all copies, whichever is more.
-    #[serde(default = "ten")]
     pub removal_percent: u32,
     /// What is frozen: nothing is written there, repair of drift included.
-    #[serde(default)]
     pub freeze: Freeze,
 }
 
-fn ten_minutes() -> String {
-    "10m".to_owned()
-}
-
-fn twenty() -> u32 {
-    20
-}
-
-fn ten() -> u32 {
-    10
+/// What `ChangeBudget/default` is made with: at most max(20, 10 %) of all copies in 10 minutes (RULES 1.3).
+impl Default for ChangeBudgetSpec {
+    fn default() -> Self {
+        let window = "10m".to_owned();
+        Self { window, min_removals: 20, removal_percent: 10, freeze: Freeze::default() }
+    }
 }
 
 /// What no write may reach, repair of drift included.
@@ -75,6 +68,36 @@ impl Freeze {
             || self.clusters.iter().any(|it| it == cluster)
             || self.namespaces.iter().any(|it| it == namespace)
     }
+
+    /// Whether it stops nothing.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What it stops, with names: `cluster eks-1, namespace shop`; empty where it stops nothing.
+    pub fn words(&self) -> String {
+        let mut words = Vec::new();
+        if self.all {
+            words.push("every write to every member".to_owned());
+        }
+        words.extend(self.clusters.iter().map(|it| format!("cluster {it}")));
+        words.extend(self.namespaces.iter().map(|it| format!("namespace {it}")));
+        words.join(", ")
+    }
+
+    /// What it stops, in short: `all`, `1 cluster, 2 namespaces`, `nothing`.
+    pub fn summary(&self) -> String {
+        if self.all {
+            return "all".to_owned();
+        }
+        let parts = [
+            (self.clusters.len(), "cluster", "clusters"),
+            (self.namespaces.len(), "namespace", "namespaces"),
+        ];
+        let parts = parts.into_iter().filter(|it| it.0 > 0);
+        let texts: Vec<String> = parts.map(|(n, one, many)| counted(n, one, many)).collect();
+        if texts.is_empty() { "nothing".to_owned() } else { texts.join(", ") }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -92,6 +115,9 @@ pub struct ChangeBudgetStatus {
     /// RFC 3339; when the present window began.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub window_start: String,
+    /// What the budget freezes, in short: `all`, `1 cluster, 2 namespaces`, `nothing`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub frozen: String,
 }
 
 /// Bounds what the placements of a scope cost together. Over it, growth and new placements wait; nothing that runs goes
@@ -162,4 +188,39 @@ pub struct CostBudgetStatus {
     /// Of these, how many wait since they would cost more than is left.
     #[serde(default)]
     pub waiting: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::validate;
+
+    #[test]
+    fn rule_1_3_the_default_budget_is_one_that_the_hub_takes() {
+        let spec = ChangeBudgetSpec::default();
+        assert_eq!(validate::change_budget(&spec), []);
+        assert_eq!(
+            (spec.window.as_str(), spec.min_removals, spec.removal_percent),
+            ("10m", 20, 10)
+        );
+        let read: ChangeBudgetSpec = serde_json::from_str("{}").expect("every field has a default");
+        assert_eq!(read, spec);
+    }
+
+    #[test]
+    fn a_freeze_says_in_short_what_it_stops() {
+        let names = |names: &[&str]| names.iter().map(|it| (*it).to_owned()).collect();
+        let freeze = |all, clusters: &[&str], namespaces: &[&str]| Freeze {
+            all,
+            clusters: names(clusters),
+            namespaces: names(namespaces),
+        };
+        assert_eq!(freeze(false, &[], &[]).summary(), "nothing");
+        assert_eq!(freeze(true, &["a"], &[]).summary(), "all");
+        assert_eq!(freeze(false, &[], &["shop", "bank"]).summary(), "2 namespaces");
+        let some = freeze(false, &["a"], &["shop"]);
+        assert_eq!(some.summary(), "1 cluster, 1 namespace");
+        assert_eq!(some.words(), "cluster a, namespace shop");
+        assert!(freeze(false, &[], &[]).is_none() && !some.is_none());
+    }
 }

@@ -2,7 +2,7 @@
 //! the sample prices.
 
 use federation_types::{
-    budget::{ChangeBudget, ChangeBudgetSpec, Freeze},
+    budget::{ChangeBudget, ChangeBudgetSpec, DEFAULT_CHANGE_BUDGET},
     cluster::{ClusterSet, ClusterSetSpec},
     price::{PriceBook, PriceBookSpec},
 };
@@ -11,13 +11,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 /// Makes what is missing and leaves the rest as it is.
 pub(crate) async fn ensure(client: &Client, sample: PriceBookSpec) -> Result<(), kube::Error> {
-    let budget = ChangeBudgetSpec {
-        window: "10m".to_owned(),
-        min_removals: 20,
-        removal_percent: 10,
-        freeze: Freeze::default(),
-    };
-    create(client, ChangeBudget::new("default", budget)).await?;
+    let budget = ChangeBudget::new(DEFAULT_CHANGE_BUDGET, ChangeBudgetSpec::default());
+    create(client, budget).await?;
     let everyone = ClusterSetSpec { namespaces: vec!["*".to_owned()], ..ClusterSetSpec::default() };
     create(client, ClusterSet::new("all", everyone)).await?;
     // Deleted or replaced by its owner, the sample stays away: it is made only while there is no book at all.

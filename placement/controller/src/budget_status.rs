@@ -23,6 +23,7 @@ pub(crate) async fn write(context: &Context) {
                     allowed: budget.allowed(copies),
                     waiting,
                     window_start: clock::text(budget.window_start),
+                    frozen: budget.spec.freeze.summary(),
                 };
                 let moved = budget.written.as_ref() != Some(&status);
                 moved.then(|| {
@@ -35,10 +36,15 @@ pub(crate) async fn write(context: &Context) {
     let api = Api::<ChangeBudget>::all(context.client.clone());
     for (name, status) in changed {
         let patch = Patch::Merge(json!({ "status": status }));
-        if let Err(error) = api.patch_status(&name, &PatchParams::default(), &patch).await {
-            tracing::warn!(%error, budget = name, "status not written");
-            if let Some(budget) = context.index.lock().budgets.get_mut(&name) {
-                budget.written = None;
+        match api.patch_status(&name, &PatchParams::default(), &patch).await {
+            Ok(_) => (),
+            // The default budget holds even where it is missing; it has a status once it is there again.
+            Err(kube::Error::Api(status)) if status.code == 404 => (),
+            Err(error) => {
+                tracing::warn!(%error, budget = name, "status not written");
+                if let Some(budget) = context.index.lock().budgets.get_mut(&name) {
+                    budget.written = None;
+                }
             }
         }
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use federation_types::{
+    budget::DEFAULT_CHANGE_BUDGET,
     names::{COPIES_FINALIZER, ObjectKey},
     placement::{Outcome, PlacementSpec, TemplateRef},
     policy::Purge,
@@ -534,6 +535,10 @@ fn settle(
         .iter()
         .map(|(cluster, _)| Asking { cluster, namespace: &key.namespace })
         .collect();
+    if !asking.is_empty() && !index.budgets.contains_key(DEFAULT_CHANGE_BUDGET) {
+        // Whatever became of it: there is no fleet without a limit (RULES 1.3).
+        index.budgets.insert(DEFAULT_CHANGE_BUDGET.to_owned(), gate::Budget::default());
+    }
     let mut budgets: Vec<gate::Budget> = index.budgets.values().cloned().collect();
     let fleet = index.presumed();
     let (passed, hold) = gate::pass(&mut budgets, index.copies, fleet, &asking, now);

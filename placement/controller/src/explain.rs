@@ -1,7 +1,7 @@
 //! The answer to `why`: the same pass as the decision's, told in words.
 
 use federation_types::{
-    names::{Gvk, ObjectKey},
+    names::{COPIES_FINALIZER, Gvk, ObjectKey},
     reason::placed as reason,
     review::{ExplanationSpec, ExplanationStatus, plan::ObjectRef},
 };
@@ -13,7 +13,7 @@ use crate::{
     claim::{Facts, never},
     clock,
     decide::still_meant,
-    gate,
+    held,
     index::{Index, Placed, template_key},
     members::patience,
     snapshot::{self, Snapshots},
@@ -61,6 +61,10 @@ pub(crate) fn explain(
         || PlanError::NotFound(format!("spec.cluster: there is no cluster `{}`", question.cluster));
     if !question.cluster.is_empty() && !index.clusters.contains_key(&question.cluster) {
         return Err(unknown());
+    }
+    if template.deleting {
+        let summary = deleting(index, &key, clock::now());
+        return Ok(ExplanationStatus { summary, ..Default::default() });
     }
     let claim = index.claim(&key, template);
     let shadowed =
@@ -132,7 +136,7 @@ pub(crate) fn explain(
         _ => {
             let stands = placed.map_or_else(|| "not placed yet".to_owned(), |it| stands::text(it));
             status.summary = format!("{key}: {stands}");
-            let why = match notes.iter().position(|it| !it.starts_with(FROZEN_CLUSTERS)) {
+            let why = match notes.iter().position(|it| !it.starts_with(held::FROZEN_CLUSTERS)) {
                 Some(first) => notes.remove(first),
                 None if placed
                     .is_some_and(|it| it.spec.clusters.iter().any(|it| !it.leaving.is_empty())) =>
@@ -157,33 +161,33 @@ fn without_reason(note: &str) -> &str {
     note.split_once(": ").map_or(note, |it| it.1)
 }
 
-/// Begins what is said of single clusters.
-const FROZEN_CLUSTERS: &str = "frozen clusters";
+/// Where the copies of a template that is being deleted still are, and what holds them. Nothing is decided for it any more.
+fn deleting(index: &Index, key: &ObjectKey, now: i64) -> String {
+    let begin = format!("{key} is being deleted");
+    let placed = index.placements.get(key).filter(|it| it.holds_copies());
+    let Some(placed) = placed else { return format!("{begin}: no copy of it is left") };
+    let names = |clusters: Vec<&str>| clusters.join(", ");
+    let stand = names(placed.spec.clusters.iter().map(|it| it.name.as_str()).collect());
+    let going = names(placed.spec.removing.iter().map(|it| it.name.as_str()).collect());
+    let mut parts = Vec::new();
+    if !stand.is_empty() {
+        parts.push(format!("copies still stand on {stand}"));
+    }
+    if !going.is_empty() {
+        parts.push(format!("copies are being removed from {going}"));
+    }
+    let held = held::removals(index, key, placed, now);
+    let held = if held.is_empty() {
+        "it goes once the clusters confirm that they are gone".to_owned()
+    } else {
+        format!("held: {}", held.join("; "))
+    };
+    format!("{begin}: {}; {held} (finalizer {COPIES_FINALIZER})", parts.join("; "))
+}
 
 /// What keeps a decision from being carried out, or from being made.
 fn held(index: &Index, key: &ObjectKey, placed: Option<&Placed>) -> Vec<String> {
-    let mut notes = Vec::new();
-    if index.presumed() == gate::Fleet::CutOff {
-        notes.push(
-            "most of the fleet does not answer: the hub presumes that it is itself cut off, and changes nothing"
-                .to_owned(),
-        );
-    }
-    let mut frozen: Vec<&str> = Vec::new();
-    for (name, budget) in &index.budgets {
-        let freeze = &budget.spec.freeze;
-        // A freeze of the fleet or the namespace holds everywhere; one of a cluster, what it is to hold.
-        if let Some(text) = stands::frozen(freeze, name, key) {
-            notes.push(text);
-        } else if let Some(placed) = placed {
-            let clusters = placed.spec.clusters.iter().map(|it| it.name.as_str());
-            frozen.extend(clusters.filter(|it| freeze.holds(it, &key.namespace)));
-        }
-    }
-    if !frozen.is_empty() {
-        notes
-            .push(format!("{FROZEN_CLUSTERS}, to which nothing is written: {}", frozen.join(", ")));
-    }
+    let mut notes = held::writes(index, key, placed);
     if let Some(outcome) = placed.map(|it| &it.spec.outcome)
         && (outcome.status != "True" || outcome.reason != reason::PLACED)
         && !outcome.message.is_empty()

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use federation_types::{
-    budget::{ChangeBudget, CostBudget},
+    budget::{ChangeBudget, ChangeBudgetSpec, CostBudget, DEFAULT_CHANGE_BUDGET},
     cluster::{ClusterSet, MemberCluster},
     names::{APPROVED_ANNOTATION, Gvk, ObjectKey},
     overrides::{ClusterOverridePolicy, OverridePolicy},
@@ -353,7 +353,12 @@ pub(crate) fn on_budget(index: &mut Index, change: Change<ChangeBudget>) {
             let changed = index.budgets.get(&name).is_none_or(|old| old.spec != budget.spec);
             match index.budgets.get_mut(&name) {
                 // The gate's own count is newer than what comes back from the store.
-                Some(old) => old.spec = budget.spec,
+                Some(old) => {
+                    old.spec = budget.spec;
+                    if it.status.is_none() {
+                        old.written = None;
+                    }
+                }
                 None => drop(index.budgets.insert(name, budget)),
             }
             if changed {
@@ -361,7 +366,14 @@ pub(crate) fn on_budget(index: &mut Index, change: Change<ChangeBudget>) {
             }
         }
         Change::Gone((_, name)) => {
-            index.budgets.remove(&name);
+            if name == DEFAULT_CHANGE_BUDGET
+                && let Some(budget) = index.budgets.get_mut(&name)
+            {
+                // There is no fleet without a limit (RULES 1.3), and the window goes on.
+                budget.spec = ChangeBudgetSpec::default();
+            } else {
+                index.budgets.remove(&name);
+            }
             index.touch_waiting();
         }
         Change::Synced => (),

@@ -38,9 +38,19 @@ impl Budget {
         (self.window_start + self.window() - now).max(0)
     }
 
+    /// How many more copies may go in the present window.
+    pub fn left(&self, copies: i64, now: i64) -> i64 {
+        let removed = if self.is_over(now) { 0 } else { self.removed };
+        (self.allowed(copies) - removed).max(0)
+    }
+
+    fn is_over(&self, now: i64) -> bool {
+        now >= self.window_start + self.window() || now < self.window_start
+    }
+
     /// Begins a new window when the present one is over.
     fn roll(&mut self, now: i64) {
-        if now >= self.window_start + self.window() || now < self.window_start {
+        if self.is_over(now) {
             self.window_start = now;
             self.removed = 0;
         }
@@ -173,6 +183,7 @@ mod tests {
         let mut small = [budget(20, 10)];
         assert_eq!(passed(&mut small, 50, 30, 1_000), (20, Some(Hold::BudgetSpent)));
         assert_eq!(passed(&mut small, 50, 1, 1_599), (0, Some(Hold::BudgetSpent)));
+        assert_eq!((small[0].left(50, 1_599), small[0].left(50, 1_600)), (0, 20));
         assert_eq!(passed(&mut small, 50, 1, 1_600), (1, None));
         let mut large = [budget(20, 10)];
         assert_eq!(passed(&mut large, 1_000, 200, 1_000), (100, Some(Hold::BudgetSpent)));

@@ -8,13 +8,14 @@ use federation_types::{
     names::{ALLOW_DELETE_ANNOTATION, GROUP, Gvk, SYSTEM_NAMESPACE},
     policy::PlacementPolicySpec,
     score::ClusterScoreSpec,
+    selector::TemplateSelector,
     validate::Problem,
 };
 use placement_engine::CompiledPolicy;
 use serde_json::Value;
 
 use crate::{
-    claim::{Facts, claim, never},
+    claim::{Facts, claim, never, never_selected},
     index::{Index, template_key},
     scores::has_ended,
 };
@@ -98,8 +99,14 @@ impl Index {
         (reach.objects > 0).then_some(reach)
     }
 
-    /// What the author of a policy should know: that it reaches every cluster, and which parts do not act yet.
-    pub fn policy_warnings(&self, spec: &PlacementPolicySpec, claims: bool) -> Vec<String> {
+    /// What the author of a policy should know: that it reaches every cluster, which parts do not act yet, and names
+    /// that nobody knows. `serves`: whether the hub serves a kind, by its group and name.
+    pub fn policy_warnings(
+        &self,
+        spec: &PlacementPolicySpec,
+        claims: bool,
+        serves: &dyn Fn(&str, &str) -> bool,
+    ) -> Vec<String> {
         let mut warnings = Vec::new();
         let everywhere =
             spec.affinities.is_empty() || spec.affinities.iter().any(|it| it.clusters.is_empty());
@@ -117,6 +124,7 @@ impl Index {
         warnings.extend(self.unknown_names(spec));
         let opposed = placement_engine::lint::opposed(spec);
         warnings.extend(opposed.into_iter().map(|it| format!("{}: {}", it.field, it.message)));
+        warnings.extend(vain_selectors(spec, serves));
         if spec.dependencies == Some(federation_types::policy::Dependencies::Follow) {
             warnings.push(
                 "spec.dependencies: this version does not follow dependencies; select them with a policy".to_owned(),
@@ -163,16 +171,6 @@ impl Index {
                 warnings.push(format!("{field}.sets: there is no ClusterSet {it:?} (yet)"));
             }
         }
-        for selector in &spec.selectors {
-            let group = selector.api_version.split_once('/').map_or("", |(group, _)| group);
-            let kind = (group.into(), selector.kind.as_str().into());
-            if self.kinds.get(&kind).is_some_and(|it| it.missing) {
-                warnings.push(format!(
-                    "spec.selectors: the hub serves no {} of {}",
-                    selector.kind, selector.api_version
-                ));
-            }
-        }
         warnings
     }
 
@@ -181,6 +179,22 @@ impl Index {
         api_version.split_once('/').is_some_and(|(group, _)| group == GROUP)
             && matches!(kind, "Placement" | "ClusterPlacement" | "Revision" | "ClusterRevision")
     }
+}
+
+/// Selectors that nothing can match: the hub serves no such kind, or it is never a template (RULES 2.4).
+fn vain_selectors(spec: &PlacementPolicySpec, serves: &dyn Fn(&str, &str) -> bool) -> Vec<String> {
+    let vain = |(at, it): (usize, &TemplateSelector)| {
+        let what = format!("{} {}", it.api_version, it.kind);
+        let gvk = Gvk::new(&it.api_version, &it.kind);
+        if let Some(why) = never_selected(it) {
+            Some(format!("spec.selectors[{at}]: {what} is never a template: {why}"))
+        } else if serves(&gvk.group, &gvk.kind) {
+            None
+        } else {
+            Some(format!("spec.selectors[{at}]: the hub serves no {what} (yet)"))
+        }
+    };
+    spec.selectors.iter().enumerate().filter_map(vain).collect()
 }
 
 /// Expressions of a policy that cannot be read, by field.
@@ -200,7 +214,6 @@ mod tests {
 
     use federation_types::{
         placement::{PlacedCluster, PlacementSpec},
-        selector::TemplateSelector,
         validate::moment,
     };
     use serde_json::json;
@@ -284,7 +297,8 @@ mod tests {
         let spec = json!({"selectors": [], "affinities": [
             {"clusters": {"providers": ["eks", "ekz"], "sets": ["prod"]}}
         ]});
-        let warnings = index().policy_warnings(&serde_json::from_value(spec).unwrap(), true);
+        let warnings =
+            index().policy_warnings(&serde_json::from_value(spec).unwrap(), true, &|_, _| true);
         assert_eq!(
             warnings,
             [
@@ -302,7 +316,7 @@ mod tests {
         let spec = json!({"selectors": [], "affinities": [{"clusters": {"names": ["a"]}}],
                           "workloadAffinity": term, "workloadAntiAffinity": term});
         assert_eq!(
-            index().policy_warnings(&serde_json::from_value(spec).unwrap(), true),
+            index().policy_warnings(&serde_json::from_value(spec).unwrap(), true, &|_, _| true),
             [
                 "spec.workloadAntiAffinity[0]: workloadAffinity[0] wants the same templates in the same zone"
             ]
@@ -332,6 +346,33 @@ mod tests {
             [
                 "spec.cluster: there is no MemberCluster \"b\" (yet)",
                 "spec.validUntil: 2026-11-21T12:00:00Z is past: the points count for nothing"
+            ]
+        );
+    }
+
+    #[test]
+    fn rule_2_6_a_selector_that_nothing_can_match_is_said_to_the_author() {
+        let spec = json!({
+            "selectors": [
+                {"apiVersion": "apps/v1", "kind": "Deployment"},
+                {"apiVersion": "v1", "kind": "Deployment"},
+                {"apiVersion": "apps/v2", "kind": "Deploymnet"},
+                {"apiVersion": "apps/v2", "kind": "Deployment"},
+                {"apiVersion": "v1", "kind": "Event"},
+            ],
+            "affinities": [{"clusters": {"names": ["a"]}}],
+        });
+        let serves = |group: &str, kind: &str| {
+            matches!((group, kind), ("apps", "Deployment") | ("", "Event"))
+        };
+        let warnings =
+            index().policy_warnings(&serde_json::from_value(spec).unwrap(), true, &serves);
+        assert_eq!(
+            warnings,
+            [
+                "spec.selectors[1]: the hub serves no v1 Deployment (yet)",
+                "spec.selectors[2]: the hub serves no apps/v2 Deploymnet (yet)",
+                "spec.selectors[4]: v1 Event is never a template: it belongs to one cluster",
             ]
         );
     }

@@ -43,6 +43,7 @@ mod feed;
 mod fields;
 pub mod gate;
 pub mod guard;
+mod held;
 pub mod index;
 mod kinds;
 pub mod members;

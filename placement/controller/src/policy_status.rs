@@ -115,7 +115,7 @@ pub(crate) fn count(index: &Index) -> BTreeMap<Id, PolicyStatus> {
     }
     for (id, status) in &mut statuses {
         let policy = &index.policies[id];
-        let missing: Vec<&str> = policy
+        let missing: Vec<String> = policy
             .spec
             .selectors
             .iter()
@@ -124,7 +124,7 @@ pub(crate) fn count(index: &Index) -> BTreeMap<Id, PolicyStatus> {
                 let kind = (group.into(), selector.kind.as_str().into());
                 index.kinds.get(&kind).is_some_and(|it| it.missing)
             })
-            .map(|it| it.kind.as_str())
+            .map(|it| format!("{} {}", it.api_version, it.kind))
             .collect();
         let (ready, reason, message) = if !missing.is_empty() {
             ("False", "KindNotServed", format!("the hub serves no {}", missing.join(", ")))

@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use federation_types::{
-    names::{GROUP, ObjectKey, SYSTEM_NAMESPACE},
+    names::{GROUP, Gvk, ObjectKey, SYSTEM_NAMESPACE, SmolStr},
     overrides::OverridePolicySpec,
     placement::PolicyRef,
     policy::{
@@ -243,6 +243,16 @@ pub fn overrides<'a>(
     rules
 }
 
+/// Why nothing that the selector names is ever a template (RULES 2.4), as far as that can be told of its kind and name.
+pub fn never_selected(selector: &TemplateSelector) -> Option<&'static str> {
+    let key = ObjectKey {
+        gvk: Gvk::new(&selector.api_version, &selector.kind),
+        namespace: SmolStr::default(),
+        name: selector.name.as_str().into(),
+    };
+    never(&Facts { key: &key, labels: &BTreeMap::new(), secret_type: "" })
+}
+
 /// What is never a template, whoever selects it (RULES 2.4); says why.
 pub fn never(template: &Facts<'_>) -> Option<&'static str> {
     let ObjectKey { gvk, namespace, name } = template.key;
@@ -310,8 +320,6 @@ fn narrowest(selectors: &[TemplateSelector], template: &Facts<'_>) -> Option<Spe
 
 #[cfg(test)]
 mod tests {
-    use federation_types::names::Gvk;
-
     use super::*;
 
     /// `namespace/name priority kind[:name][?label=value]`, namespace `-` for a cluster policy.

@@ -70,6 +70,15 @@ pub enum JoinError {
          leave`); if that hub is lost, `--take-over {hub}` takes the cluster over from it"
     )]
     OtherHub { server: String, owner: String, hub: String },
+    #[error(
+        "the cluster at {server} is this hub itself: members are the clusters that workloads run on (is this the right \
+         kubeconfig, and the right context of it?)"
+    )]
+    Itself { server: String },
+    #[error(
+        "the cluster at {server} is a hub itself, {hub}, and no cluster that workloads run on: it cannot be a member"
+    )]
+    Hub { server: String, hub: String },
     #[error("the cluster at {server} gave {what} without a uid")]
     NoIdentity { server: String, what: &'static str },
 }

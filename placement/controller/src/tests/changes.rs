@@ -209,6 +209,68 @@ fn rule_1_3_what_is_over_the_budget_waits_visibly_until_the_window_ends() {
 }
 
 #[test]
+fn rule_1_3_without_the_default_budget_its_defaults_hold() {
+    let names: Vec<String> = (0..25).map(|it| format!("c{it}")).collect();
+    let mut world = World::new(&names.iter().map(|it| format!("{it} eks, ")).collect::<String>());
+    world.index.budgets.clear();
+    world.policy("web", serde_json::json!({}));
+    world.apply("web", 1, "v1");
+    world.settle();
+    assert_eq!(world.index.copies, 25);
+    world.delete("web");
+    world.settle();
+    let left = world.placed("web").unwrap();
+    assert_eq!(left.spec.clusters.len(), 5, "20 may go in a window");
+    assert_eq!(left.spec.outcome.reason, "ChangeBudgetSpent");
+    // Deleted under the controller, it is the default one again, and its window goes on.
+    world.index.budgets.get_mut("default").unwrap().spec.min_removals = 1_000;
+    let gone = crate::feed::Change::Gone((String::new(), "default".to_owned()));
+    crate::feed::on_budget(&mut world.index, gone);
+    world.settle();
+    assert_eq!(world.placed("web").unwrap().spec.clusters.len(), 5);
+    world.pass_time(600);
+    world.settle();
+    assert!(world.placed("web").is_none());
+}
+
+#[test]
+fn rule_1_3_who_deletes_what_is_held_is_told_so() {
+    let mut world = World::new("a eks, b gke, c onprem");
+    world.index.budgets.insert("default".into(), budget(2, 0));
+    world.divide(&["a", "b", "c"], 3);
+    world.apply("web", 3, "v1");
+    world.settle();
+    let old = serde_json::json!({"metadata": {"namespace": "shop", "name": "web"}});
+    let warning = |world: &World| {
+        world.index.held_delete_at("apps/v1", "Deployment", &old, world.now).unwrap_or_default()
+    };
+    let begin = "Deployment shop/web stays, by its finalizer archipel.dev/copies, until its copies are gone, and they \
+                 are held: ";
+    let told = warning(&world);
+    let budget_left = "ChangeBudget default lets 2 more copies go before its window ends in ";
+    assert!(told.starts_with(&format!("{begin}{budget_left}")), "{told}");
+    world.index.budgets.insert("default".into(), budget(20, 10));
+    assert_eq!(warning(&world), "");
+    world.freeze_as(Freeze { clusters: vec!["b".to_owned()], ..Freeze::default() });
+    let frozen = "frozen clusters, to which nothing is written: b";
+    assert_eq!(warning(&world), format!("{begin}{frozen}"));
+    world.freeze(true);
+    assert!(warning(&world).contains("everything is frozen by ChangeBudget default"));
+    // What `why` says of it then.
+    world.delete("web");
+    world.settle();
+    let why = world.headline("web");
+    assert_eq!(
+        why,
+        "Deployment shop/web is being deleted: copies still stand on a, b, c; held: everything is frozen by \
+         ChangeBudget default: nothing is written to any cluster (finalizer archipel.dev/copies)"
+    );
+    world.freeze(false);
+    world.settle();
+    assert!(world.placed("web").is_none());
+}
+
+#[test]
 fn rule_1_3_the_window_survives_a_restart_by_the_status() {
     let mut world = World::new("a eks, b gke, c onprem");
     world.index.budgets.insert("default".into(), budget(2, 0));

@@ -10,6 +10,7 @@ use federation_types::{
 };
 
 use super::{Report, Severity, money, places, selector};
+use crate::claim::never_selected;
 
 pub(super) fn look(
     spec: &PlacementPolicySpec,
@@ -21,6 +22,14 @@ pub(super) fn look(
         if let Some(why) = selector::contradiction(&it.label_selector) {
             let field = format!("spec.selectors[{at}].labelSelector");
             report.warn(code::SELECTS_NOTHING, field, why, "take one of the two out");
+        }
+        if let Some(why) = never_selected(it) {
+            report.warn(
+                code::SELECTS_NOTHING,
+                format!("spec.selectors[{at}]"),
+                format!("{} {} is never a template: {why}", it.api_version, it.kind),
+                "take the selector out",
+            );
         }
     }
     if limits_only && places(spec) {

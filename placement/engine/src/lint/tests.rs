@@ -39,6 +39,22 @@ fn a_sound_policy_has_no_findings() {
 }
 
 #[test]
+fn rule_2_4_a_selector_of_what_is_never_a_template_is_told() {
+    let check = |selector: &str, expected: &[&str]| {
+        let spec = format!("spec:\n  selectors: [{selector}]\n  {EU}");
+        let found = found(&format!(
+            "kind: PlacementPolicy\nmetadata: {{name: p, namespace: shop}}\n{spec}"
+        ));
+        assert_eq!(found, expected, "{selector}");
+    };
+    let told = ["warning SelectsNothing spec.selectors[0]"];
+    check("{apiVersion: v1, kind: Event}", &told);
+    check("{apiVersion: apps/v1, kind: ControllerRevision}", &told);
+    check("{apiVersion: v1, kind: ConfigMap, name: kube-root-ca.crt}", &told);
+    check("{apiVersion: v1, kind: ConfigMap}", &[]);
+}
+
+#[test]
 fn what_the_hub_refuses_is_an_error() {
     let check = |more: &str, expected: &str| assert_eq!(policy(&format!("{EU}{more}")), [expected]);
     check("spred: []", "error UnknownField spec.spred");

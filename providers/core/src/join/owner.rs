@@ -27,11 +27,11 @@ pub struct Joiner {
     pub take_over: Option<String>,
 }
 
-/// The hub that a member belongs to, as the member says.
+/// The hub that a member belongs to, or that it is, as it says itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Owner {
     hub: String,
-    /// What that hub calls it.
+    /// What that hub calls it; empty: it is that hub.
     name: String,
 }
 
@@ -56,14 +56,22 @@ impl std::fmt::Display for Owner {
     /// `3f2c…, which calls it eks-1`
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { hub, name } = self;
-        if name.is_empty() { f.write_str(hub) } else { write!(f, "{hub}, which calls it `{name}`") }
+        write!(f, "{hub}, which calls it `{name}`")
     }
 }
 
 /// Whether the joiner takes the member over from the owner; refused where that is not what was asked for.
 fn judge(server: &str, joiner: &Joiner, owner: Option<&Owner>) -> Result<bool, JoinError> {
-    match owner.filter(|it| it.is_other_than(&joiner.hub)) {
+    match owner {
+        // A hub says who it is, and not what it was joined as.
+        Some(own) if own.name.is_empty() && own.hub == joiner.hub => {
+            Err(JoinError::Itself { server: server.to_owned() })
+        }
+        Some(other) if other.name.is_empty() => {
+            Err(JoinError::Hub { server: server.to_owned(), hub: other.hub.clone() })
+        }
         None => Ok(false),
+        Some(own) if !own.is_other_than(&joiner.hub) => Ok(false),
         Some(other) if joiner.take_over.as_ref() == Some(&other.hub) => Ok(true),
         Some(other) => Err(JoinError::OtherHub {
             server: server.to_owned(),
@@ -171,9 +179,24 @@ mod tests {
         assert!(judged(Some("another"), other.as_ref()).is_err(), "not the hub that was meant");
         assert_eq!(judged(Some("theirs"), other.as_ref()), Ok(true));
         // Our own, under whatever name, and nobody's.
-        assert_eq!(judged(None, said(&[(HUB_UID_ANNOTATION, "mine")]).as_ref()), Ok(false));
+        let ours = said(&[(HUB_UID_ANNOTATION, "mine"), (JOINED_AS_ANNOTATION, "b")]);
+        assert_eq!(judged(None, ours.as_ref()), Ok(false));
         assert_eq!(judged(Some("theirs"), None), Ok(false));
         assert_eq!(said(&[(JOINED_AS_ANNOTATION, "eks-1")]), None);
         assert_eq!(said(&[(HUB_UID_ANNOTATION, "")]), None);
+    }
+
+    #[test]
+    fn rule_4_8_a_hub_is_no_member_neither_this_one_nor_another() {
+        let judged = |hub: &str| {
+            let take_over = Some(hub.to_owned());
+            let joiner = Joiner { hub: "mine".to_owned(), name: "a".to_owned(), take_over };
+            let owner = said(&[(HUB_UID_ANNOTATION, hub)]);
+            judge("https://a", &joiner, owner.as_ref()).map_err(|it| it.to_string())
+        };
+        let refusal = judged("mine").expect_err("it is the hub that joins");
+        assert!(refusal.starts_with("the cluster at https://a is this hub itself"), "{refusal}");
+        let refusal = judged("theirs").expect_err("it is another hub");
+        assert!(refusal.contains("is a hub itself, theirs"), "{refusal}");
     }
 }
