@@ -123,7 +123,7 @@ pub struct Standing<'a> {
 ///
 /// A cluster that the decision has left keeps its copy, marked `leaving`, until every cluster of the decision is ready;
 /// a mere scale-down has no successor to wait for, nor has a copy in whose stead nothing is made: one of a duplicated
-/// workload whose other copies stood there before, and the last one of what runs nowhere any more.
+/// workload whose other copies stood there before, if some of them is up, and the last one of what runs nowhere any more.
 pub fn draft(
     previous: &PlacementSpec,
     copies: Copies<'_>,
@@ -155,6 +155,8 @@ pub fn draft(
         .collect();
     let successors_ready = successors_ready(previous, copies, target, standing);
     let grows = grows(&before, target);
+    let may_spare = target.clusters.is_empty()
+        || target.clusters.iter().any(|(name, it)| copies.is_ready(name, *it));
     for old in &previous.clusters {
         if target.clusters.contains_key(&old.name) {
             continue;
@@ -172,7 +174,7 @@ pub fn draft(
         let held = standing.dark.contains(old.name.as_str());
         let stays_so = old.leaving.is_empty() || old.unreplaced;
         let unreplaced = target.clusters.is_empty() || (!previous.divided && !grows && stays_so);
-        let may_go = cause == cause::SCALED_DOWN || unreplaced || successors_ready;
+        let may_go = cause == cause::SCALED_DOWN || (unreplaced && may_spare) || successors_ready;
         if may_go && !held {
             draft.asking.push((old.name.clone(), cause.clone()));
         }
@@ -401,6 +403,9 @@ mod tests {
         // c does not answer, and has nothing to do with a.
         let first = draft(&spec("a b c"), up(&ready("a b")), &target("b c"), &because, &standing);
         assert_eq!(show(&first), "a@r1!ClusterChanged b@r2 c@r2 | ask a | removing ");
+        // Were it the only one that is up, it would wait.
+        let alone = draft(&spec("a b c"), up(&ready("a")), &target("b c"), &because, &standing);
+        assert_eq!(show(&alone), "a@r1!ClusterChanged b@r2 c@r2 | ask  | removing ");
         // Held by the gate it asks again; once something new is decided for it, it waits for that.
         let held = first.settle(&BTreeSet::new(), OnDelete::Delete, "now");
         let before = PlacementSpec { clusters: held.clusters, ..PlacementSpec::default() };
