@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use federation_types::yaml;
 use placement_convert::{Change, Note, convert};
 use serde_json::{Value, json};
 
@@ -82,7 +83,7 @@ impl Convert {
                 for (object, notes) in &objects {
                     let comments: String =
                         notes.iter().map(|it| format!("# {}\n", line(it))).collect();
-                    let text = serde_norway::to_string(object)?;
+                    let text = yaml::to_string(object)?;
                     output::line(format_args!("---\n{comments}{}", text.trim_end()));
                 }
             }

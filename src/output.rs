@@ -4,6 +4,7 @@
 use std::io::Write;
 
 use clap::ValueEnum;
+use federation_types::yaml;
 use serde::Serialize;
 
 /// A command's failure: a sentence, with the causes below it.
@@ -61,7 +62,7 @@ impl std::fmt::Display for Table {
 pub(crate) fn machine(format: Format, value: &impl Serialize) -> Result<bool, Failure> {
     match format {
         Format::Json => write(format_args!("{}\n", serde_json::to_string_pretty(value)?)),
-        Format::Yaml => write(format_args!("{}", serde_norway::to_string(value)?)),
+        Format::Yaml => write(format_args!("{}", yaml::to_string(value)?)),
         Format::Table | Format::Wide => return Ok(false),
     }
     Ok(true)

@@ -70,8 +70,10 @@ impl Objects {
             return Err(PlanFileError::Incomplete { place, field });
         }
         let object_ref = reference(&object);
-        if let Some(first) = self.values.iter().position(|it| is_same(&reference(it), &object_ref))
-        {
+        if let Some(first) = self.values.iter().position(|it| {
+            it["metadata"]["name"] == object["metadata"]["name"]
+                && is_same(&reference(it), &object_ref)
+        }) {
             let first = self.sources[first].clone();
             return Err(PlanFileError::Twice { first, place });
         }
@@ -89,7 +91,7 @@ fn is_same(a: &ObjectRef, b: &ObjectRef) -> bool {
         let namespace = if it.namespace.is_empty() { "default" } else { &it.namespace };
         (gvk.group, gvk.kind, namespace.to_owned(), it.name.clone())
     };
-    a.name == b.name && key(a) == key(b)
+    key(a) == key(b)
 }
 
 /// The object by its name.

@@ -36,7 +36,7 @@ pub fn render(server: &str, pki: &Pki) -> String {
         "contexts": [{"name": "archipel", "context": {"cluster": "archipel", "user": ADMIN_USER}}],
         "current-context": "archipel",
     });
-    serde_norway::to_string(&config).expect("a literal of strings is always written")
+    federation_types::yaml::to_string(&config).expect("a literal of strings is always written")
 }
 
 #[cfg(test)]

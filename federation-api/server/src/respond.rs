@@ -30,7 +30,7 @@ pub(crate) fn encoded(code: StatusCode, form: Form, json: Vec<u8>) -> Response<R
         Encoding::Json => bytes(code, "application/json", json),
         Encoding::Yaml => {
             let value: Value = serde_json::from_slice(&json).unwrap_or_default();
-            let text = serde_norway::to_string(&value).unwrap_or_default();
+            let text = federation_types::yaml::to_string(&value).unwrap_or_default();
             bytes(code, "application/yaml", text)
         }
     }

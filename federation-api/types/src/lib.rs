@@ -37,3 +37,4 @@ pub mod shape;
 pub mod spend;
 pub mod validate;
 pub mod words;
+pub mod yaml;

@@ -4,7 +4,11 @@
 //!
 //! PURE: a document in, documents and notes out.
 
-use serde::Serialize;
+use federation_types::{
+    shape,
+    validate::{self, Problem},
+};
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 mod clusters;
@@ -83,7 +87,7 @@ pub fn convert(object: &Value) -> Option<Converted> {
     };
     let labels = kept(object.pointer("/metadata/labels"));
     let annotations = kept(object.pointer("/metadata/annotations"));
-    let objects = specs
+    let objects: Vec<Value> = specs
         .into_iter()
         .map(|(suffix, spec)| {
             let mut metadata = json!({ "name": format!("{name}{suffix}") });
@@ -103,7 +107,42 @@ pub fn convert(object: &Value) -> Option<Converted> {
             })
         })
         .collect();
-    Some(Converted { objects, notes: spec.finish() })
+    let mut notes = spec.finish();
+    for Problem { field, message } in objects.iter().flat_map(refused) {
+        let why = format!("the hub refuses what is written: {message}");
+        let note = Note { object: title.clone(), path: field, change: Change::Changed, why };
+        // Of several policies made from one it is said once.
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+    Some(Converted { objects, notes })
+}
+
+/// What the hub has against an object of ours, by the fields of that.
+fn refused(object: &Value) -> Vec<Problem> {
+    fn checked<S: DeserializeOwned>(spec: &Value, check: fn(&S) -> Vec<Problem>) -> Vec<Problem> {
+        match serde_json::from_value(spec.clone()) {
+            Ok(spec) => check(&spec),
+            Err(error) => {
+                vec![Problem { field: "spec".to_owned(), message: error.to_string() }]
+            }
+        }
+    }
+    let (kind, spec) = (object["kind"].as_str().unwrap_or_default(), &object["spec"]);
+    let mut problems = Vec::new();
+    if let Some(schema) = shape::of_kind(kind) {
+        shape::check(&schema["properties"]["spec"], spec, "spec", &mut problems);
+    }
+    let rules = match kind {
+        "PlacementPolicy" => checked(spec, validate::placement_policy),
+        "ClusterPlacementPolicy" => checked(spec, validate::cluster_placement_policy),
+        _ => checked(spec, validate::override_policy),
+    };
+    let new = rules.into_iter().filter(|it| !problems.iter().any(|known| known.field == it.field));
+    let new: Vec<Problem> = new.collect();
+    problems.extend(new);
+    problems
 }
 
 /// Labels and annotations of the user; what tools put there for themselves stays behind.

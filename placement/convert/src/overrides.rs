@@ -1,8 +1,11 @@
 //! OverridePolicy and ClusterOverridePolicy as ours of the same names.
 
-use federation_types::overrides::{
-    ClusterOverridePolicySpec, ImageOverride, JsonPatchOp, JsonPatchOperation, MapOverride,
-    OverridePolicySpec, OverrideRule, WordsOverride,
+use federation_types::{
+    overrides::{
+        ClusterOverridePolicySpec, ImageOverride, JsonPatchOp, JsonPatchOperation, MapOverride,
+        OverridePolicySpec, OverrideRule, WordsOverride,
+    },
+    validate,
 };
 use serde_json::{Value, from_value};
 
@@ -168,5 +171,22 @@ fn patch(it: &mut Fields) -> Option<JsonPatchOperation> {
         }
     };
     let value = if op == JsonPatchOp::Remove { None } else { value };
-    Some(JsonPatchOperation { op, path, from: None, value })
+    let operation = JsonPatchOperation { op, path, from: None, value };
+    match refused(&operation) {
+        None => Some(operation),
+        Some((field, why)) => {
+            it.note(&field, Change::Dropped, format!("the hub refuses it: {why}"));
+            None
+        }
+    }
+}
+
+/// What the hub has against an operation, and at which field of it.
+fn refused(operation: &JsonPatchOperation) -> Option<(String, String)> {
+    let rule = OverrideRule { json_patch: vec![operation.clone()], ..OverrideRule::default() };
+    let spec = OverridePolicySpec { rules: vec![rule], ..OverridePolicySpec::default() };
+    validate::override_policy(&spec).into_iter().find_map(|it| {
+        let field = it.field.strip_prefix("spec.rules[0].jsonPatch[0]")?.trim_start_matches('.');
+        Some((field.to_owned(), it.message))
+    })
 }

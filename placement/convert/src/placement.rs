@@ -99,11 +99,12 @@ fn priority(spec: &mut Fields, namespaced: bool, policy: &mut PlacementPolicySpe
 }
 
 fn behaviour(spec: &mut Fields, policy: &mut PlacementPolicySpec) {
-    let association = spec.truth("association");
-    if spec.truth("propagateDeps") || association {
-        policy.dependencies = Some(Dependencies::Follow);
-        let why = "kept as `dependencies: Follow`, which this version does not act on: select what the templates need by a policy";
-        spec.note("propagateDeps", Change::Changed, why);
+    for field in ["association", "propagateDeps"] {
+        if spec.truth(field) {
+            policy.dependencies = Some(Dependencies::Follow);
+            let why = "kept as `dependencies: Follow`, which this version does not act on: select what the templates need by a policy";
+            spec.note(field, Change::Changed, why);
+        }
     }
     spec.drop(
         "dependentOverrides",
@@ -310,7 +311,12 @@ fn division(
             return (Division::Packed, Vec::new());
         }
         Some("Weighted") => (),
-        _ => fields.note(
+        Some(other) => fields.note(
+            "replicaDivisionPreference",
+            Change::Changed,
+            format!("`{other}` is neither Aggregated nor Weighted: here clusters share by weight"),
+        ),
+        None => fields.note(
             "replicaDivisionPreference",
             Change::Changed,
             "left out, Karmada cannot divide; here clusters share equally",

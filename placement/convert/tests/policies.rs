@@ -356,3 +356,67 @@ fn what_is_not_karmadas_is_none_of_ours() {
     );
     assert!(other.objects.is_empty() && other.has_losses());
 }
+
+#[test]
+fn what_the_hub_would_refuse_is_named_and_left_out_where_that_is_possible() {
+    let converted = read(
+        "apiVersion: policy.karmada.io/v1alpha1
+kind: OverridePolicy
+metadata: {name: web, namespace: shop}
+spec:
+  resourceSelectors: [{apiVersion: apps/v1, kind: Deployment}]
+  overrideRules:
+  - overriders:
+      plaintext:
+      - {path: /spec/replicas, operator: replace, value: 5}
+      - {path: /metadata/name, operator: replace, value: other}
+      - {path: spec/paused, operator: add, value: true}
+      - {path: /spec/paused, operator: add}
+      - {path: /spec/minReadySeconds, operator: add, value: 5}",
+    );
+    let at = "spec.overrideRules[0].overriders.plaintext";
+    let expected: Vec<(String, Change)> = ["[0].path", "[1].path", "[2].path", "[3].value"]
+        .map(|it| (format!("{at}{it}"), Change::Dropped))
+        .into();
+    let found: Vec<(String, Change)> =
+        converted.notes.iter().map(|it| (it.path.clone(), it.change)).collect();
+    assert_eq!(found, expected);
+    let why =
+        "the hub refuses it: Forbidden: the placement says how many replicas each cluster runs";
+    assert_eq!(converted.notes[0].why, why);
+    let rules = &converted.objects[0]["spec"]["rules"];
+    assert_eq!(
+        *rules,
+        json!([{"jsonPatch": [{"op": "add", "path": "/spec/minReadySeconds", "value": 5}]}])
+    );
+}
+
+#[test]
+fn what_stays_and_is_refused_is_named_by_the_field_that_is_written() {
+    let converted = policy(
+        "placement:
+  clusterAffinity:
+    fieldSelector: {matchExpressions: [{key: provider, operator: In, values: [aws]}]}",
+    );
+    assert_eq!(
+        notes(&converted),
+        [
+            (
+                "spec.placement.clusterAffinity.fieldSelector.matchExpressions[0].values",
+                Change::Changed
+            ),
+            ("spec.affinities[0].clusters.providers[0]", Change::Changed),
+        ]
+    );
+    assert!(converted.notes[1].why.contains("must be eks, gke, aks or onprem"));
+}
+
+#[test]
+fn a_note_is_at_the_field_that_was_written_and_says_its_value() {
+    let converted = policy("association: true");
+    assert_eq!(notes(&converted), [("spec.association", Change::Changed)]);
+    let converted = policy(
+        "placement: {replicaScheduling: {replicaSchedulingType: Divided, replicaDivisionPreference: Weird}}",
+    );
+    assert!(converted.notes[0].why.starts_with("`Weird` is neither"), "{:?}", converted.notes);
+}

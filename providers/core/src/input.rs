@@ -130,7 +130,7 @@ fn render(cluster: &Cluster, user: &Value) -> Vec<u8> {
         "contexts": [{"name": "member", "context": {"cluster": "member", "user": "archipel"}}],
         "current-context": "member",
     });
-    serde_norway::to_string(&config).expect("plain data is always written").into_bytes()
+    federation_types::yaml::to_string(&config).expect("plain data is always written").into_bytes()
 }
 
 #[cfg(test)]

@@ -76,7 +76,7 @@ pub async fn request(client: &Client) -> Result<String, kube::Error> {
 pub fn replace(kubeconfig: &[u8], token: &str) -> Option<Vec<u8>> {
     let mut config: Value = serde_norway::from_slice(kubeconfig).ok()?;
     *config.get_mut("users")?.get_mut(0)?.get_mut("user")?.get_mut("token")? = token.into();
-    Some(serde_norway::to_string(&config).ok()?.into_bytes())
+    Some(federation_types::yaml::to_string(&config).ok()?.into_bytes())
 }
 
 #[cfg(test)]
