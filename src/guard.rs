@@ -284,7 +284,11 @@ fn checked<S: DeserializeOwned>(spec: &Value, check: impl Fn(&S) -> Vec<Problem>
 
 #[cfg(test)]
 mod tests {
-    use federation_server::identity::Identity;
+    use federation_server::{
+        app::{Server, ServerOptions},
+        identity::Identity,
+    };
+    use federation_storage::MemoryStore;
     use serde_json::json;
 
     use super::*;
@@ -318,6 +322,50 @@ mod tests {
         let freeze = json!({"freeze": {"clusters": ["eks-1"], "namespaces": ["shop"]}});
         let told = "this lifts the freeze of ChangeBudget night: cluster eks-1, namespace shop";
         assert_eq!(delete("night", &freeze), Verdict::Allow(vec![told.to_owned()]));
+    }
+
+    #[tokio::test]
+    async fn rule_2_6_a_selector_of_a_kind_that_the_hub_does_not_serve_is_warned_of_at_once() {
+        let options = ServerOptions::new(Arc::new(MemoryStore::default()));
+        let server = Server::new(options).await.expect("it starts on an empty store");
+        let guard = Guard {
+            controller: Controller::new(),
+            rbac: Arc::default(),
+            server: Arc::new(OnceLock::from(server)),
+        };
+        let said = |api_version: &str, kind: &str| {
+            let policy = json!({"metadata": {"name": "p", "namespace": "shop"}, "spec": {
+                "selectors": [{"apiVersion": api_version, "kind": kind}],
+                "affinities": [{"clusters": {"names": ["a"]}}],
+            }});
+            guard.judge(&AdmissionRequest {
+                operation: Operation::Create,
+                identity: &Identity::service_account("shop", "ci"),
+                api_version: API_VERSION,
+                kind: "PlacementPolicy",
+                resource: "placementpolicies",
+                subresource: "",
+                namespace: Some("shop"),
+                name: "p",
+                object: Some(&policy),
+                old: None,
+                dry_run: false,
+            })
+        };
+        let told = |text: &str| Verdict::Allow(vec![text.to_owned()]);
+        assert_eq!(said("apps/v1", "Deployment"), Verdict::Allow(Vec::new()));
+        assert_eq!(
+            said("apps/v2", "Deploymnet"),
+            told("spec.selectors[0]: the hub serves no apps/v2 Deploymnet (yet)")
+        );
+        assert_eq!(
+            said("v1", "Deployment"),
+            told("spec.selectors[0]: the hub serves no v1 Deployment (yet)")
+        );
+        assert_eq!(
+            said("v1", "Event"),
+            told("spec.selectors[0]: v1 Event is never a template: it belongs to one cluster")
+        );
     }
 
     #[test]
