@@ -1,5 +1,4 @@
 //! What commands print: tables, JSON, YAML, and errors with their causes.
-#![expect(clippy::print_stderr, reason = "a command talks to a person at a terminal")]
 
 use std::io::Write;
 
@@ -82,19 +81,24 @@ fn write(text: std::fmt::Arguments<'_>) {
 
 /// Progress, beside what is printed.
 pub(crate) fn progress(text: impl std::fmt::Display) {
-    eprintln!("{text}");
+    beside(&mut std::io::stderr(), format_args!("{text}\n"));
+}
+
+/// What is said beside the result ends no command where nobody listens to it any more.
+fn beside(out: &mut impl Write, text: std::fmt::Arguments<'_>) {
+    drop(out.write_fmt(text));
 }
 
 /// A failure and its causes.
 pub(crate) fn error(error: &Failure) {
     let mut said = sentence(&**error);
-    eprintln!("archipel: {said}");
+    progress(format_args!("archipel: {said}"));
     let mut cause = error.source();
     while let Some(it) = cause {
         let next = sentence(it);
         // A wrapper that says its cause's words again says nothing new.
         if !said.contains(&next) && !next.contains(&said) {
-            eprintln!("  because: {next}");
+            progress(format_args!("  because: {next}"));
             said = next;
         }
         cause = it.source();
@@ -107,7 +111,8 @@ pub(crate) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut cause = error.source();
     while let Some(it) = cause {
         let next = sentence(it);
-        if !said.contains(&next) {
+        // An answer of the API says its message once more, with what it carries beside it.
+        if !said.contains(&next) && !next.contains(&said) {
             said = format!("{said}: {next}");
         }
         cause = it.source();
@@ -126,6 +131,29 @@ pub(crate) fn sentence(error: &(dyn std::error::Error + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn progress_that_nobody_reads_ends_no_command() {
+        struct Closed;
+        impl Write for Closed {
+            fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+                Err(std::io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        beside(&mut Closed, format_args!("a: 2 copies left"));
+    }
+
+    #[test]
+    fn the_api_s_message_is_said_once() {
+        let message = "secrets \"member-a\" not found".to_owned();
+        let status =
+            kube::core::Status { message: message.clone(), code: 404, ..Default::default() };
+        let error: Failure = Box::new(kube::Error::Api(Box::new(status)));
+        assert_eq!(with_causes(&*error), message);
+    }
 
     #[test]
     fn columns_are_as_wide_as_they_need_to_be() {

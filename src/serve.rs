@@ -14,7 +14,7 @@ use std::{
 use clap::Args;
 use federation_server::{
     identity::Identity,
-    shell::{Shell, ShellOptions},
+    shell::{Shell, ShellError, ShellOptions},
 };
 use federation_storage::{Encryption, OpenError, RedbStore, Store};
 use federation_types::names::SYSTEM_NAMESPACE;
@@ -143,6 +143,13 @@ pub(crate) struct Hub {
 impl Hub {
     /// Opens the store, starts the server and every controller. The API answers once this returns.
     pub(crate) async fn start(options: HubOptions) -> Result<Self, Failure> {
+        // Where nothing was, a hub that cannot listen leaves nothing. Where there is a store, another hub may be about to
+        // end: its address is free once the store is.
+        if !options.data_dir.exists() {
+            let address = options.listen;
+            let probe = tokio::net::TcpListener::bind(address).await;
+            drop(probe.map_err(|source| ShellError::Listen { address, source })?);
+        }
         let store = {
             let dir = options.data_dir.clone();
             let key_file = options.encryption_key_file.clone();
@@ -279,3 +286,18 @@ fn open(dir: &Path, key_file: Option<PathBuf>) -> Result<RedbStore, Failure> {
 /// How long a start waits for the process before it to be gone.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 const LOCK_STEP: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_hub_that_cannot_listen_leaves_no_directory() {
+        let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = taken.local_addr().expect("an address");
+        let dir = std::env::temp_dir().join(format!("archipel-no-hub-{}", std::process::id()));
+        let error = Hub::start(HubOptions::new(&dir, address)).await.expect_err("taken");
+        assert_eq!(error.to_string(), format!("cannot listen on {address}"));
+        assert!(!dir.exists());
+    }
+}

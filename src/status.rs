@@ -61,6 +61,9 @@ struct Line {
 struct Report {
     clusters: usize,
     clusters_ready: usize,
+    /// Those that are not, each with why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    clusters_not_ready: Vec<String>,
     /// Those that are only observed (RULES 4.3).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     clusters_paused: Vec<String>,
@@ -77,7 +80,7 @@ struct Report {
     unclaimed_unseen: Vec<String>,
 }
 
-/// How many unclaimed objects are named where their number is said.
+/// How many clusters and unclaimed objects are named where their number is said.
 const NAMED: usize = 3;
 
 impl Status {
@@ -89,10 +92,18 @@ impl Status {
         }
         let wide = self.output == Format::Wide;
         let Report {
-            clusters, clusters_ready, clusters_paused, cut_off, frozen, templates, ..
+            clusters,
+            clusters_ready,
+            clusters_not_ready,
+            clusters_paused,
+            cut_off,
+            frozen,
+            templates,
+            ..
         } = &report;
         if *clusters > 0 {
-            output::line(format_args!("clusters: {clusters_ready} of {clusters} ready"));
+            let others = not_ready_words(clusters_not_ready);
+            output::line(format_args!("clusters: {clusters_ready} of {clusters} ready{others}"));
         }
         if !clusters_paused.is_empty() {
             output::line(format_args!(
@@ -159,6 +170,30 @@ impl Status {
     }
 }
 
+/// `; not ready: eks-1 (Unreachable), gke-2 (Unauthorized)`
+fn not_ready_words(clusters: &[String]) -> String {
+    let more = match clusters.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more (`archipel cluster list`)"),
+    };
+    let named = &clusters[..clusters.len().min(NAMED)];
+    if named.is_empty() {
+        return String::new();
+    }
+    format!("; not ready: {}{more}", named.join(", "))
+}
+
+/// A member that is not ready, and why: `eks-1 (Unreachable)`.
+fn not_ready(member: &MemberCluster) -> Option<String> {
+    let conditions = member.status.as_ref().map(|it| it.conditions.as_slice()).unwrap_or_default();
+    let ready = condition::find(conditions, READY);
+    if ready.is_some_and(|it| it.status == "True") {
+        return None;
+    }
+    let why = ready.map_or("never reached", |it| it.reason.as_str());
+    Some(format!("{} ({why})", member.name_any()))
+}
+
 /// `unclaimed: 4 objects stay on the hub, as no policy claims them: ConfigMap shop/a, … and 1 more (-o wide)`
 fn unclaimed_line(unclaimed: &[Unclaimed]) -> Option<String> {
     let named: Vec<String> = unclaimed.iter().take(NAMED).map(ToString::to_string).collect();
@@ -206,10 +241,8 @@ async fn report(client: &Client, namespace: Option<&str>) -> Result<Report, Fail
         Err(error) => hidden(error).map(|()| Freeze::default())?,
     };
     let cut_off = placement_controller::members::presume(members.iter()) == Fleet::CutOff;
-    let is_ready = |it: &&MemberCluster| {
-        it.status.as_ref().is_some_and(|it| condition::is_true(&it.conditions, READY))
-    };
-    let clusters_ready = members.iter().filter(is_ready).count();
+    let clusters_not_ready: Vec<String> = members.iter().filter_map(not_ready).collect();
+    let clusters_ready = members.len() - clusters_not_ready.len();
     let paused = members.iter().filter(|it| resume::paused(it).is_some());
     let clusters_paused = paused.map(ResourceExt::name_any).collect();
     let placements = match namespace {
@@ -243,6 +276,7 @@ async fn report(client: &Client, namespace: Option<&str>) -> Result<Report, Fail
     Ok(Report {
         clusters,
         clusters_ready,
+        clusters_not_ready,
         clusters_paused,
         cut_off,
         frozen,
@@ -268,6 +302,12 @@ fn line(namespace: String, spec: &PlacementSpec, status: &PlacementStatus) -> Li
         if !well {
             let message = if copy.message.is_empty() { &copy.reason } else { &copy.message };
             trouble.push(format!("{}: {:?} {message}", copy.name, copy.state));
+        }
+        if copy.state == CopyState::Removing && copy.stale {
+            let name = &copy.name;
+            trouble.push(format!(
+                "{name} does not answer: its copy goes when it does, or with `archipel cluster leave {name} --forget`"
+            ));
         }
     }
     let held = spec.clusters.iter().filter(|it| !it.leaving.is_empty()).count();
@@ -310,7 +350,61 @@ fn line(namespace: String, spec: &PlacementSpec, status: &PlacementStatus) -> Li
 
 #[cfg(test)]
 mod tests {
+    use federation_types::{
+        cluster::{MemberClusterSpec, MemberClusterStatus},
+        placement::{CopyStatus, RemovedCluster},
+    };
+
     use super::*;
+
+    #[test]
+    fn a_copy_that_cannot_be_removed_names_its_cluster_and_the_way_out() {
+        let removed = RemovedCluster { name: "a".into(), ..RemovedCluster::default() };
+        let spec = PlacementSpec { removing: vec![removed], ..PlacementSpec::default() };
+        let copy = |stale| CopyStatus {
+            name: "a".into(),
+            state: CopyState::Removing,
+            stale,
+            ..CopyStatus::default()
+        };
+        let of = |stale| {
+            let clusters = vec![copy(stale)];
+            line("shop".into(), &spec, &PlacementStatus { clusters, ..PlacementStatus::default() })
+        };
+        let dark = of(true);
+        assert_eq!(dark.state, "Removing");
+        assert_eq!(
+            dark.trouble,
+            [
+                "a does not answer: its copy goes when it does, or with `archipel cluster leave a --forget`"
+            ]
+        );
+        assert!(of(false).trouble.is_empty());
+    }
+
+    #[test]
+    fn clusters_that_are_not_ready_are_named_with_why() {
+        let mut member = MemberCluster::new("a", MemberClusterSpec::default());
+        assert_eq!(not_ready(&member).as_deref(), Some("a (never reached)"));
+        let ready = |status: &str, reason: &str| condition::Condition {
+            kind: READY.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            ..Default::default()
+        };
+        let status = |it| MemberClusterStatus { conditions: vec![it], ..Default::default() };
+        member.status = Some(status(ready("False", "Unauthorized")));
+        assert_eq!(not_ready(&member).as_deref(), Some("a (Unauthorized)"));
+        member.status = Some(status(ready("True", "Ready")));
+        assert_eq!(not_ready(&member), None);
+        let some: Vec<String> = ["a (x)", "b (x)", "c (x)", "d (x)"].map(str::to_owned).into();
+        assert_eq!(not_ready_words(&[]), "");
+        assert_eq!(not_ready_words(&some[..2]), "; not ready: a (x), b (x)");
+        assert_eq!(
+            not_ready_words(&some),
+            "; not ready: a (x), b (x), c (x) and 1 more (`archipel cluster list`)"
+        );
+    }
 
     #[test]
     fn rule_2_6_unclaimed_objects_are_counted_and_the_first_are_named() {

@@ -108,7 +108,7 @@ impl Leave {
                     }
                 }
                 Err(error) => output::progress(format_args!(
-                    "note: what the hub made in {name} stays there: {}",
+                    "note: {name} was not tidied up, and what a join has made there stays: {}",
                     output::with_causes(&*error)
                 )),
             }

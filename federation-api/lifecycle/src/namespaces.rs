@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
 use kube::{
     Api, Client,
     api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
+    core::PartialObjectMeta,
 };
 use serde_json::json;
 
@@ -82,8 +83,9 @@ pub(crate) async fn empty(
             continue;
         }
         let delete = DeleteParams::background();
-        if removed_by_others.contains(&plural(&kind.resource)) {
-            // Counted below.
+        let awaited = removed_by_others.contains(&plural(&kind.resource));
+        if awaited {
+            // Counted and named below.
         } else if kind.deletes_collections {
             let deleted = objects.delete_collection(&delete, &ListParams::default()).await;
             ignore_gone(deleted.map(drop))?;
@@ -93,9 +95,10 @@ pub(crate) async fn empty(
                 ignore_gone(objects.delete(&name, &delete).await.map(drop))?;
             }
         }
-        let count = objects.list_metadata(&ListParams::default()).await?.items.len();
-        if count > 0 {
-            left.push(format!("{} has {count} left", plural(&kind.resource)));
+        let items = objects.list_metadata(&ListParams::default()).await?.items;
+        if !items.is_empty() {
+            let names = if awaited { named(&items) } else { String::new() };
+            left.push(format!("{} has {} left{names}", plural(&kind.resource), items.len()));
         }
     }
     if left.is_empty() {
@@ -104,6 +107,19 @@ pub(crate) async fn empty(
     }
     report(&namespaces, &namespace, &left.join(", ")).await?;
     Ok(Emptied::NotYet)
+}
+
+/// So many of the objects that others remove are named: who waits for them looks there for the reason.
+const NAMED: usize = 3;
+
+/// ` (deployment-web, deployment-api, …)`
+fn named(items: &[PartialObjectMeta<DynamicObject>]) -> String {
+    let mut names: Vec<&str> =
+        items.iter().take(NAMED).filter_map(|it| it.metadata.name.as_deref()).collect();
+    if items.len() > NAMED {
+        names.push("…");
+    }
+    format!(" ({})", names.join(", "))
 }
 
 async fn finalize(client: &Client, name: &str, namespace: &Namespace) -> Result<(), kube::Error> {

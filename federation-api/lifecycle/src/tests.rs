@@ -302,7 +302,7 @@ async fn what_others_remove_is_waited_for() {
         let conditions = shop.status.and_then(|status| status.conditions).unwrap_or_default();
         conditions.iter().any(|condition| {
             let text = condition.message.as_deref().unwrap_or_default();
-            text.ends_with("remaining: leases.coordination.k8s.io has 1 left")
+            text.ends_with("remaining: leases.coordination.k8s.io has 1 left (a)")
         })
     })
     .await;

@@ -15,7 +15,7 @@ use crate::{
     decide::still_meant,
     held,
     index::{Index, Placed, template_key},
-    members::patience,
+    members::{is_ready, patience},
     snapshot::{self, Snapshots},
     spending, stands,
 };
@@ -29,12 +29,52 @@ pub(crate) async fn answer(
     let ExplanationSpec { api_version, kind, name, namespace, .. } = question.clone();
     let template = ObjectRef { api_version, kind, namespace, name };
     let api = Kinds::new(caller).api_of("spec", &template).await?;
-    api.get_metadata(&template.name).await.map_err(|error| refused("spec.name", error))?;
+    let found = api.get_metadata(&template.name).await;
+    let gone = matches!(&found, Err(kube::Error::Api(status)) if status.code == 404);
+    // Who is told that it is gone may read it: what is still awaited of it is no secret to them.
+    if !(gone && is_deleted(&index.lock(), question)) {
+        found.map_err(|error| refused("spec.name", error))?;
+    }
     let (copy, question) = (index.lock().clone(), question.clone());
     // It decides many times over: never while others wait for the index, nor on a thread that answers requests.
     tokio::task::spawn_blocking(move || explain(&copy, &question))
         .await
         .map_err(|error| PlanError::Unavailable(error.to_string()))?
+}
+
+fn is_deleted(index: &Index, question: &ExplanationSpec) -> bool {
+    let gvk = Gvk::new(&question.api_version, &question.kind);
+    let key = template_key(&gvk, &question.namespace, &question.name);
+    deleted(index, &key).is_some()
+}
+
+/// A template that was deleted, and what is still awaited of it and where; none where it stands, or left nothing.
+fn deleted(index: &Index, key: &ObjectKey) -> Option<ExplanationStatus> {
+    let placed = index.placements.get(key)?;
+    let stands = match index.templates.get(key) {
+        Some(template) => !template.deleting,
+        // Only a complete list shows that it is gone.
+        None => !index.kinds.get(&(key.gvk.group.clone(), key.gvk.kind.clone()))?.synced,
+    };
+    if stands {
+        return None;
+    }
+    let spec = &placed.spec;
+    let waiting = spec.clusters.iter().map(|it| (&it.name, "is not asked to go yet"));
+    let going = spec.removing.iter().map(|it| (&it.name, "is being removed"));
+    let awaited: Vec<String> = waiting
+        .chain(going)
+        .map(|(name, how)| match index.clusters.get(name) {
+            Some(member) if is_ready(member) => format!("its copy on {name} {how}"),
+            Some(_) => format!(
+                "its copy on {name} goes when {name} answers again, or with `archipel cluster leave {name} --forget`"
+            ),
+            None => format!("its copy on {name} is held: {name} is not in the inventory"),
+        })
+        .collect();
+    let awaited = if awaited.is_empty() { "nothing is awaited".into() } else { awaited.join("; ") };
+    let summary = format!("{key} was deleted; {awaited}");
+    Some(ExplanationStatus { summary, notes: held(index, key, Some(placed)), ..Default::default() })
 }
 
 pub(crate) fn explain(
@@ -47,6 +87,9 @@ pub(crate) fn explain(
     if let Some(why) = never(&Facts { key: &key, labels: &labels, secret_type: "" }) {
         let summary = format!("{key} is never a template: {why}");
         return Ok(ExplanationStatus { summary, ..Default::default() });
+    }
+    if let Some(status) = deleted(index, &key) {
+        return Ok(status);
     }
     let Some(template) = index.templates.get(&key) else {
         let watched = index.kinds.contains_key(&(gvk.group.clone(), gvk.kind.clone()));

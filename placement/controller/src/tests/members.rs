@@ -20,11 +20,17 @@ fn rule_4_3_a_template_waits_for_reachable_clusters_and_tombstones_outlive_it() 
     "#]]
     .assert_eq(&world.settle());
     assert!(!world.exists("web"));
+    assert_eq!(
+        world.why("web").summary,
+        "Deployment shop/web was deleted; its copy on a goes when a answers again, or with \
+         `archipel cluster leave a --forget`"
+    );
     world.cluster("a eks");
     expect![[r#"
         web: forgotten
     "#]]
     .assert_eq(&world.settle());
+    assert!(world.why_not("web", "").is_err(), "nothing is known of it any more");
 }
 
 #[test]
