@@ -286,7 +286,8 @@ pub fn place(
     let (clusters, outcome) = match result {
         Ok(attempt) => {
             let most = policy.max_per_cluster();
-            let full = attempt.clusters.iter().all(|it| it.replicas >= Some(most));
+            let full = !attempt.clusters.is_empty()
+                && attempt.clusters.iter().all(|it| it.replicas >= Some(most));
             let outcome = match attempt.missing {
                 0 => Outcome::Placed,
                 missing => Outcome::Partial { missing, most: full.then_some(most) },
