@@ -45,36 +45,7 @@ pub(crate) async fn answer(
 fn is_deleted(index: &Index, question: &ExplanationSpec) -> bool {
     let gvk = Gvk::new(&question.api_version, &question.kind);
     let key = template_key(&gvk, &question.namespace, &question.name);
-    deleted(index, &key).is_some()
-}
-
-/// A template that was deleted, and what is still awaited of it and where; none where it stands, or left nothing.
-fn deleted(index: &Index, key: &ObjectKey) -> Option<ExplanationStatus> {
-    let placed = index.placements.get(key)?;
-    let stands = match index.templates.get(key) {
-        Some(template) => !template.deleting,
-        // Only a complete list shows that it is gone.
-        None => !index.kinds.get(&(key.gvk.group.clone(), key.gvk.kind.clone()))?.synced,
-    };
-    if stands {
-        return None;
-    }
-    let spec = &placed.spec;
-    let waiting = spec.clusters.iter().map(|it| (&it.name, "is not asked to go yet"));
-    let going = spec.removing.iter().map(|it| (&it.name, "is being removed"));
-    let awaited: Vec<String> = waiting
-        .chain(going)
-        .map(|(name, how)| match index.clusters.get(name) {
-            Some(member) if is_ready(member) => format!("its copy on {name} {how}"),
-            Some(_) => format!(
-                "its copy on {name} goes when {name} answers again, or with `archipel cluster leave {name} --forget`"
-            ),
-            None => format!("its copy on {name} is held: {name} is not in the inventory"),
-        })
-        .collect();
-    let awaited = if awaited.is_empty() { "nothing is awaited".into() } else { awaited.join("; ") };
-    let summary = format!("{key} was deleted; {awaited}");
-    Some(ExplanationStatus { summary, notes: held(index, key, Some(placed)), ..Default::default() })
+    farewell(index, &key, clock::now()).is_some()
 }
 
 pub(crate) fn explain(
@@ -88,8 +59,13 @@ pub(crate) fn explain(
         let summary = format!("{key} is never a template: {why}");
         return Ok(ExplanationStatus { summary, ..Default::default() });
     }
-    if let Some(status) = deleted(index, &key) {
-        return Ok(status);
+    let unknown =
+        || PlanError::NotFound(format!("spec.cluster: there is no cluster `{}`", question.cluster));
+    if !question.cluster.is_empty() && !index.clusters.contains_key(&question.cluster) {
+        return Err(unknown());
+    }
+    if let Some(summary) = farewell(index, &key, clock::now()) {
+        return Ok(ExplanationStatus { summary, ..Default::default() });
     }
     let Some(template) = index.templates.get(&key) else {
         let watched = index.kinds.contains_key(&(gvk.group.clone(), gvk.kind.clone()));
@@ -100,15 +76,6 @@ pub(crate) fn explain(
         };
         return Ok(ExplanationStatus { summary, ..Default::default() });
     };
-    let unknown =
-        || PlanError::NotFound(format!("spec.cluster: there is no cluster `{}`", question.cluster));
-    if !question.cluster.is_empty() && !index.clusters.contains_key(&question.cluster) {
-        return Err(unknown());
-    }
-    if template.deleting {
-        let summary = deleting(index, &key, clock::now());
-        return Ok(ExplanationStatus { summary, ..Default::default() });
-    }
     let claim = index.claim(&key, template);
     let shadowed =
         claim.shadowed.iter().map(|(policy, lost)| format!("{}: {}", policy.title(), lost.text()));
@@ -204,28 +171,51 @@ fn without_reason(note: &str) -> &str {
     note.split_once(": ").map_or(note, |it| it.1)
 }
 
-/// Where the copies of a template that is being deleted still are, and what holds them. Nothing is decided for it any more.
-fn deleting(index: &Index, key: &ObjectKey, now: i64) -> String {
-    let begin = format!("{key} is being deleted");
+/// Of a template that is being deleted, or was: where its copies still are, and what they wait for. Nothing is decided for
+/// it any more. None where the template stands, or left nothing.
+fn farewell(index: &Index, key: &ObjectKey, now: i64) -> Option<String> {
     let placed = index.placements.get(key).filter(|it| it.holds_copies());
-    let Some(placed) = placed else { return format!("{begin}: no copy of it is left") };
-    let names = |clusters: Vec<&str>| clusters.join(", ");
-    let stand = names(placed.spec.clusters.iter().map(|it| it.name.as_str()).collect());
-    let going = names(placed.spec.removing.iter().map(|it| it.name.as_str()).collect());
+    let there = match index.templates.get(key) {
+        Some(template) if template.deleting => true,
+        Some(_) => return None,
+        // Only a complete list shows that it is gone.
+        None if index.kinds.get(&(key.gvk.group.clone(), key.gvk.kind.clone()))?.synced => false,
+        None => return None,
+    };
+    let begin = format!("{key} {}", if there { "is being deleted" } else { "was deleted" });
+    let Some(placed) = placed else {
+        return there.then(|| format!("{begin}: no copy of it is left"));
+    };
+    let spec = &placed.spec;
+    let (mut stand, mut going, mut awaited) = (Vec::new(), Vec::new(), Vec::new());
+    let copies = spec.clusters.iter().map(|it| (it.name.as_str(), false));
+    let removed = spec.removing.iter().map(|it| (it.name.as_str(), true));
+    for (name, goes) in copies.chain(removed) {
+        match index.clusters.get(name) {
+            None => {
+                awaited.push(format!("its copy on {name} is held: {name} is not in the inventory"));
+            }
+            Some(member) if !is_ready(member) => awaited.push(format!(
+                "its copy on {name} goes when {name} answers again, or with `archipel cluster leave {name} --forget`"
+            )),
+            Some(_) if goes => going.push(name),
+            Some(_) => stand.push(name),
+        }
+    }
     let mut parts = Vec::new();
     if !stand.is_empty() {
-        parts.push(format!("copies still stand on {stand}"));
+        parts.push(format!("copies still stand on {}", stand.join(", ")));
     }
     if !going.is_empty() {
-        parts.push(format!("copies are being removed from {going}"));
+        parts.push(format!("copies are being removed from {}", going.join(", ")));
     }
+    parts.extend(awaited);
     let held = held::removals(index, key, placed, now);
-    let held = if held.is_empty() {
-        "it goes once the clusters confirm that they are gone".to_owned()
-    } else {
-        format!("held: {}", held.join("; "))
-    };
-    format!("{begin}: {}; {held} (finalizer {COPIES_FINALIZER})", parts.join("; "))
+    if !held.is_empty() {
+        parts.push(format!("held: {}", held.join("; ")));
+    }
+    let finalizer = if there { format!(" (finalizer {COPIES_FINALIZER})") } else { String::new() };
+    Some(format!("{begin}: {}{finalizer}", parts.join("; ")))
 }
 
 /// What keeps a decision from being carried out, or from being made.

@@ -22,7 +22,7 @@ fn rule_4_3_a_template_waits_for_reachable_clusters_and_tombstones_outlive_it() 
     assert!(!world.exists("web"));
     assert_eq!(
         world.why("web").summary,
-        "Deployment shop/web was deleted; its copy on a goes when a answers again, or with \
+        "Deployment shop/web was deleted: its copy on a goes when a answers again, or with \
          `archipel cluster leave a --forget`"
     );
     world.cluster("a eks");
