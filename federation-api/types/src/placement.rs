@@ -76,6 +76,46 @@ pub struct PlacementSpec {
     /// How the decision came out; the syncer shows it as the condition `Placed`.
     #[serde(default)]
     pub outcome: Outcome,
+    /// What the template names and its policy has follow it, sorted (RULES 4.7).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<Dependency>,
+    /// Whether all of that is where the template is; the syncer shows it as the condition `DependenciesMet`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dependencies: Option<Outcome>,
+    /// Of a template that no policy selects: the first ten, by name, that need it and for whose sake it is placed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub follows: Vec<Follows>,
+}
+
+/// Another template of the same namespace, which is needed.
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub struct Dependency {
+    /// Its group and version.
+    pub api_version: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// It is used where it exists: nothing is amiss without it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
+}
+
+/// Another template of the same namespace, which needs this one.
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub struct Follows {
+    /// Its group and version.
+    pub api_version: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
 }
 
 /// How often a template returned to a preferred affinity group.
@@ -191,7 +231,7 @@ pub struct RemovedCluster {
     /// The name of the MemberCluster.
     pub name: String,
     /// Why it goes (RULES 1.2): `TemplateDeleted`, `PolicyChanged`, `ClusterChanged`, `ScaledDown`, `Failover`, `Failback`,
-    /// `ClusterLeaving`.
+    /// `ClusterLeaving`, `UserGone`.
     pub cause: String,
     /// RFC 3339; when the removal passed the gate.
     pub since: String,

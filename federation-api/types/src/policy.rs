@@ -86,7 +86,8 @@ pub struct PlacementPolicySpec {
     /// How objects in members are treated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync: Option<Sync>,
-    /// `Follow` takes ConfigMaps, Secrets, ServiceAccounts and PVCs along that the template names.
+    /// `Follow` takes along what the template names: ConfigMaps, Secrets, ServiceAccounts and PersistentVolumeClaims, the
+    /// Service of a StatefulSet, the Services and Secrets of an Ingress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dependencies: Option<Dependencies>,
     /// How changes reach clusters; not acted upon in this version.

@@ -16,6 +16,10 @@ pub mod cause {
     pub const CLUSTER_LEAVING: &str = "ClusterLeaving";
     /// Moved by a plan for the whole fleet.
     pub const REBALANCED: &str = "Rebalanced";
+    /// Of what follows: a template that needs it is there.
+    pub const NEEDED: &str = "Needed";
+    /// Of what follows: no template that needs it is there any more.
+    pub const USER_GONE: &str = "UserGone";
 }
 
 /// Types of conditions.
@@ -25,6 +29,8 @@ pub mod condition {
     pub const SYNCED: &str = "Synced";
     pub const ACCEPTED: &str = "Accepted";
     pub const SYNC_PAUSED: &str = "SyncPaused";
+    /// Of a Placement whose policy has dependencies follow: all of them are where it is (RULES 4.7).
+    pub const DEPENDENCIES_MET: &str = "DependenciesMet";
     /// Of a CostBudget: what its scope costs is not more than it allows.
     pub const WITHIN_BUDGET: &str = "WithinBudget";
     /// Of a Deployment's own status.
@@ -54,8 +60,21 @@ pub mod placed {
     pub const INVALID: &str = "Invalid";
     /// More replicas run than a limit allows that came after them (RULES 2.2).
     pub const OVER_LIMIT: &str = "OverLimit";
+    /// Of what followed: the templates that needed it were deleted, and its copies go with them.
+    pub const USER_GONE: &str = "UserGone";
     /// Of an event on a template, and of a policy some of whose templates are not placed.
     pub const NOT_PLACED: &str = "NotPlaced";
+}
+
+/// Reasons of `DependenciesMet`.
+pub mod dependencies {
+    pub const MET: &str = "DependenciesMet";
+    /// The hub has none of that name.
+    pub const MISSING: &str = "DependencyMissing";
+    /// A policy of its own, or a limit, leaves out a cluster where it is needed.
+    pub const LEFT_OUT: &str = "DependencyLeftOut";
+    /// It is never copied (RULES 2.4), or is of a kind that does not follow.
+    pub const NEVER: &str = "DependencyNeverCopied";
 }
 
 /// Rule ids of a decision per cluster: why it was refused, or that it was chosen.

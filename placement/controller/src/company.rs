@@ -4,7 +4,10 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use federation_types::{names::ObjectKey, policy::PlacementPolicySpec};
-use placement_engine::{Beside, Workload};
+use placement_engine::{
+    Beside, Workload,
+    dependencies::{self, is_follow},
+};
 
 use crate::index::{Index, Template};
 
@@ -22,6 +25,10 @@ impl Index {
         workload: &'a Workload,
         spec: &PlacementPolicySpec,
     ) -> Cow<'a, Workload> {
+        if is_follow(spec) {
+            let beside = dependencies::beside(self.follow.clusters(key));
+            return Cow::Owned(Workload { beside, ..workload.clone() });
+        }
         if !has_terms(spec) {
             return Cow::Borrowed(workload);
         }

@@ -19,7 +19,7 @@ use placement_engine::{
 use crate::{
     approval, bounds,
     claim::Policy,
-    clock, failback,
+    clock, failback, follow,
     gate::{self, Asking, Hold},
     index::{Index, Placed, Template},
     members::{is_ready, patience},
@@ -103,6 +103,7 @@ pub(crate) fn pass(
     if pass.hold == Some(Hold::BudgetSpent) {
         index.over_budget.insert(key.clone());
     }
+    index.looked_at(key, pass.write.is_some());
     pass
 }
 
@@ -175,6 +176,8 @@ fn decide(
         },
         policy_ref: Some(winner.reference()),
         sync: winner.spec.sync.clone(),
+        needs: follow::needs(&winner, template),
+        follows: follow::named(index, &claim),
         ..previous.clone()
     };
     // What is not decided anew keeps the generation that it was decided for; it is made nowhere else, and let go where
@@ -235,6 +238,9 @@ fn decide(
     };
     if matches!(refused, Some(Refusal::Room(_))) {
         index.postponed.insert(key.clone());
+    }
+    if !claim.users.is_empty() {
+        follow::bind(index, key, fleet, &meant, &mut decision);
     }
     let ends = run_out(index, template, fleet, &mut decision);
     let kept = &previous.preferred_since;
@@ -317,7 +323,9 @@ fn decide(
     if returns {
         spec.returned = Some(failback::returned(previous.returned.as_ref(), now));
     }
+    let nobody = |name: &str| !claim.users.is_empty() && !index.follow.is_needed_on(key, name);
     let because = |name: &str| match lost.contains(name) {
+        _ if nobody(name) => Trigger::UserGone,
         true => Trigger::Failover,
         false if rebalanced.is_some() => Trigger::Rebalanced,
         false if returns => Trigger::Failback,
@@ -449,13 +457,11 @@ fn unclaimed(
         let (revisions, release) = (revision_names(index, key), has_finalizer(template));
         return Pass::write(Some(Write::Forget { revisions, release }));
     }
-    let mut spec = PlacementSpec { policy_ref: None, ..previous };
-    spec.outcome = outcome(
-        "Unknown",
-        reason::POLICY_GONE,
-        "no policy claims it any more; its copies stay until one does, or it is deleted".to_owned(),
-    );
-    let (spec, gated) = finish_move(index, key, placed, spec, now);
+    let forsaken = index.is_forsaken(key, template, placed);
+    let policy_ref = previous.policy_ref.clone().filter(|_| forsaken);
+    let mut spec = PlacementSpec { policy_ref, dependencies: None, ..previous };
+    spec.outcome = follow::unclaimed(&spec, forsaken);
+    let (spec, gated) = finish_move(index, key, placed, spec, forsaken, now);
     let changed = spec != placed.spec;
     let events = if changed { events(Some(placed), &spec) } else { Vec::new() };
     let write = changed.then(|| just(spec));
@@ -463,25 +469,26 @@ fn unclaimed(
 }
 
 /// A move that was begun is finished although nothing is decided any more: once every successor is ready, the copies that
-/// were left behind go. Otherwise both would run for ever (RULES 3.2).
+/// were left behind go. Otherwise both would run for ever (RULES 3.2). All copies go of what is `forsaken`.
 fn finish_move(
     index: &mut Index,
     key: &ObjectKey,
     placed: &Placed,
     spec: PlacementSpec,
+    forsaken: bool,
     now: i64,
 ) -> (PlacementSpec, Gated) {
-    let meant = spec.clusters.iter().filter(|it| it.leaving.is_empty());
+    let meant = spec.clusters.iter().filter(|it| it.leaving.is_empty() && !forsaken);
     let clusters: BTreeMap<_, _> = meant.map(|it| (it.name.clone(), it.replicas)).collect();
-    if clusters.is_empty() || clusters.len() == spec.clusters.len() {
+    if (clusters.is_empty() && !forsaken) || clusters.len() == spec.clusters.len() {
         return (spec, Gated::default());
     }
     let released: BTreeMap<String, String> =
         spec.clusters.iter().map(|it| (it.name.clone(), it.revision.clone())).collect();
     let target = Target { clusters, revision: String::new() };
     let copies = Copies::of(&placed.status);
-    // Whatever goes has its cause already.
-    let because = |_: &str| Trigger::PolicyChanged;
+    // Whatever else goes has its cause already.
+    let because = |_: &str| if forsaken { Trigger::UserGone } else { Trigger::PolicyChanged };
     let mut draft = transition::draft(&spec, copies, &target, &because, &standing(index, &spec));
     for cluster in &mut draft.clusters {
         if let Some(revision) = released.get(&cluster.name) {
@@ -502,6 +509,7 @@ fn place(
 ) -> Pass {
     if revision.is_some() {
         bounds::share(index, key, template, &mut spec);
+        follow::note(index, key, placed, &mut spec);
     }
     let released = |hash: &str| spec.clusters.iter().any(|it| it.revision == hash);
     let unchanged = placed.is_some_and(|it| it.spec == spec);

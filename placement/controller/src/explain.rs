@@ -13,7 +13,7 @@ use crate::{
     claim::{Facts, never},
     clock,
     decide::still_meant,
-    held,
+    follow, held,
     index::{Index, Placed, template_key},
     members::{is_ready, patience},
     snapshot::{self, Snapshots},
@@ -130,6 +130,7 @@ pub(crate) fn explain(
     status.policy = winner.title();
     status.shadowed = shadowed;
     let mut notes = held(index, &key, placed.map(|it| &**it));
+    let company = follow::remarks(index, &key, &claim, placed.map(|it| &**it));
     let decision = placement_engine::place(fleet, &mut room.clone(), workload, compiled, &previous);
     match placed {
         Some(placed) if stands::is_decided(&placed.spec, &decision, fleet) => {
@@ -159,6 +160,7 @@ pub(crate) fn explain(
         }
     }
     status.notes.extend(notes);
+    status.notes.extend(company);
     for it in &mut status.clusters {
         it.holds = placed
             .is_some_and(|placed| placed.spec.clusters.iter().any(|own| own.name == it.cluster));

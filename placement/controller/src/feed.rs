@@ -263,6 +263,7 @@ pub(crate) fn spawn_templates(
                     let keys: Vec<ObjectKey> =
                         index.placements.keys().filter(|key| key.gvk == gvk).cloned().collect();
                     index.dirty.extend(keys);
+                    index.touch_followed_kind(&gvk);
                 }
             }
             context.wake.notify_one();

@@ -48,7 +48,10 @@ impl Index {
             serde_json::from_value(object["metadata"]["labels"].clone()).unwrap_or_default();
         let secret_type = object["type"].as_str().unwrap_or("");
         let facts = Facts { key: &key, labels: &labels, secret_type };
-        if never(&facts).is_some() || claim(&facts, self.policies.values()).winner.is_some() {
+        if never(&facts).is_some()
+            || claim(&facts, self.policies.values()).winner.is_some()
+            || self.follow.is_needed(&key)
+        {
             return None;
         }
         Some(format!("{key} is claimed by no placement policy: it stays on the hub"))
@@ -64,7 +67,9 @@ impl Index {
             serde_json::from_value(object["metadata"]["labels"].clone()).unwrap_or_default();
         let secret_type = object["type"].as_str().unwrap_or("");
         let facts = Facts { key: &key, labels: &labels, secret_type };
-        never(&facts).is_none() && claim(&facts, self.policies.values()).winner.is_some()
+        never(&facts).is_none()
+            && (claim(&facts, self.policies.values()).winner.is_some()
+                || self.follow.is_needed(&key))
     }
 
     /// How far the deletion of a Namespace, a CustomResourceDefinition or a MemberCluster would reach; `None` where it
@@ -125,11 +130,6 @@ impl Index {
         let opposed = placement_engine::lint::opposed(spec);
         warnings.extend(opposed.into_iter().map(|it| format!("{}: {}", it.field, it.message)));
         warnings.extend(vain_selectors(spec, serves));
-        if spec.dependencies == Some(federation_types::policy::Dependencies::Follow) {
-            warnings.push(
-                "spec.dependencies: this version does not follow dependencies; select them with a policy".to_owned(),
-            );
-        }
         warnings
     }
 

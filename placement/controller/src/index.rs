@@ -16,13 +16,14 @@ use federation_types::{
     score::ClusterScore,
     selector::TemplateSelector,
 };
-use placement_engine::workload::Workload;
+use placement_engine::{dependencies, workload::Workload};
 
 use crate::{
     approval::Approvals,
     bounds::{self, Bounds},
     claim::{Claim, Facts, Override, Policy, claim, overrides},
     failback::Returning,
+    follow::{Follow, follows},
     gate::Budget,
     members::Fleet,
     override_status,
@@ -174,6 +175,8 @@ pub struct Index {
     pub(crate) outcomes: BTreeMap<String, i64>,
     /// The kinds that Placements name: how many of them, and in which version.
     placed_kinds: BTreeMap<KindKey, (usize, String)>,
+    /// Which templates follow which.
+    pub(crate) follow: Follow,
     /// The kinds to watch may have changed.
     pub(crate) kinds_changed: bool,
     /// Which moves of bound kinds are approved (RULES 3.4).
@@ -188,7 +191,11 @@ impl Index {
     }
 
     pub fn claim(&self, key: &ObjectKey, template: &Template) -> Claim {
-        claim(&Self::facts(key, template), self.policies.values())
+        let mut claim = claim(&Self::facts(key, template), self.policies.values());
+        if claim.winner.is_none() {
+            self.follow_claim(key, template, &mut claim);
+        }
+        claim
     }
 
     pub fn override_rules(
@@ -216,6 +223,9 @@ impl Index {
             self.fleet_version += 1;
         }
         self.policies_changed = true;
+        if let Some(following) = old.iter().chain(&policy).find(|it| follows(it)) {
+            self.touch_following(following);
+        }
         let spec = |it: &Arc<Policy>| it.spec.selectors.clone();
         let mut selectors: Vec<TemplateSelector> = old.iter().flat_map(&spec).collect();
         selectors.extend(policy.iter().flat_map(&spec));
@@ -246,6 +256,9 @@ impl Index {
                 if old.as_ref().is_some_and(|old| old.labels != new.labels) {
                     self.moved_in.insert(key.namespace.to_string());
                 }
+                if old.as_ref().is_none_or(|old| old.deleting != new.deleting) {
+                    self.touch_followed(&key);
+                }
                 let same = old.is_some_and(|old| {
                     old.uid == new.uid
                         && old.content == new.content
@@ -266,6 +279,7 @@ impl Index {
                     self.decided.remove(&key);
                     self.forget_failback(&key);
                     self.moved_in.insert(key.namespace.to_string());
+                    self.touch_followed(&key);
                     self.dirty.insert(key);
                 }
             }
@@ -314,6 +328,7 @@ impl Index {
             None => self.placements.remove(key),
         };
         self.follow_growth(key, old.as_deref(), new.as_deref());
+        self.follow_placement(key, old.as_deref(), new.as_deref());
         let unrendered = |it: &Option<Arc<Placed>>| -> Vec<(String, String)> {
             let copies = it.iter().flat_map(|it| override_status::unrendered(it));
             copies.map(|it| (it.name.clone(), it.message.clone())).collect()
@@ -469,8 +484,8 @@ impl Index {
         self.dirty.extend(keys);
     }
 
-    /// The kinds to watch: what policies select, what Placements name, and what still bears our finalizer, with the
-    /// version wanted first.
+    /// The kinds to watch: what policies select, what Placements name, what follows, and what still bears our finalizer,
+    /// with the version wanted first.
     pub fn wanted_kinds(&self) -> BTreeMap<KindKey, String> {
         let mut kinds = BTreeMap::new();
         for policy in self.policies.values() {
@@ -480,6 +495,16 @@ impl Index {
             }
         }
         for (kind, (_, version)) in &self.placed_kinds {
+            kinds.entry(kind.clone()).or_insert_with(|| version.clone());
+        }
+        // Before anything is known to need them: what follows is to be there first.
+        if self.policies.values().any(|it| follows(it)) {
+            for kind in dependencies::KINDS {
+                let kind = Gvk::unversioned("", kind);
+                kinds.entry((kind.group, kind.kind)).or_insert_with(|| "v1".to_owned());
+            }
+        }
+        for (kind, version) in self.follow.kinds() {
             kinds.entry(kind.clone()).or_insert_with(|| version.clone());
         }
         for (key, template) in &self.templates {

@@ -41,6 +41,7 @@ mod failback;
 mod farewell;
 mod feed;
 mod fields;
+mod follow;
 pub mod gate;
 pub mod guard;
 mod held;

@@ -5,7 +5,10 @@
 //! objects ─▶ as the caller: get, dry-run apply ─▶ index + objects ─▶ DryRun ─▶ before / after ─▶ what the caller may read
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use federation_types::{
     money::Money,
@@ -25,7 +28,7 @@ use crate::{
     claim::Policy,
     dry_run::DryRun,
     fields,
-    index::{Index, template_key},
+    index::{Index, Placed, template_key},
     members::is_ready,
     overlay::{self, OverlayError},
     snapshot::{self, Snapshots},
@@ -279,6 +282,12 @@ fn entry(
     {
         change.reason.clone_from(&new.spec.outcome.reason);
         change.unmet.clone_from(&new.spec.outcome.message);
+    }
+    let lacks = |it: &Arc<Placed>| it.spec.dependencies.clone().filter(|it| it.status == "False");
+    if let Some(lacks) = new.and_then(lacks)
+        && old.and_then(|it| it.spec.dependencies.as_ref()) != Some(&lacks)
+    {
+        notes.insert(format!("{key}: {}", lacks.message));
     }
     if let Some(approval) = run.approvals.get(key) {
         change.approval.clone_from(approval);

@@ -96,7 +96,10 @@ pub(crate) fn count(index: &Index) -> BTreeMap<Id, PolicyStatus> {
                 status.matched += 1;
             }
         }
-        let Some(winner) = &claim.winner else { continue };
+        // What only follows is told of by those that need it.
+        let Some(winner) = claim.winner.as_ref().filter(|_| claim.users.is_empty()) else {
+            continue;
+        };
         for (policy, _) in &claim.shadowed {
             let id = (policy.namespace.clone(), policy.name.clone());
             if let Some(status) = statuses.get_mut(&id) {

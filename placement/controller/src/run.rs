@@ -9,6 +9,7 @@ use federation_types::{
 use kube::{Client, api::ApiResource};
 use parking_lot::Mutex;
 use tokio::{
+    sync::oneshot,
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
@@ -183,6 +184,7 @@ impl Decider {
                 }
             }
         }
+        index.announced(&key);
     }
 
     /// Decides whatever is dirty, as far as writes have room.
@@ -196,7 +198,7 @@ impl Decider {
                 self.again.insert(key);
                 continue;
             }
-            self.pass(key);
+            drop(self.pass(key));
         }
     }
 
@@ -214,7 +216,8 @@ impl Decider {
         }
     }
 
-    fn pass(&mut self, key: ObjectKey) {
+    /// Decides for one template, and writes what came of it. What it returns ends with the write.
+    fn pass(&mut self, key: ObjectKey) -> Option<Ended> {
         let (pass, template, standing) = {
             let mut index = self.context.index.lock();
             let pass = decide::pass(&mut index, &mut self.snapshots, &key, clock::now());
@@ -236,25 +239,46 @@ impl Decider {
         }
         let Some(write) = write else {
             self.queue.well(&key);
-            return;
+            return None;
         };
         let kind = (key.gvk.group.clone(), key.gvk.kind.clone());
         let resource = self.kinds.resource(&kind).cloned();
-        let Some(resource) = resource.or_else(|| standing.as_deref().map(named)) else { return };
-        let job = Job { resource, template, standing, write, stale_revisions, counted };
-        self.spawn(key, job);
+        let resource = resource.or_else(|| standing.as_deref().map(named))?;
+        self.writing.insert(key.clone());
+        let first = self.take_along(&key, &write);
+        let job = Job { resource, template, standing, write, stale_revisions, counted, first };
+        Some(self.spawn(key, job))
     }
 
-    fn spawn(&mut self, key: ObjectKey, job: Job) {
+    /// What follows a template is decided before its Placement is written, and written before it (RULES 4.7).
+    fn take_along(&mut self, key: &ObjectKey, write: &Write) -> Vec<Ended> {
+        let Write::Place { spec, .. } = write else { return Vec::new() };
+        let followers = self.context.index.lock().announce(key, spec);
+        let mut first = Vec::new();
+        for it in followers {
+            if self.writing.contains(&it) {
+                self.again.insert(it);
+            } else {
+                first.extend(self.pass(it));
+            }
+        }
+        first
+    }
+
+    fn spawn(&mut self, key: ObjectKey, job: Job) -> Ended {
         let client = self.context.client.clone();
-        self.writing.insert(key.clone());
         let kind = job.write.kind();
         if let Write::Place { spec, .. } = &job.write {
             let replicas = spec.clusters.iter().map(|it| (it.name.clone(), it.replicas));
             self.context.index.lock().in_flight.insert(key.clone(), replicas.collect());
         }
+        let (end, ended) = oneshot::channel();
         self.writes.spawn(async move {
-            let Job { resource, template, standing, write, stale_revisions, counted } = job;
+            let Job { resource, template, standing, write, stale_revisions, counted, first } = job;
+            for it in first {
+                // However it ended: what it needs is waited for, and does not hold it up.
+                drop(it.await);
+            }
             let home = Home::new(&key, resource);
             let result =
                 write::execute(&client, &home, template.as_deref(), standing.as_deref(), write)
@@ -262,10 +286,15 @@ impl Decider {
             if result.is_ok() {
                 write::drop_revisions(&client, &home, &stale_revisions).await;
             }
+            drop(end);
             Done { key, kind, counted, result }
         });
+        ended
     }
 }
+
+/// Is told when a write has ended, well or not.
+type Ended = oneshot::Receiver<()>;
 
 /// A write with all that it needs.
 struct Job {
@@ -275,6 +304,8 @@ struct Job {
     write: Write,
     stale_revisions: Vec<String>,
     counted: i64,
+    /// Writes that go before it.
+    first: Vec<Ended>,
 }
 
 /// A kind that the hub does not serve (any more), as far as its Placements go.

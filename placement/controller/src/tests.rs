@@ -4,6 +4,7 @@
 mod changes;
 mod decisions;
 mod failure;
+mod following;
 mod members;
 mod money;
 mod plan_checks;

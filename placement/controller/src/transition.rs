@@ -34,6 +34,8 @@ pub enum Trigger {
     ClusterLeaving,
     /// An approved plan chose other clusters.
     Rebalanced,
+    /// Nothing that needs it is there any more.
+    UserGone,
 }
 
 impl Trigger {
@@ -46,6 +48,7 @@ impl Trigger {
             Self::Failback => cause::FAILBACK,
             Self::ClusterLeaving => cause::CLUSTER_LEAVING,
             Self::Rebalanced => cause::REBALANCED,
+            Self::UserGone => cause::USER_GONE,
         }
     }
 }
@@ -174,7 +177,8 @@ pub fn draft(
         let held = standing.dark.contains(old.name.as_str());
         let stays_so = old.leaving.is_empty() || old.unreplaced;
         let unreplaced = target.clusters.is_empty() || (!previous.divided && !grows && stays_so);
-        let may_go = cause == cause::SCALED_DOWN || (unreplaced && may_spare) || successors_ready;
+        let alone = cause == cause::SCALED_DOWN || cause == cause::USER_GONE;
+        let may_go = alone || (unreplaced && may_spare) || successors_ready;
         if may_go && !held {
             draft.asking.push((old.name.clone(), cause.clone()));
         }

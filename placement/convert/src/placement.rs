@@ -102,7 +102,7 @@ fn behaviour(spec: &mut Fields, policy: &mut PlacementPolicySpec) {
     for field in ["association", "propagateDeps"] {
         if spec.truth(field) {
             policy.dependencies = Some(Dependencies::Follow);
-            let why = "kept as `dependencies: Follow`, which this version does not act on: select what the templates need by a policy";
+            let why = "kept as `dependencies: Follow`; what a template no longer names keeps its copies here until it is deleted";
             spec.note(field, Change::Changed, why);
         }
     }

@@ -113,6 +113,9 @@ pub struct Claim {
     pub shadowed: Vec<(Arc<Policy>, Lost)>,
     /// Every matching cluster policy that has limits; they hold whoever claims.
     pub limits: Vec<Arc<Policy>>,
+    /// Of a template that no policy selects and that is claimed for the sake of others: the first ten of those that need
+    /// it (RULES 4.7).
+    pub users: Vec<ObjectKey>,
 }
 
 impl Claim {
@@ -194,7 +197,7 @@ pub fn claim<'a>(
             (Arc::clone(policy), lost)
         })
         .collect();
-    Claim { winner: Some(Arc::clone(winner)), shadowed, limits }
+    Claim { winner: Some(Arc::clone(winner)), shadowed, limits, ..Claim::default() }
 }
 
 /// An override policy of either scope.

@@ -113,6 +113,30 @@ pub(crate) fn components(gvk: &Gvk, template: &Value) -> Vec<Component> {
     all
 }
 
+/// The pod specs of a unit's parts, also of those that have no pods now.
+pub(crate) fn pods<'a>(gvk: &Gvk, template: &'a Value) -> Vec<&'a Value> {
+    let unit = UNITS.iter().find(|it| it.0 == gvk.group && it.1 == gvk.kind);
+    let parts = unit.into_iter().flat_map(|it| it.2);
+    let list = |at: &str| template.pointer(at).and_then(Value::as_array).into_iter().flatten();
+    let named = |at: &str| template.pointer(at).and_then(Value::as_object).into_iter().flatten();
+    let pods = parts.flat_map(|part| -> Vec<&'a Value> {
+        match part {
+            Part::One { template: pod, .. } => template.pointer(pod).into_iter().collect(),
+            Part::Named { at } => named(at).filter_map(|it| it.1.get("template")).collect(),
+            Part::Listed { at, template: pod, .. } => {
+                list(at).filter_map(|it| it.pointer(pod)).collect()
+            }
+            Part::Flink => ["", "/jobManager", "/taskManager"]
+                .iter()
+                .filter_map(|it| template.pointer(&format!("/spec{it}/podTemplate")))
+                .collect(),
+            // Its parts are no pod templates.
+            Part::Spark { .. } => Vec::new(),
+        }
+    });
+    pods.filter_map(|it| it.get("spec")).collect()
+}
+
 fn read(part: &Part, template: &Value) -> Vec<Component> {
     let from = |name: &str, value: &Value, counts: &[&str], pod: &str| -> Option<Component> {
         let replicas = counts.iter().map(|it| number(value, it).unwrap_or(1).clamp(0, MOST));

@@ -10,6 +10,7 @@ use federation_types::{
 
 use crate::{
     cost,
+    dependencies::is_follow,
     expression::Expressions,
     fleet::{BASE, ClusterId, Fleet},
     mask::{Check, Part, Refusal},
@@ -377,6 +378,15 @@ impl Teller<'_> {
     /// Where the other workloads are, and what would bring or take them away.
     fn company(&self, rule: Rule) -> Text {
         let (spec, beside) = (&self.policy.spec, &self.workload.beside);
+        if is_follow(spec) {
+            let there = beside.affinity.iter().flat_map(|it| &it.clusters);
+            let there: Vec<&str> = there.map(String::as_str).collect();
+            return Text::new(
+                "a cluster where something needs it",
+                format!("it is needed on {}", there.join(", ")),
+                "a template that needs it placed there",
+            );
+        }
         let near = rule == Rule::WorkloadAffinity;
         let (terms, known) = if near {
             (&spec.workload_affinity, &beside.affinity)

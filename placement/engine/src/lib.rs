@@ -19,6 +19,7 @@ pub mod claim;
 mod commitments;
 pub mod components;
 pub mod cost;
+pub mod dependencies;
 mod divide;
 pub mod explain;
 pub mod expression;

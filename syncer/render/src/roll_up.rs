@@ -77,11 +77,20 @@ pub fn placement_status(
         ready_replicas: copies.iter().filter_map(|it| it.ready_replicas).sum(),
     };
     let mut conditions = previous.conditions.clone();
+    let dependencies = spec.dependencies.as_ref();
+    if dependencies.is_none() {
+        conditions.retain(|it| it.kind != kind::DEPENDENCIES_MET);
+    }
+    let dependencies = dependencies
+        .map(|it| condition_of(kind::DEPENDENCIES_MET, &it.status, &it.reason, &it.message));
     for condition in [
         placed_condition(spec),
         synced_condition(spec, reports),
         ready_condition(spec, &summary, &copies),
-    ] {
+    ]
+    .into_iter()
+    .chain(dependencies)
+    {
         let condition = Condition { observed_generation: Some(generation), ..condition };
         condition::set(&mut conditions, condition, now);
     }

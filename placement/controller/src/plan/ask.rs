@@ -15,6 +15,7 @@ use kube::{
     discovery::Scope,
 };
 use parking_lot::Mutex;
+use placement_engine::dependencies;
 use serde_json::Value;
 
 use super::{Edit, work_out};
@@ -244,20 +245,26 @@ async fn moved(kinds: &mut Kinds<'_>, field: &str, wanted: &Move) -> Result<(), 
     api.get(&wanted.template.name).await.map(drop).map_err(|it| refused(&field, it))
 }
 
-/// Kinds that the supposed policies select and nobody watches so far, with the namespace to look in (empty: all).
+/// Kinds that the supposed policies select, or have follow, and nobody watches so far, with the namespace to look in (empty: all).
 fn unwatched(index: &Index, edits: &[Edit]) -> BTreeMap<KindKey, (String, String)> {
     let mut found = BTreeMap::new();
     for edit in edits.iter().filter(|it| it.object.kind.ends_with("PlacementPolicy")) {
         let Some(after) = &edit.after else { continue };
+        let spec = &after.data["spec"];
         let selectors: Vec<TemplateSelector> =
-            serde_json::from_value(after.data["spec"]["selectors"].clone()).unwrap_or_default();
-        for selector in selectors {
-            let gvk = Gvk::new(&selector.api_version, &selector.kind);
+            serde_json::from_value(spec["selectors"].clone()).unwrap_or_default();
+        let selected = selectors.into_iter().map(|it| (it.api_version, it.kind));
+        // What they name is to be known too.
+        let follow = spec["dependencies"] == "Follow";
+        let followed = dependencies::KINDS.iter().filter(|_| follow);
+        let followed = followed.map(|it| ("v1".to_owned(), (*it).to_owned()));
+        for (api_version, kind) in selected.chain(followed) {
+            let gvk = Gvk::new(&api_version, &kind);
             let kind = (gvk.group, gvk.kind);
             if index.kinds.get(&kind).is_some_and(|it| it.synced) {
                 continue;
             }
-            let wanted = (selector.api_version.clone(), edit.object.namespace.clone());
+            let wanted = (api_version, edit.object.namespace.clone());
             let known = found.entry(kind).or_insert_with(|| wanted.clone());
             if known.1 != wanted.1 {
                 known.1.clear();

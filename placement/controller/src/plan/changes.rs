@@ -84,6 +84,10 @@ pub(super) fn of(run: &DryRun, key: &ObjectKey, before: &Index) -> Vec<ClusterCh
         }
     }
     moves::say_chosen(run, key, &mut found);
+    let follows = run.index.placements.get(key).is_some_and(|it| !it.spec.follows.is_empty());
+    for it in found.iter_mut().filter(|it| follows && it.action == Action::Add) {
+        cause::NEEDED.clone_into(&mut it.cause);
+    }
     // What is added or made larger in the place of something that goes has its cause.
     let moved = found.iter().find(|it| it.action == Action::Remove).map(|it| it.cause.clone());
     for it in found.iter_mut().filter(|it| it.cause.is_empty()) {

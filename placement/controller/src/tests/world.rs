@@ -55,7 +55,9 @@ pub(crate) fn key(text: &str) -> ObjectKey {
 
 fn api_version(kind: &str) -> &'static str {
     match kind {
-        "ConfigMap" | "Pod" | "PersistentVolumeClaim" => "v1",
+        "ConfigMap" | "Pod" | "PersistentVolumeClaim" | "Secret" | "Service" | "ServiceAccount" => {
+            "v1"
+        }
         "HorizontalPodAutoscaler" => "autoscaling/v2",
         "PodDisruptionBudget" => "policy/v1",
         "Job" | "CronJob" => "batch/v1",
@@ -80,7 +82,7 @@ impl World {
         for kind in ["Deployment", "StatefulSet", "DaemonSet"] {
             world.synced("apps", kind);
         }
-        for kind in ["ConfigMap", "PersistentVolumeClaim"] {
+        for kind in ["ConfigMap", "PersistentVolumeClaim", "Secret", "Service", "ServiceAccount"] {
             world.synced("", kind);
         }
         world.synced("batch", "Job");
@@ -163,6 +165,9 @@ impl World {
                 "autoscaling/v2/HorizontalPodAutoscaler",
                 "policy/v1/PodDisruptionBudget",
                 "v1/ConfigMap",
+                "v1/Secret",
+                "v1/Service",
+                "v1/ServiceAccount",
                 "v1/PersistentVolumeClaim",
                 "v1/Pod",
             ]
@@ -398,13 +403,17 @@ impl World {
     /// Makes passes and lets the syncer act, until both have nothing to do; returns each Placement as it was written.
     pub(crate) fn settle(&mut self) -> String {
         let mut log = String::new();
-        let mut rounds = 0;
+        let (mut rounds, mut last) = (0, 0);
         for round in 0.. {
             assert!(round < 50, "no fixed point:\n{log}");
             let wrote = self.decide(&mut log);
             rounds += usize::from(wrote);
             // RULES 3.2: new copies, then the removal of the old ones, then their tombstones.
-            assert!(rounds <= 3, "more than three rounds:\n{log}");
+            // What follows goes last, and what it takes along after it.
+            let following = self.index.placements.values().filter(|it| !it.spec.follows.is_empty());
+            let further = following.map(|it| 1 + usize::from(!it.spec.needs.is_empty())).max();
+            last = last.max(further.unwrap_or(0));
+            assert!(rounds <= 3 + last, "more than three rounds:\n{log}");
             if self.sync() || wrote {
                 continue;
             }
@@ -540,6 +549,8 @@ impl World {
             });
             // A Job that has ended is needed nowhere.
             let forgets = forgets || template.is_some_and(|it| it.workload.job.finished);
+            // Nor is what followed, once nothing needs it.
+            let forgets = forgets || spec.removing.iter().any(|it| it.cause == "UserGone");
             let had = before.is_some_and(|it| !it.spec.clusters.is_empty());
             assert!(!had || !spec.clusters.is_empty() || forgets, "{key}: the last copy goes");
             let desired = template.and_then(|it| it.workload.replicas).unwrap_or(0);

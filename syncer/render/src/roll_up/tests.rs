@@ -1,4 +1,4 @@
-use federation_types::placement::{PlacedCluster, RemovedCluster, TemplateRef};
+use federation_types::placement::{Outcome, PlacedCluster, RemovedCluster, TemplateRef};
 use proptest::prelude::*;
 
 use super::*;
@@ -248,4 +248,31 @@ fn rule_4_6_what_runs_nowhere_says_why_on_the_template_itself() {
     let status = self::status(&spec, &reports(&[("a", report(1, 1))]));
     assert_eq!(condition_of(&status, "Placed")["reason"], "NoClusterFits");
     assert!(!status.to_string().contains("Stalled"));
+}
+
+#[test]
+fn rule_4_7_what_is_needed_and_missing_is_a_condition_of_who_needs_it() {
+    let mut spec = spec(true, &["a"]);
+    let reports = reports(&[("a", report(1, 1))]);
+    let outcome = |status: &str, reason: &str, message: &str| Outcome {
+        status: status.into(),
+        reason: reason.into(),
+        message: message.into(),
+    };
+    let none = placement_status(&spec, 1, &reports, &PlacementStatus::default(), "t1");
+    let of = |it: &PlacementStatus| -> Option<(String, String, String)> {
+        let found = it.conditions.iter().find(|it| it.kind == "DependenciesMet")?;
+        Some((found.status.clone(), found.message.clone(), found.last_transition_time.clone()))
+    };
+    assert_eq!(of(&none), None);
+    spec.dependencies =
+        Some(outcome("False", "DependencyMissing", "ConfigMap cfg is not on the hub"));
+    let lacks = placement_status(&spec, 2, &reports, &none, "t2");
+    let said = ("False".into(), "ConfigMap cfg is not on the hub".into(), "t2".into());
+    assert_eq!(of(&lacks), Some(said));
+    spec.dependencies = Some(outcome("True", "DependenciesMet", ""));
+    let met = placement_status(&spec, 3, &reports, &lacks, "t3");
+    assert_eq!(of(&met), Some(("True".into(), String::new(), "t3".into())));
+    spec.dependencies = None;
+    assert_eq!(of(&placement_status(&spec, 4, &reports, &met, "t4")), None);
 }

@@ -1,0 +1,429 @@
+//! What a template needs goes where it goes (RULES 4.7).
+
+use federation_types::{names::ObjectKey, placement::Outcome};
+use serde_json::{Value, json};
+
+use super::world::{World, key};
+use crate::{overlay, plan};
+
+impl World {
+    /// A Deployment whose pods read these: `ConfigMap/a`, `ConfigMap/b?` if it is optional.
+    fn apply_naming(&mut self, name: &str, needs: &str) {
+        let key = key(name);
+        let mut env = Vec::new();
+        let mut pod = json!({});
+        for it in needs.split_whitespace() {
+            let (it, optional) = it.strip_suffix('?').map_or((it, false), |it| (it, true));
+            let (kind, name) = it.split_once('/').unwrap();
+            match kind {
+                "ConfigMap" => {
+                    env.push(json!({"configMapRef": {"name": name, "optional": optional}}));
+                }
+                "Secret" => env.push(json!({"secretRef": {"name": name, "optional": optional}})),
+                "ServiceAccount" => pod["serviceAccountName"] = json!(name),
+                _ => {
+                    pod["volumes"] =
+                        json!([{"name": "v", "persistentVolumeClaim": {"claimName": name}}]);
+                }
+            }
+        }
+        pod["containers"] = json!([{"name": "main", "image": "v1", "envFrom": env}]);
+        let kind = key.gvk.kind.to_string();
+        let content = json!({"apiVersion": "apps/v1", "kind": kind, "metadata": {"namespace": "shop", "name": key.name},
+                             "spec": {"replicas": 1, "template": {"spec": pod}}});
+        self.store(&key, &content, "uid-1");
+    }
+
+    fn plain(&mut self, text: &str) {
+        self.plain_with(text, &json!({}));
+    }
+
+    fn plain_with(&mut self, text: &str, more: &Value) {
+        let key = key(text);
+        let mut content = json!({"apiVersion": "v1", "kind": key.gvk.kind, "metadata": {"namespace": "shop", "name": key.name}});
+        content.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        self.store(&key, &content, "uid-1");
+    }
+
+    fn following(&mut self, policy: &str, clusters: &[&str], deployment: &str) {
+        self.policy(
+            policy,
+            json!({"affinities": [{"clusters": {"names": clusters}}], "dependencies": "Follow",
+                   "selectors": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": deployment}]}),
+        );
+    }
+
+    fn dependencies(&self, text: &str) -> String {
+        let Some(Outcome { status, reason, message }) =
+            self.placed(text).and_then(|it| it.spec.dependencies.clone())
+        else {
+            return "-".to_owned();
+        };
+        format!("{status} {reason} {message}").trim_end().to_owned()
+    }
+
+    /// Whom it follows.
+    fn follows(&self, text: &str) -> String {
+        let all = self.placed(text).map(|it| it.spec.follows.clone()).unwrap_or_default();
+        all.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// `web` on a and b by the policy `web`, with the ConfigMap `cfg`.
+fn world() -> World {
+    let mut world = World::new("a eks, b gke, c onprem");
+    world.following("web", &["a", "b"], "web");
+    world.apply_naming("web", "ConfigMap/cfg");
+    world.plain("ConfigMap/cfg");
+    world.settle();
+    assert_eq!(world.show("web"), "a=1 b=1 | Placed");
+    assert_eq!(world.show("ConfigMap/cfg"), "a b | Placed");
+    world
+}
+
+#[test]
+fn rule_4_7_what_is_named_goes_where_its_users_are_and_leaves_after_them() {
+    let mut world = world();
+    assert_eq!(world.follows("ConfigMap/cfg"), "web");
+    assert_eq!(world.dependencies("web"), "True DependenciesMet");
+    let reference = world.placed("ConfigMap/cfg").unwrap().spec.policy_ref.clone().unwrap();
+    assert_eq!((reference.kind.as_str(), reference.name.as_str()), ("PlacementPolicy", "web"));
+    // What nobody names stays on the hub.
+    world.plain("ConfigMap/other");
+    world.settle();
+    assert_eq!(world.show("ConfigMap/other"), "-");
+    world.following("web", &["b", "c"], "web");
+    let log = world.settle();
+    assert_eq!(world.show("ConfigMap/cfg"), "b c | Placed");
+    let at = |line: &str| log.find(line).unwrap_or_else(|| panic!("no `{line}` in\n{log}"));
+    assert!(at("cfg: a b c | Placed") < at("web: b=1 c=1 -a:PolicyChanged"), "{log}");
+    // Its copy goes once that of its user is seen gone.
+    assert!(at("web: b=1 c=1 | Placed") < at("cfg: b c -a:UserGone"), "{log}");
+}
+
+#[test]
+fn rule_4_7_the_union_of_the_users_clusters_and_the_last_one_takes_it_along() {
+    let mut world = world();
+    world.following("api", &["b", "c"], "api");
+    world.apply_naming("api", "ConfigMap/cfg");
+    world.settle();
+    assert_eq!(world.show("ConfigMap/cfg"), "a b c | Placed");
+    assert_eq!(world.follows("ConfigMap/cfg"), "api web");
+    world.delete("web");
+    world.settle();
+    assert_eq!(world.show("ConfigMap/cfg"), "b c | Placed");
+    assert_eq!(world.follows("ConfigMap/cfg"), "api");
+    world.delete("api");
+    let log = world.settle();
+    assert!(log.contains("cfg: -b:UserGone -c:UserGone | UserGone"), "{log}");
+    assert_eq!(world.show("ConfigMap/cfg"), "-");
+    // The template stands, and bears no finalizer of ours.
+    assert!(world.exists("ConfigMap/cfg"));
+    assert!(world.index.templates[&key("ConfigMap/cfg")].finalizers.is_empty());
+    // Made again, it is followed again.
+    world.apply_naming("web", "ConfigMap/cfg");
+    world.settle();
+    assert_eq!(world.show("ConfigMap/cfg"), "a b | Placed");
+}
+
+#[test]
+fn rule_4_7_what_is_named_no_more_stays_until_it_is_deleted() {
+    let mut world = world();
+    world.apply_naming("web", "ConfigMap/next");
+    world.plain("ConfigMap/next");
+    world.settle();
+    assert_eq!(world.show("ConfigMap/next"), "a b | Placed");
+    assert_eq!(world.show("ConfigMap/cfg"), "a b | PolicyGone");
+    // Its user moves on, and it stays.
+    world.following("web", &["c"], "web");
+    world.settle();
+    assert_eq!(world.show("ConfigMap/next"), "c | Placed");
+    assert_eq!(world.show("ConfigMap/cfg"), "a b | PolicyGone");
+    world.delete("ConfigMap/cfg");
+    world.settle();
+    assert!(!world.exists("ConfigMap/cfg"));
+    assert_eq!(world.show("ConfigMap/cfg"), "-");
+}
+
+#[test]
+fn rule_1_2_where_nothing_is_followed_any_more_the_copies_stay() {
+    let mut world = world();
+    world.policy("web", json!({"affinities": [{"clusters": {"names": ["c"]}}]}));
+    world.settle();
+    assert_eq!(world.show("web"), "c=1 | Placed");
+    assert_eq!(world.dependencies("web"), "-");
+    assert_eq!(world.show("ConfigMap/cfg"), "a b | PolicyGone");
+    world.following("web", &["c"], "web");
+    world.settle();
+    assert_eq!(world.show("ConfigMap/cfg"), "c | Placed");
+    world.drop_policy("web");
+    world.settle();
+    assert_eq!(world.show("web"), "c=1 | PolicyGone");
+    assert_eq!(world.show("ConfigMap/cfg"), "c | PolicyGone");
+    // Whose user is deleted then goes with it.
+    world.delete("web");
+    world.settle();
+    assert_eq!(world.show("ConfigMap/cfg"), "-");
+}
+
+#[test]
+fn rule_4_7_a_policy_of_its_own_wins_and_what_it_leaves_out_is_said_of_the_user() {
+    let mut world = world();
+    world.policy(
+        "cfg",
+        json!({"affinities": [{"clusters": {"names": ["b", "c"]}}],
+               "selectors": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "cfg"}]}),
+    );
+    world.settle();
+    assert_eq!(world.show("ConfigMap/cfg"), "b c | Placed");
+    assert_eq!(world.follows("ConfigMap/cfg"), "");
+    let said =
+        "False DependencyLeftOut ConfigMap cfg is left out of a by its own PlacementPolicy cfg";
+    assert_eq!(world.dependencies("web"), said);
+    assert_eq!(world.show("web"), "a=1 b=1 | Placed", "it does not keep its user from running");
+    world.policy(
+        "cfg",
+        json!({"affinities": [{"clusters": {"names": ["a", "b"]}}],
+               "selectors": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "cfg"}]}),
+    );
+    world.settle();
+    assert_eq!(world.dependencies("web"), "True DependenciesMet");
+    world.drop_policy("cfg");
+    world.settle();
+    assert_eq!(world.show("ConfigMap/cfg"), "a b | Placed");
+    assert_eq!(world.follows("ConfigMap/cfg"), "web");
+}
+
+#[test]
+fn rule_4_7_what_is_missing_on_the_hub_is_said_and_does_not_block() {
+    let mut world = World::new("a eks");
+    world.following("web", &["a"], "web");
+    world.apply_naming("web", "ConfigMap/cfg Secret/key Secret/extra?");
+    world.settle();
+    assert_eq!(world.show("web"), "a=1 | Placed");
+    assert_eq!(
+        world.dependencies("web"),
+        "False DependencyMissing ConfigMap cfg is not on the hub: a cluster that has one of its own uses that; \
+         Secret key is not on the hub: a cluster that has one of its own uses that"
+    );
+    world.plain("ConfigMap/cfg");
+    world.plain("Secret/key");
+    world.plain("Secret/extra");
+    world.settle();
+    assert_eq!(world.dependencies("web"), "True DependenciesMet");
+    for it in ["ConfigMap/cfg", "Secret/key", "Secret/extra"] {
+        assert_eq!(world.show(it), "a | Placed", "{it}");
+    }
+    world.delete("Secret/key");
+    world.settle();
+    assert!(!world.exists("Secret/key"));
+    assert!(world.dependencies("web").starts_with("False DependencyMissing Secret key is not on"));
+    // A kind that is not listed yet shows nothing.
+    world.index.kinds.get_mut(&("".into(), "Secret".into())).unwrap().synced = false;
+    world.index.touch_everything();
+    world.settle();
+    assert!(world.dependencies("web").starts_with("False DependencyMissing Secret key"));
+}
+
+#[test]
+fn rule_2_2_limits_hold_for_what_follows_and_rule_2_4_never_copies() {
+    let mut world = World::new("a eks in=EU, b gke in=US, c onprem in=EU");
+    world.policy(
+        "-/secrets",
+        json!({"selectors": [{"apiVersion": "v1", "kind": "Secret", "name": "key"}], "limitsOnly": true,
+               "limits": {"jurisdictions": ["EU"]}}),
+    );
+    world.following("web", &["a", "b"], "web");
+    world.apply_naming("web", "Secret/key Secret/token");
+    world.plain("Secret/key");
+    world.plain("Secret/token");
+    world.with_template(&key("Secret/token"), |it| {
+        it.secret_type = "kubernetes.io/service-account-token".into();
+    });
+    world.settle();
+    assert_eq!(world.show("web"), "a=1 b=1 | Placed");
+    assert_eq!(world.show("Secret/key"), "a | Placed");
+    assert_eq!(world.show("Secret/token"), "-");
+    assert_eq!(
+        world.dependencies("web"),
+        "False DependencyLeftOut Secret key is left out of b (see `archipel why secret/key`); Secret token is never \
+         copied: Secrets of this type belong to one cluster"
+    );
+    let why = world.why_not("Secret/key", "b").unwrap();
+    assert_eq!(why.clusters[0].rule, "Limit");
+    assert_eq!(why.clusters[0].policy, "ClusterPlacementPolicy secrets");
+    // Where no cluster is left that may hold it, what is there stays.
+    world.following("web", &["b"], "web");
+    world.settle();
+    assert_eq!(world.show("Secret/key"), "a | NoClusterFits");
+}
+
+#[test]
+fn rule_4_7_what_follows_outlasts_its_user_on_a_cluster_that_is_dark_or_leaves() {
+    let mut world = world();
+    world.policy(
+        "web",
+        json!({"dependencies": "Follow", "spread": [{"topologyKey": "cluster", "max": 2}],
+               "replicas": {"mode": "Duplicated"}}),
+    );
+    world.settle();
+    assert_eq!(world.show("web"), "a=1 b=1 | Placed");
+    world.cluster("a eks dark");
+    world.pass_time(400);
+    world.settle();
+    assert_eq!(world.show("web"), "a=1!Failover b=1 c=1 | Placed");
+    assert_eq!(world.show("ConfigMap/cfg"), "a b c | Placed");
+    world.cluster("a eks");
+    let log = world.settle();
+    assert_eq!(world.show("ConfigMap/cfg"), "b c | Placed");
+    assert!(log.find("web: b=1 c=1 | ").unwrap() < log.find("-a:UserGone").unwrap(), "{log}");
+    // Emptied, it is left by the user first.
+    world.cluster("b gke drain=archipel.dev/draining");
+    let log = world.settle();
+    assert_eq!(world.show("web"), "a=1 c=1 | Placed");
+    assert_eq!(world.show("ConfigMap/cfg"), "a c | Placed");
+    assert!(log.find("web: a=1 c=1 | ").unwrap() < log.find("-b:UserGone").unwrap(), "{log}");
+    // A taint that its user tolerates is none for it.
+    world.cluster("b gke taint=spot");
+    world.policy(
+        "web",
+        json!({"dependencies": "Follow", "affinities": [{"clusters": {"names": ["b"]}}],
+               "tolerations": [{"key": "spot", "operator": "Exists"}]}),
+    );
+    world.settle();
+    assert_eq!(world.show("ConfigMap/cfg"), "b | Placed");
+}
+
+#[test]
+fn rule_3_4_a_claim_that_follows_stays_bound() {
+    let mut world = World::new("a eks, b gke");
+    world.following("web", &["a"], "web");
+    world.apply_naming("web", "PersistentVolumeClaim/data");
+    world.claim("PersistentVolumeClaim/data");
+    world.settle();
+    assert_eq!(world.show("PersistentVolumeClaim/data"), "a | Placed");
+    world.following("web", &["b"], "web");
+    world.settle();
+    assert_eq!(world.show("web"), "b=1 | Placed");
+    // Where its user goes there is one, and where it was bound it stays.
+    assert_eq!(world.show("PersistentVolumeClaim/data"), "a b | NeedsApproval");
+    assert_eq!(world.dependencies("web"), "True DependenciesMet");
+    // Data does not go because what used it is deleted.
+    world.delete("web");
+    world.settle();
+    assert_eq!(world.show("PersistentVolumeClaim/data"), "a b | PolicyGone");
+}
+
+#[test]
+fn rule_4_7_what_follows_takes_along_what_it_names() {
+    let mut world = World::new("a eks, b gke");
+    world.following("web", &["b"], "web");
+    world.plain_with("ServiceAccount/web", &json!({"imagePullSecrets": [{"name": "pull"}]}));
+    world.plain("Secret/pull");
+    world.apply_naming("web", "ServiceAccount/web");
+    world.settle();
+    assert_eq!(world.show("ServiceAccount/web"), "b | Placed");
+    assert_eq!(world.show("Secret/pull"), "b | Placed");
+    world.delete("web");
+    world.settle();
+    assert_eq!(world.show("ServiceAccount/web"), "-");
+    assert_eq!(world.show("Secret/pull"), "-");
+}
+
+#[test]
+fn rule_1_2_a_kind_that_is_not_served_or_not_listed_takes_nothing_along() {
+    let mut world = world();
+    // As after a restart: the Placements are known, their templates are not yet.
+    world.index.kinds.get_mut(&("apps".into(), "Deployment".into())).unwrap().synced = false;
+    world.index.templates.remove(&key("web"));
+    world.index.touch_everything();
+    world.settle();
+    assert_eq!(world.show("web"), "a=1 b=1 | Placed");
+    assert_eq!(world.show("ConfigMap/cfg"), "a b | Placed");
+    world.index.set_placement(key("web"), None);
+    world.settle();
+    assert_eq!(world.show("ConfigMap/cfg"), "a b | PolicyGone");
+}
+
+#[test]
+fn rule_2_6_what_follows_is_not_unclaimed_and_says_whom_it_follows() {
+    let mut world = world();
+    world.policy(
+        "maps",
+        json!({"affinities": [{"clusters": {"names": ["a"]}}],
+               "selectors": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "x"}]}),
+    );
+    let object = |name: &str| json!({"metadata": {"namespace": "shop", "name": name}});
+    assert!(world.index.unclaimed("v1", "ConfigMap", &object("other")).is_some());
+    assert_eq!(world.index.unclaimed("v1", "ConfigMap", &object("cfg")), None);
+    assert!(world.index.claims("v1", "ConfigMap", &object("cfg")));
+    assert!(!world.index.claims("v1", "ConfigMap", &object("other")));
+    let why = world.why("ConfigMap/cfg");
+    assert_eq!(why.policy, "PlacementPolicy shop/web");
+    assert_eq!(why.summary, "ConfigMap shop/cfg: on 2 clusters: a, b");
+    assert_eq!(why.notes, ["follows Deployment shop/web"]);
+    let not = world.why_not("ConfigMap/cfg", "c").unwrap();
+    assert_eq!(not.clusters[0].wanted, "a cluster where something needs it");
+    assert_eq!(not.clusters[0].found, "it is needed on a, b");
+    assert_eq!(world.notes("web").last().unwrap(), "takes along ConfigMap cfg");
+    // Counts of a policy are of what it selects.
+    let statuses = crate::policy_status::count(&world.index);
+    assert_eq!(statuses[&("shop".to_owned(), "web".to_owned())].matched, 1);
+}
+
+#[test]
+fn kinds_are_watched_for_what_follows_only_where_something_does() {
+    let secret = &("".into(), "Secret".into());
+    let mut world = World::new("a eks");
+    world.policy("web", json!({"affinities": [{"clusters": {"names": ["a"]}}]}));
+    assert!(!world.index.wanted_kinds().contains_key(secret));
+    world.following("web", &["a"], "web");
+    assert_eq!(world.index.wanted_kinds()[secret], "v1");
+}
+
+#[test]
+fn a_plan_that_has_dependencies_follow_shows_where_they_go_and_why() {
+    let mut world = World::new("a eks, b gke, c onprem");
+    world.policy("web", json!({"affinities": [{"clusters": {"names": ["a", "b"]}}]}));
+    world.apply_naming("web", "ConfigMap/cfg Secret/key");
+    world.plain("ConfigMap/cfg");
+    world.settle();
+    assert_eq!(world.show("ConfigMap/cfg"), "-");
+    let policy: kube::api::DynamicObject = serde_json::from_value(json!({
+        "apiVersion": "archipel.dev/v1alpha1", "kind": "PlacementPolicy",
+        "metadata": {"namespace": "shop", "name": "web", "uid": "u", "generation": 9},
+        "spec": {"selectors": [{"apiVersion": "apps/v1", "kind": "Deployment"}], "dependencies": "Follow",
+                 "affinities": [{"clusters": {"names": ["a", "c"]}}]}}))
+    .unwrap();
+    let mut index = world.index.clone();
+    index.dirty.clear();
+    overlay::put(&mut index, &policy).unwrap();
+    let mut before = world.index.clone();
+    let mut run = crate::dry_run::DryRun::new(index, crate::approval::Approvals::All, world.now);
+    run.settle();
+    let draft = plan::compare(&mut before, run, &std::collections::BTreeSet::new(), world.now);
+    let told = draft.finish(&[], &|_: &ObjectKey, _: &str| true);
+    let lines: Vec<String> = told
+        .templates
+        .iter()
+        .flat_map(|it| {
+            it.changes.iter().map(|change| {
+                format!(
+                    "{} {}: {:?} {}",
+                    it.template.name, change.cluster, change.action, change.cause
+                )
+            })
+        })
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "cfg a: Add Needed",
+            "cfg c: Add Needed",
+            "web b: Remove PolicyChanged",
+            "web c: Add PolicyChanged"
+        ]
+    );
+    let missing = "Deployment shop/web: Secret key is not on the hub";
+    assert!(told.notes.iter().any(|it| it.starts_with(missing)), "{:?}", told.notes);
+}
