@@ -16,6 +16,7 @@ use federation_types::{
     overrides::OverridePolicySpec,
     policy::{ClusterPlacementPolicySpec, PlacementPolicySpec},
     price::PriceBookSpec,
+    rollout::{RolloutSpec, RolloutStrategySpec},
     score::ClusterScoreSpec,
     validate::{self, Problem},
     words::counted,
@@ -25,7 +26,7 @@ use placement_controller::{
     guard::{is_component, unreadable},
     index::Index,
 };
-use placement_engine::expression::Expression;
+use placement_engine::{Waves, expression::Expression};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -144,6 +145,11 @@ impl Guard {
             "ClusterScore" => {
                 checked(&spec, |spec: &ClusterScoreSpec| validate::cluster_score(spec))
             }
+            "RolloutStrategy" => checked(&spec, |spec: &RolloutStrategySpec| {
+                let unread = Waves::compile(spec).err().unwrap_or_default();
+                each_field_once(validate::rollout_strategy(spec), unread)
+            }),
+            "Rollout" => checked(&spec, |spec: &RolloutSpec| validate::rollout(spec)),
             _ => Vec::new(),
         };
         if !problems.is_empty() {
@@ -154,13 +160,14 @@ impl Guard {
         let warnings = match request.kind {
             "PlacementPolicy" | "ClusterPlacementPolicy" => {
                 let claims = spec["limitsOnly"] != true;
+                let namespace = request.namespace.unwrap_or_default();
                 match serde_json::from_value::<PlacementPolicySpec>(spec) {
                     Ok(spec) => {
                         let served = self.server.get().map(|it| it.registry().snapshot());
                         let serves = |group: &str, kind: &str| {
                             served.as_ref().is_none_or(|it| serves(it, group, kind))
                         };
-                        self.controller.index().policy_warnings(&spec, claims, &serves)
+                        self.controller.index().policy_warnings(namespace, &spec, claims, &serves)
                     }
                     Err(_) => Vec::new(),
                 }

@@ -11,6 +11,7 @@ use crate::{
     policy::{ClusterPlacementPolicy, PlacementPolicy},
     price::PriceBook,
     revision::{ClusterRevision, Revision},
+    rollout::{Rollout, RolloutStrategy},
     score::ClusterScore,
 };
 
@@ -31,6 +32,8 @@ pub fn all() -> Vec<Value> {
         PriceBook::crd(),
         CostBudget::crd(),
         ClusterScore::crd(),
+        RolloutStrategy::crd(),
+        Rollout::crd(),
     ];
     crds.iter()
         .map(|crd| {

@@ -10,6 +10,8 @@
 //! | claim | the one policy that decides for a template: computed, never remembered |
 //! | [`Placement`](placement::Placement) | the decision for one template |
 //! | [`Revision`](revision::Revision) | a template's content with its overrides, immutable |
+//! | wave | clusters that get a change together, as a [`RolloutStrategy`](rollout::RolloutStrategy) says |
+//! | [`Rollout`](rollout::Rollout) | how far the last change of a template has come |
 //! | copy | what a member holds of a template |
 //! | manifest | one object rendered for one member |
 //! | room | free capacity of a member by node shape |
@@ -31,6 +33,7 @@ pub mod quantity;
 pub mod reason;
 pub mod review;
 pub mod revision;
+pub mod rollout;
 pub mod score;
 pub mod selector;
 pub mod shape;

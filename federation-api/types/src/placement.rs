@@ -73,6 +73,9 @@ pub struct PlacementSpec {
     /// The approval that the last move was made by; none is used twice (RULES 3.4).
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub approval: String,
+    /// While a change is released in waves: how far it has come. Clusters that name another revision wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<PlacedRollout>,
     /// How the decision came out; the syncer shows it as the condition `Placed`.
     #[serde(default)]
     pub outcome: Outcome,
@@ -125,6 +128,18 @@ pub struct Returned {
     pub times: u32,
     /// RFC 3339; the last one.
     pub last: String,
+}
+
+/// What is to be released, and what it waits for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PlacedRollout {
+    /// The revision that is to be released: `Revision.spec.hash`.
+    pub revision: String,
+    /// A reason code of [`crate::reason::rollout`].
+    pub reason: String,
+    /// The same in words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
 }
 
 /// How a decision came out.

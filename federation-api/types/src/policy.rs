@@ -90,7 +90,7 @@ pub struct PlacementPolicySpec {
     /// Service of a StatefulSet, the Services and Secrets of an Ingress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dependencies: Option<Dependencies>,
-    /// How changes reach clusters; not acted upon in this version.
+    /// How changes reach clusters: all at once, unless a strategy says in which waves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutRef>,
     /// Nothing new is decided while it is true; what runs stays.
@@ -479,7 +479,7 @@ pub enum Dependencies {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RolloutRef {
-    /// The name of the strategy.
+    /// The name of a RolloutStrategy in the policy's namespace; of a cluster policy, in `archipel-system`.
     pub strategy_name: String,
 }
 

@@ -62,6 +62,8 @@ pub mod placed {
     pub const OVER_LIMIT: &str = "OverLimit";
     /// Of what followed: the templates that needed it were deleted, and its copies go with them.
     pub const USER_GONE: &str = "UserGone";
+    /// The policy names a RolloutStrategy that does not exist or cannot be read: nothing new is released.
+    pub const NO_STRATEGY: &str = "NoRolloutStrategy";
     /// Of an event on a template, and of a policy some of whose templates are not placed.
     pub const NOT_PLACED: &str = "NotPlaced";
 }
@@ -186,6 +188,27 @@ pub mod lint {
     pub const UNKNOWN_NAME: &str = "UnknownName";
     /// A cost budget without a scope.
     pub const EVERY_TEMPLATE: &str = "EveryTemplate";
+}
+
+/// Reasons of a Rollout's conditions, of what a Placement says of it, and of events on templates.
+pub mod rollout {
+    pub const PROGRESSING: &str = "Progressing";
+    pub const SOAKING: &str = "Soaking";
+    pub const GATE_CLOSED: &str = "GateClosed";
+    pub const WAITING_FOR_APPROVAL: &str = "WaitingForApproval";
+    pub const PAUSED: &str = "RolloutPaused";
+    pub const COMPLETED: &str = "Completed";
+    pub const ABORTED: &str = "Aborted";
+    /// A copy failed in the new revision, or its cluster refused it.
+    pub const COPY_FAILED: &str = "CopyFailed";
+    pub const DEADLINE: &str = "ProgressDeadlineExceeded";
+    /// Events.
+    pub const STARTED: &str = "RolloutStarted";
+    pub const WAVE_STARTED: &str = "WaveStarted";
+    pub const ROLLOUT_COMPLETED: &str = "RolloutCompleted";
+    pub const ROLLOUT_ABORTED: &str = "RolloutAborted";
+    /// Events that tell of nothing wrong.
+    pub const NORMAL: [&str; 3] = [STARTED, WAVE_STARTED, ROLLOUT_COMPLETED];
 }
 
 /// Reasons of a CostBudget's `WithinBudget`.

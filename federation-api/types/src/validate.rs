@@ -11,12 +11,14 @@ use crate::{
 mod form;
 mod overrides;
 mod policy;
+mod rollout;
 mod selectors;
 mod spend;
 
 use form::Form;
 pub use overrides::override_policy;
 pub use policy::{cluster_placement_policy, placement_policy, policy_of_all_namespaces};
+pub use rollout::{rollout, rollout_strategy};
 use selectors::label_selector;
 pub use spend::{cluster_score, cost_budget, days, moment, price_book};
 

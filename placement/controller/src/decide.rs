@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use federation_types::{
     budget::DEFAULT_CHANGE_BUDGET,
     names::{COPIES_FINALIZER, ObjectKey},
-    placement::{Outcome, PlacementSpec, TemplateRef},
+    placement::{Outcome, PlacedCluster, PlacementSpec, TemplateRef},
     policy::Purge,
     reason::{cause, placed as reason},
     revision::RevisionSpec,
@@ -25,6 +25,7 @@ use crate::{
     members::{is_ready, patience},
     ordinals,
     outcome::{Event, describe, events, outcome, trigger},
+    release::{self, Asked, Release, RolloutWrite, Staged},
     relocate::{Refusal, relocate},
     snapshot::{Snapshot, Snapshots},
     spending,
@@ -51,6 +52,10 @@ pub(crate) struct Pass {
     pub(crate) approval: Option<String>,
     /// Why a move that was approved is not made.
     pub(crate) refused: Option<Refusal>,
+    /// What is said of the rollout, before anything is released by it.
+    pub(crate) rollout: Option<Box<RolloutWrite>>,
+    /// Of a plan: what is released in waves.
+    pub(crate) staged: Option<Staged>,
 }
 
 impl Pass {
@@ -222,8 +227,9 @@ fn decide(
     meant.returns = wait.is_some_and(|it| index.may_return(key, it, now));
     let workload = &*index.in_company(key, template, workload, &winner.spec);
     // What may turn out to need an approval must not take room that it then does not use.
-    let takes_room = is_bound(template) && !template.workload.is_claim();
-    let before = (takes_room && !meant.clusters.is_empty()).then(|| room.clone());
+    let takes_room =
+        (is_bound(template) && !template.workload.is_claim()) || winner.spec.rollout.is_some();
+    let mut before = (takes_room && !meant.clusters.is_empty()).then(|| room.clone());
     let chosen = approval::chosen(template, &previous, &meant);
     let moved = chosen.map(|to| {
         let made = relocate(fleet, room, workload, compiled, &meant, &to);
@@ -285,7 +291,7 @@ fn decide(
             Some(known) => drop(index.decided.insert(key.clone(), known)),
             None => drop(index.decided.remove(key)),
         }
-        if let Some(before) = before {
+        if let Some(before) = before.take() {
             *room = before;
         }
     }
@@ -299,18 +305,31 @@ fn decide(
     if !decided || held {
         // Running copies stay where they are; what they run follows the template.
         let alone = !spec.divided && meant.clusters.len() == 1;
+        let clusters = stay(&meant);
+        let asked = Asked {
+            key,
+            policy: &winner,
+            previous: &previous,
+            copies: placed.map_or_else(Copies::default, |it| Copies::of(&it.status)),
+            clusters: &clusters,
+            to: &revision.hash,
+            urgent: true,
+            now,
+        };
+        let release = release::release(index, fleet, &asked);
+        say(&mut spec, &release);
         for cluster in spec.clusters.iter_mut().filter(|it| it.leaving.is_empty()) {
-            cluster.revision.clone_from(&revision.hash);
+            release.revision(&cluster.name, &revision.hash).clone_into(&mut cluster.revision);
             let own = fleet.id(&cluster.name);
             let same = decision.clusters.iter().find(|it| !decided && Some(it.cluster) == own);
             let all = template.workload.replicas.filter(|_| held && alone);
             cluster.replicas = same.and_then(|it| it.replicas).or(all).or(cluster.replicas);
         }
         let pass = place(index, key, placed, template, spec, Some(revision));
-        return Pass { refused, ..pass };
+        return Pass { refused, ..released(pass, release) };
     }
     compiled.affinity_name(decision.affinity.unwrap_or_default()).clone_into(&mut spec.affinity);
-    let target = Target {
+    let mut target = Target {
         clusters: decision
             .clusters
             .iter()
@@ -319,7 +338,53 @@ fn decide(
         revision: revision.hash.clone(),
     };
     let shrinks = decision.replicas() < meant.clusters.iter().filter_map(|it| it.replicas).sum();
-    let returns = decision.failback == engine::Failback::Returned;
+    let copies = placed.map_or_else(Copies::default, |it| Copies::of(&it.status));
+    let gone = |it: &PlacedCluster| {
+        !target.clusters.contains_key(&it.name)
+            && (lost.contains(&it.name) || it.leaving == cause::FAILOVER)
+    };
+    let runs = previous.clusters.iter().filter(|it| it.leaving.is_empty());
+    let runs = runs.filter(|it| index.clusters.get(&it.name).is_some_and(|it| is_ready(it)));
+    let urgent = (decision.divided && grows(&decision, &meant))
+        || previous.clusters.iter().any(gone)
+        || placed.is_some_and(|it| it.spec.clusters.len() > previous.clusters.len())
+        || runs.count() == 0;
+    let asked = Asked {
+        key,
+        policy: &winner,
+        previous: &previous,
+        copies,
+        clusters: &target.clusters,
+        to: &revision.hash,
+        urgent,
+        now,
+    };
+    let release = release::release(index, fleet, &asked);
+    let waits = release.holds_any();
+    if waits {
+        // A move that waits for its wave is not begun: what runs stays as it is, and so does what is remembered of it.
+        let stays = stay(&meant);
+        if decision.divided {
+            target.clusters = stays;
+        } else {
+            target.clusters.retain(|it, _| !release.holds(it));
+            for (name, replicas) in stays {
+                target.clusters.entry(name).or_insert(replicas);
+            }
+        }
+        spec.divided = previous.divided;
+        spec.affinity.clone_from(&previous.affinity);
+        spec.approval.clone_from(&previous.approval);
+        match known {
+            Some(known) => drop(index.decided.insert(key.clone(), known)),
+            None => drop(index.decided.remove(key)),
+        }
+        if let Some(before) = before.take() {
+            *room = before;
+        }
+    }
+    say(&mut spec, &release);
+    let returns = decision.failback == engine::Failback::Returned && !waits;
     if returns {
         spec.returned = Some(failback::returned(previous.returned.as_ref(), now));
     }
@@ -332,11 +397,18 @@ fn decide(
         false if template.workload.job.finished && drains(index, name) => Trigger::ClusterChanged,
         false => trigger(&decision, fleet, name, shrinks, edited),
     };
-    let copies = placed.map_or_else(Copies::default, |it| Copies::of(&it.status));
     let mut draft =
         transition::draft(&previous, copies, &target, &because, &standing(index, &previous));
     for cluster in draft.clusters.iter_mut().filter(|it| it.leaving.is_empty()) {
+        let old = previous.clusters.iter().find(|it| it.name == cluster.name);
+        let chosen = decision.clusters.iter().any(|it| fleet.name(it.cluster) == cluster.name);
+        if let Some(old) = old.filter(|_| !chosen) {
+            // What stays since its successors wait keeps what it runs.
+            (cluster.spot, cluster.revision) = (old.spot, old.revision.clone());
+            continue;
+        }
         cluster.spot = decision.spot.iter().any(|it| fleet.name(*it) == cluster.name);
+        release.revision(&cluster.name, &revision.hash).clone_into(&mut cluster.revision);
     }
     if never_purges(&winner) {
         draft.asking.retain(|(_, it)| it != cause::FAILOVER);
@@ -351,8 +423,34 @@ fn decide(
         return place(index, key, placed, template, spec, None);
     }
     let pass = place(index, key, placed, template, spec, Some(revision));
-    let approval = rebalanced.or(approval);
-    Pass { counted: gated.counted, hold: gated.hold, approval, refused, ..pass }
+    let approval = rebalanced.or(approval).filter(|_| !waits);
+    let pass = Pass { counted: gated.counted, hold: gated.hold, approval, refused, ..pass };
+    released(pass, release)
+}
+
+/// The clusters that are meant, as they are.
+fn stay(meant: &Previous) -> BTreeMap<String, Option<i64>> {
+    meant.clusters.iter().map(|it| (it.name.clone(), it.replicas)).collect()
+}
+
+/// What a Placement says of the waves in which a change is released.
+fn say(spec: &mut PlacementSpec, release: &Release) {
+    spec.rollout.clone_from(&release.note);
+    if let Some(outcome) = &release.outcome {
+        spec.outcome.clone_from(outcome);
+    }
+}
+
+/// The pass with what it wants written of its rollout.
+fn released(pass: Pass, release: Release) -> Pass {
+    let Release { write, events, staged, .. } = release;
+    let events = pass.events.iter().cloned().chain(events).collect();
+    Pass { rollout: write, events, staged, ..pass }
+}
+
+/// Whether there are more replicas in all than before.
+fn grows(decision: &Decision, meant: &Previous) -> bool {
+    decision.replicas() > meant.clusters.iter().filter_map(|it| it.replicas).sum()
 }
 
 /// What is released: the template's content with the overrides that match it.

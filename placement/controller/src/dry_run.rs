@@ -17,6 +17,7 @@ use crate::{
     gate::Hold,
     index::{Index, Placed, Template},
     members::is_ready,
+    release::Staged,
     relocate::Refusal,
     snapshot::Snapshots,
     write::Write,
@@ -47,6 +48,8 @@ pub(crate) struct DryRun {
     pub(crate) holds: BTreeMap<ObjectKey, Hold>,
     /// The approvals that moves were made by.
     pub(crate) approvals: BTreeMap<ObjectKey, String>,
+    /// What is released in waves.
+    pub(crate) staged: BTreeMap<ObjectKey, Staged>,
     /// Approved moves that are not made, and why.
     pub(crate) refused: BTreeMap<ObjectKey, Refusal>,
 }
@@ -55,6 +58,7 @@ impl DryRun {
     /// On what is dirty in the index.
     pub(crate) fn new(mut index: Index, approvals: Approvals, now: i64) -> Self {
         index.approvals = approvals;
+        index.rollouts.foreseen = true;
         Self {
             index,
             snapshots: Snapshots::paced(),
@@ -64,6 +68,7 @@ impl DryRun {
             causes: BTreeMap::new(),
             holds: BTreeMap::new(),
             approvals: BTreeMap::new(),
+            staged: BTreeMap::new(),
             refused: BTreeMap::new(),
         }
     }
@@ -118,6 +123,9 @@ impl DryRun {
         }
         if let Some(approval) = pass.approval {
             self.approvals.insert(key.clone(), approval);
+        }
+        if let Some(staged) = pass.staged {
+            self.staged.entry(key.clone()).or_insert(staged);
         }
         match pass.refused {
             Some(refusal) => drop(self.refused.insert(key.clone(), refusal)),

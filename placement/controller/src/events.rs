@@ -1,11 +1,15 @@
-//! Events on templates: what could not be placed, what nobody claims any more, what failed over; each said once.
+//! Events on templates: what could not be placed, what nobody claims any more, what failed over, how far a
+//! rollout has come; each said once.
 
 use std::{
     collections::{BTreeMap, VecDeque},
     time::Duration,
 };
 
-use federation_types::names::{ObjectKey, short_hash};
+use federation_types::{
+    names::{ObjectKey, short_hash},
+    reason::rollout,
+};
 use k8s_openapi::{
     api::core::v1::{Event as CoreEvent, EventSource, ObjectReference},
     apimachinery::pkg::apis::meta::v1::Time,
@@ -90,6 +94,7 @@ fn core_event(
     let id = short_hash(format!("{template} {} {now}", event.message).as_bytes());
     // The names of some kinds hold what an event's may not.
     let stem: String = template.name.to_lowercase().replace(':', "-").chars().take(200).collect();
+    let normal = rollout::NORMAL.contains(&event.reason);
     let component = "archipel-placement-controller".to_owned();
     CoreEvent {
         metadata: ObjectMeta {
@@ -105,7 +110,7 @@ fn core_event(
             uid: Some(uid.to_owned()),
             ..ObjectReference::default()
         },
-        type_: Some("Warning".to_owned()),
+        type_: Some(if normal { "Normal" } else { "Warning" }.to_owned()),
         reason: Some(event.reason.to_owned()),
         message: Some(event.message.chars().take(1_000).collect()),
         source: Some(EventSource { component: Some(component.clone()), host: None }),

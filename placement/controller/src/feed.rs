@@ -11,6 +11,7 @@ use federation_types::{
     policy::{ClusterPlacementPolicy, PlacementPolicy},
     price::PriceBook,
     revision::{ClusterRevision, Revision},
+    rollout::{Rollout, RolloutStrategy},
     score::ClusterScore,
 };
 use futures::{StreamExt, pin_mut};
@@ -31,6 +32,7 @@ use crate::{
     context::Context,
     gate::Budget,
     index::{Index, KindKey, Placed, Template, template_key, version},
+    release,
 };
 
 /// Namespace (empty for cluster-scoped kinds) and name.
@@ -64,6 +66,15 @@ pub(crate) fn spawn(context: &Arc<Context>, tasks: &mut JoinSet<()>) {
     watch(context, tasks, "change budgets", on_budget);
     watch(context, tasks, "cost budgets", on_cost_budget);
     watch(context, tasks, "scores", on_score);
+    watch(context, tasks, "rollout strategies", on_strategy);
+    watch(context, tasks, "rollouts", |index, change: Change<Rollout>| match change {
+        Change::Set(it) => {
+            let (namespace, name) = release::id(&it);
+            index.set_rollout(&namespace, &name, Some(it));
+        }
+        Change::Gone((namespace, name)) => index.set_rollout(&namespace, &name, None),
+        Change::Synced => (),
+    });
     watch(context, tasks, "placements", |index, change: Change<Placement>| match change {
         Change::Set(it) => {
             let namespace = it.namespace().unwrap_or_default();
@@ -377,6 +388,14 @@ pub(crate) fn on_budget(index: &mut Index, change: Change<ChangeBudget>) {
             }
             index.touch_waiting();
         }
+        Change::Synced => (),
+    }
+}
+
+pub(crate) fn on_strategy(index: &mut Index, change: Change<RolloutStrategy>) {
+    match change {
+        Change::Set(it) => index.set_strategy(release::id(&it), Some(&it)),
+        Change::Gone(id) => index.set_strategy(id, None),
         Change::Synced => (),
     }
 }

@@ -108,6 +108,7 @@ impl Index {
     /// that nobody knows. `serves`: whether the hub serves a kind, by its group and name.
     pub fn policy_warnings(
         &self,
+        namespace: &str,
         spec: &PlacementPolicySpec,
         claims: bool,
         serves: &dyn Fn(&str, &str) -> bool,
@@ -119,12 +120,14 @@ impl Index {
             let n = self.clusters.len();
             warnings.push(format!("spec.affinities: the policy reaches every cluster ({n} now)"));
         }
-        if spec.rollout.is_some() {
-            warnings.push(
-                "spec.rollout: there are no rollout strategies in this version; changes are released to all clusters \
-                 at once"
-                    .to_owned(),
-            );
+        if let Some(rollout) = &spec.rollout
+            && self.lacks_strategy(namespace, &rollout.strategy_name)
+        {
+            warnings.push(format!(
+                "spec.rollout.strategyName: there is no RolloutStrategy {}/{} (yet): changes of what runs wait for it",
+                if namespace.is_empty() { SYSTEM_NAMESPACE } else { namespace },
+                rollout.strategy_name
+            ));
         }
         warnings.extend(self.unknown_names(spec));
         let opposed = placement_engine::lint::opposed(spec);
@@ -297,8 +300,12 @@ mod tests {
         let spec = json!({"selectors": [], "affinities": [
             {"clusters": {"providers": ["eks", "ekz"], "sets": ["prod"]}}
         ]});
-        let warnings =
-            index().policy_warnings(&serde_json::from_value(spec).unwrap(), true, &|_, _| true);
+        let warnings = index().policy_warnings(
+            "shop",
+            &serde_json::from_value(spec).unwrap(),
+            true,
+            &|_, _| true,
+        );
         assert_eq!(
             warnings,
             [
@@ -316,7 +323,12 @@ mod tests {
         let spec = json!({"selectors": [], "affinities": [{"clusters": {"names": ["a"]}}],
                           "workloadAffinity": term, "workloadAntiAffinity": term});
         assert_eq!(
-            index().policy_warnings(&serde_json::from_value(spec).unwrap(), true, &|_, _| true),
+            index().policy_warnings(
+                "shop",
+                &serde_json::from_value(spec).unwrap(),
+                true,
+                &|_, _| true
+            ),
             [
                 "spec.workloadAntiAffinity[0]: workloadAffinity[0] wants the same templates in the same zone"
             ]
@@ -366,7 +378,7 @@ mod tests {
             matches!((group, kind), ("apps", "Deployment") | ("", "Event"))
         };
         let warnings =
-            index().policy_warnings(&serde_json::from_value(spec).unwrap(), true, &serves);
+            index().policy_warnings("shop", &serde_json::from_value(spec).unwrap(), true, &serves);
         assert_eq!(
             warnings,
             [

@@ -27,6 +27,7 @@ use crate::{
     gate::Budget,
     members::Fleet,
     override_status,
+    release::Rollouts,
     settling::Settling,
     spending::Spending,
 };
@@ -84,7 +85,7 @@ impl Placed {
 
     /// Its next step depends on what the syncer says of its copies.
     fn moves(&self) -> bool {
-        !self.spec.removing.is_empty() || self.leaving() > 0
+        !self.spec.removing.is_empty() || self.leaving() > 0 || self.spec.rollout.is_some()
     }
 
     fn unsettled(&self) -> bool {
@@ -181,6 +182,8 @@ pub struct Index {
     pub(crate) kinds_changed: bool,
     /// Which moves of bound kinds are approved (RULES 3.4).
     pub(crate) approvals: Approvals,
+    /// Strategies and rollouts.
+    pub(crate) rollouts: Rollouts,
     /// Override policies, or what could not be rendered with them, may have changed.
     pub(crate) renders_changed: bool,
 }
@@ -385,6 +388,11 @@ impl Index {
         }
     }
 
+    /// The template that a Placement of this name decides on.
+    pub(crate) fn template_of(&self, namespace: &str, placement: &str) -> Option<&ObjectKey> {
+        self.placement_names.get(&(namespace.into(), placement.into()))
+    }
+
     /// A Placement is gone: deleted by us, or by someone who went around the hub's rules.
     pub fn forget_placement(&mut self, namespace: &str, name: &str) {
         if let Some(key) = self.placement_names.remove(&(namespace.into(), name.into())) {
@@ -469,7 +477,7 @@ impl Index {
         }
     }
 
-    fn touch_selected(&mut self, selectors: &[TemplateSelector]) {
+    pub(crate) fn touch_selected(&mut self, selectors: &[TemplateSelector]) {
         let hit = |key: &ObjectKey, labels: &BTreeMap<String, String>| {
             selectors
                 .iter()

@@ -27,6 +27,11 @@ struct HoldLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabels {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CostLabels {
     budget: String,
 }
@@ -60,6 +65,7 @@ pub struct Metrics {
     holds: Family<HoldLabels, Counter>,
     spent: Family<CostLabels, Gauge>,
     limits: Family<CostLabels, Gauge>,
+    rollouts: Family<StateLabels, Gauge>,
     plans: Family<PlanLabels, Counter>,
     plan_seconds: Family<ReviewLabels, Histogram>,
 }
@@ -76,6 +82,7 @@ impl Default for Metrics {
             holds: Family::default(),
             spent: Family::default(),
             limits: Family::default(),
+            rollouts: Family::default(),
             plans: Family::default(),
             plan_seconds: Family::new_with_constructor(durations),
         }
@@ -107,6 +114,11 @@ impl Metrics {
             self.limits.clone(),
         );
         registry.register(prefix("gate_holds"), "Passes that the gate held", self.holds.clone());
+        registry.register(
+            "archipel_rollouts",
+            "Rollouts by where they stand; those that are over stay until the next one",
+            self.rollouts.clone(),
+        );
         registry.register(
             prefix("plans"),
             "Plans and simulations that were asked for, by what came of them",
@@ -163,6 +175,14 @@ impl Metrics {
         }
     }
 
+    /// Where rollouts stand now.
+    pub(crate) fn rollouts(&self, states: &BTreeMap<&'static str, i64>) {
+        self.rollouts.clear();
+        for (state, count) in states {
+            self.rollouts.get_or_create(&StateLabels { state }).set(*count);
+        }
+    }
+
     /// Where things stand now.
     pub(crate) fn stand(
         &self,
@@ -199,11 +219,13 @@ mod tests {
         metrics.stand(&BTreeMap::from([("Placed".to_owned(), 3)]), 7, 1, 0);
         let scope = Scope { spent: 12_340_000, ..Scope::default() };
         metrics.spending(&BTreeMap::from([("team".to_owned(), scope)]));
+        metrics.rollouts(&BTreeMap::from([("Paused", 2)]));
         let mut shown = String::new();
         text::encode(&mut shown, &registry).unwrap();
         for line in [
             "archipel_placement_placements{reason=\"Placed\"} 3",
             "archipel_placement_copies 7",
+            "archipel_rollouts{state=\"Paused\"} 2",
             "archipel_placement_cost_budget_spent_cents{budget=\"team\"} 1234",
             "archipel_placement_passes_total 1",
             "archipel_placement_writes_total{kind=\"place\",result=\"ok\"} 1",

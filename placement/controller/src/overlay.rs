@@ -56,6 +56,7 @@ pub(crate) fn put(index: &mut Index, object: &DynamicObject) -> Result<(), Overl
         "ChangeBudget" => feed::on_budget(index, Change::Set(read(object)?)),
         "CostBudget" => feed::on_cost_budget(index, Change::Set(read(object)?)),
         "ClusterScore" => feed::on_score(index, Change::Set(read(object)?)),
+        "RolloutStrategy" => feed::on_strategy(index, Change::Set(read(object)?)),
         _ => return Err(refusal(&types.kind)),
     }
     Ok(())
@@ -84,6 +85,7 @@ pub(crate) fn take(index: &mut Index, object: &ObjectRef) -> Result<(), OverlayE
         "ChangeBudget" => feed::on_budget(index, Change::Gone(name)),
         "CostBudget" => feed::on_cost_budget(index, Change::Gone(name)),
         "ClusterScore" => feed::on_score(index, Change::Gone(name)),
+        "RolloutStrategy" => feed::on_strategy(index, Change::Gone(name)),
         other => return Err(refusal(other)),
     }
     Ok(())

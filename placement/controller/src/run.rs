@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use federation_types::{
     names::{Gvk, ObjectKey},
     price::PriceBookSpec,
+    rollout::Rollout,
 };
 use kube::{Client, api::ApiResource};
 use parking_lot::Mutex;
@@ -27,9 +28,10 @@ use crate::{
     override_status::OverrideStatuses,
     policy_status::PolicyStatuses,
     queue::Queue,
+    release::{self, RolloutWrite},
     snapshot::Snapshots,
     spending,
-    write::{self, Home, Write, WriteError, Written},
+    write::{self, About, Home, Write, WriteError, Written},
 };
 
 /// Writes under way at once: enough to fill group commits, few enough to bound memory.
@@ -54,7 +56,7 @@ struct Done {
     kind: &'static str,
     /// Removals that the gate counted for it.
     counted: i64,
-    result: Result<Written, WriteError>,
+    result: Result<(Option<Rollout>, Option<Written>), WriteError>,
 }
 
 pub(crate) async fn run(
@@ -134,6 +136,7 @@ impl Decider {
             index.touch_over_budget(now);
             index.touch_settling(now);
             index.expire_scores(now);
+            index.touch_rollouts(now);
             if std::mem::take(&mut index.policies_changed) {
                 self.statuses.mark();
                 self.overrides.mark();
@@ -142,6 +145,7 @@ impl Decider {
                 index.touch_waiting();
             }
             spending::catch_up(&mut index, &mut self.snapshots, now);
+            self.metrics.rollouts(&index.rollout_states());
             self.metrics.spending(&index.spending.budgets);
             self.metrics.stand(&index.outcomes, index.copies, index.leaving, self.queue.len());
         }
@@ -166,9 +170,15 @@ impl Decider {
             index.dirty.insert(key.clone());
         }
         match result {
-            Ok(written) => {
+            Ok((rollout, written)) => {
                 self.queue.well(&key);
-                settle(&mut index, &key, written);
+                if let Some(rollout) = rollout {
+                    let (namespace, name) = release::id(&rollout);
+                    index.set_rollout(&namespace, &name, Some(rollout));
+                }
+                if let Some(written) = written {
+                    settle(&mut index, &key, written);
+                }
             }
             Err(error) => {
                 // The removals were not carried out, and the room is free again.
@@ -223,7 +233,8 @@ impl Decider {
             let pass = decide::pass(&mut index, &mut self.snapshots, &key, clock::now());
             (pass, index.templates.get(&key).cloned(), index.placements.get(&key).cloned())
         };
-        let Pass { write, events, stale_revisions, counted, hold, approval, refused } = pass;
+        let Pass { write, events, stale_revisions, counted, hold, approval, refused, .. } = pass;
+        let rollout = pass.rollout;
         if let Some(approval) = approval {
             tracing::info!(template = %key, approval, "moves by an approval");
         }
@@ -237,22 +248,22 @@ impl Decider {
                 self.events.say(&key, &template.api_version, &template.uid, &event);
             }
         }
-        let Some(write) = write else {
+        if write.is_none() && rollout.is_none() {
             self.queue.well(&key);
             return None;
-        };
+        }
         let kind = (key.gvk.group.clone(), key.gvk.kind.clone());
         let resource = self.kinds.resource(&kind).cloned();
         let resource = resource.or_else(|| standing.as_deref().map(named))?;
         self.writing.insert(key.clone());
-        let first = self.take_along(&key, &write);
-        let job = Job { resource, template, standing, write, stale_revisions, counted, first };
+        let first = self.take_along(&key, write.as_ref());
+        let job = Job { resource, template, standing, rollout, write, stale_revisions, counted, first };
         Some(self.spawn(key, job))
     }
 
     /// What follows a template is decided before its Placement is written, and written before it (RULES 4.7).
-    fn take_along(&mut self, key: &ObjectKey, write: &Write) -> Vec<Ended> {
-        let Write::Place { spec, .. } = write else { return Vec::new() };
+    fn take_along(&mut self, key: &ObjectKey, write: Option<&Write>) -> Vec<Ended> {
+        let Some(Write::Place { spec, .. }) = write else { return Vec::new() };
         let followers = self.context.index.lock().announce(key, spec);
         let mut first = Vec::new();
         for it in followers {
@@ -267,22 +278,22 @@ impl Decider {
 
     fn spawn(&mut self, key: ObjectKey, job: Job) -> Ended {
         let client = self.context.client.clone();
-        let kind = job.write.kind();
-        if let Write::Place { spec, .. } = &job.write {
+        let kind = job.write.as_ref().map_or("rollout", Write::kind);
+        if let Some(Write::Place { spec, .. }) = &job.write {
             let replicas = spec.clusters.iter().map(|it| (it.name.clone(), it.replicas));
             self.context.index.lock().in_flight.insert(key.clone(), replicas.collect());
         }
         let (end, ended) = oneshot::channel();
         self.writes.spawn(async move {
-            let Job { resource, template, standing, write, stale_revisions, counted, first } = job;
+            let Job { resource, template, standing, rollout, write, stale_revisions, counted, first } =
+                job;
             for it in first {
                 // However it ended: what it needs is waited for, and does not hold it up.
                 drop(it.await);
             }
             let home = Home::new(&key, resource);
-            let result =
-                write::execute(&client, &home, template.as_deref(), standing.as_deref(), write)
-                    .await;
+            let about = About { template: template.as_deref(), standing: standing.as_deref() };
+            let result = write::execute(&client, &home, &about, rollout, write).await;
             if result.is_ok() {
                 write::drop_revisions(&client, &home, &stale_revisions).await;
             }
@@ -301,7 +312,8 @@ struct Job {
     resource: ApiResource,
     template: Option<Arc<Template>>,
     standing: Option<Arc<Placed>>,
-    write: Write,
+    rollout: Option<Box<RolloutWrite>>,
+    write: Option<Write>,
     stale_revisions: Vec<String>,
     counted: i64,
     /// Writes that go before it.

@@ -11,6 +11,7 @@ mod plan_checks;
 mod planning;
 mod plans;
 mod random;
+mod rollouts;
 mod rooms;
 mod simulations;
 pub(crate) mod world;

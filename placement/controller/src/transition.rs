@@ -80,7 +80,14 @@ impl<'a> Copies<'a> {
         Self { listed: &status.clusters, known: &status.decisions }
     }
 
-    fn find(&self, name: &str) -> Option<&'a CopyStatus> {
+    /// Whether a copy is up in a revision. Where many are listed, those that are ready in the revision that was released
+    /// to them are left out.
+    pub(crate) fn is_ready_in(&self, name: &str, replicas: Option<i64>, revision: &str) -> bool {
+        self.is_ready(name, replicas)
+            && self.find(name).is_none_or(|copy| copy.revision == revision)
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<&'a CopyStatus> {
         let at = self.listed.binary_search_by(|it| it.name.as_str().cmp(name)).ok()?;
         Some(&self.listed[at])
     }

@@ -121,6 +121,7 @@ pub(crate) fn stale_revisions(
         .iter()
         .take(old)
         .filter(|(_, hash)| !spec.clusters.iter().any(|it| it.revision == *hash))
+        .filter(|(_, hash)| !index.rolled(key).contains(&hash.as_str()))
         .map(|(_, hash)| format!("{}-{hash}", home.1))
         .collect()
 }

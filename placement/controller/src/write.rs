@@ -7,7 +7,9 @@ use federation_types::{
     },
     placement::PlacementSpec,
     revision::RevisionSpec,
+    rollout::{Rollout, RolloutStatus},
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
     Api, Client,
     api::{ApiResource, DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams},
@@ -18,6 +20,7 @@ use serde_json::{Value, json};
 use crate::{
     feed::placed,
     index::{Placed, Template},
+    release::RolloutWrite,
 };
 
 /// What one pass wants written. Leaves nothing to decide.
@@ -59,6 +62,8 @@ pub(crate) enum WriteError {
     Finalizer { template: ObjectKey, source: kube::Error },
     #[error("cannot write placement `{name}`")]
     Placement { name: String, source: kube::Error },
+    #[error("cannot write rollout `{name}`")]
+    Rollout { name: String, source: kube::Error },
     #[error("cannot read back placement `{name}`")]
     Unreadable { name: String, source: serde_json::Error },
 }
@@ -69,6 +74,7 @@ impl WriteError {
         match self {
             Self::Revision { source, .. }
             | Self::Finalizer { source, .. }
+            | Self::Rollout { source, .. }
             | Self::Placement { source, .. } => {
                 matches!(source, kube::Error::Api(status) if status.code == 409)
             }
@@ -104,6 +110,18 @@ impl Home {
         scoped(client, &self.key.namespace, &resource)
     }
 
+    /// The Placement as the owner of what goes with it.
+    fn owner(&self, placed: &Placed) -> OwnerReference {
+        let kind = if self.key.namespace.is_empty() { "ClusterPlacement" } else { "Placement" };
+        OwnerReference {
+            api_version: API_VERSION.to_owned(),
+            kind: kind.to_owned(),
+            name: placed.name.clone(),
+            uid: placed.uid.clone(),
+            ..OwnerReference::default()
+        }
+    }
+
     fn templates(&self, client: &Client) -> Api<DynamicObject> {
         scoped(client, &self.key.namespace, &self.resource)
     }
@@ -133,14 +151,69 @@ fn scoped(client: &Client, namespace: &str, resource: &ApiResource) -> Api<Dynam
     }
 }
 
-/// Makes the writes of one pass.
+/// What the writes of one pass are about, as it stood.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct About<'a> {
+    pub(crate) template: Option<&'a Template>,
+    pub(crate) standing: Option<&'a Placed>,
+}
+
+/// Makes the writes of one pass. What a rollout releases is said by it first: it can be told afterwards from when on.
 pub(crate) async fn execute(
     client: &Client,
     home: &Home,
-    template: Option<&Template>,
-    standing: Option<&Placed>,
+    about: &About<'_>,
+    rollout: Option<Box<RolloutWrite>>,
+    write: Option<Write>,
+) -> Result<(Option<Rollout>, Option<Written>), WriteError> {
+    let rollout = match rollout {
+        Some(it) => Some(roll_out(client, home, about.standing, *it).await?),
+        None => None,
+    };
+    let written = match write {
+        Some(write) => Some(one(client, home, about, write).await?),
+        None => None,
+    };
+    Ok((rollout, written))
+}
+
+/// Writes a Rollout: what people say of it where it begins, and where it stands.
+async fn roll_out(
+    client: &Client,
+    home: &Home,
+    placed: Option<&Placed>,
+    write: RolloutWrite,
+) -> Result<Rollout, WriteError> {
+    let RolloutWrite { namespace, name, standing, spec, status } = write;
+    let failed = |source| WriteError::Rollout { name: name.clone(), source };
+    let api = Api::<Rollout>::namespaced(client.clone(), &namespace);
+    let mut object = match (standing, spec) {
+        (Some(standing), None) => (*standing).clone(),
+        (Some(standing), Some(spec)) => {
+            let object = Rollout { spec, ..(*standing).clone() };
+            api.replace(&name, &PostParams::default(), &object).await.map_err(failed)?
+        }
+        (None, spec) => {
+            let mut object = Rollout::new(&name, spec.unwrap_or_default());
+            object.metadata.labels =
+                Some([(TEMPLATE_LABEL.to_owned(), template_label(&home.key))].into());
+            // It goes with its Placement.
+            object.metadata.owner_references = placed.map(|it| vec![home.owner(it)]);
+            api.create(&PostParams::default(), &object).await.map_err(failed)?
+        }
+    };
+    let observed_generation = object.metadata.generation;
+    object.status = Some(RolloutStatus { observed_generation, ..status });
+    api.replace_status(&name, &PostParams::default(), &object).await.map_err(failed)
+}
+
+async fn one(
+    client: &Client,
+    home: &Home,
+    about: &About<'_>,
     write: Write,
 ) -> Result<Written, WriteError> {
+    let About { template, standing } = *about;
     match write {
         Write::Place { spec, revision, finalizer } => {
             let mut kept = None;

@@ -47,6 +47,7 @@ mod skew;
 mod spot;
 pub mod terms;
 mod time;
+pub mod waves;
 pub mod workload;
 
 pub use beside::Beside;
@@ -59,4 +60,5 @@ pub use price::PriceIndex;
 pub use report::{Report, Rule};
 pub use room::Room;
 pub use terms::Terms;
+pub use waves::Waves;
 pub use workload::Workload;

@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use federation_types::{
     budget::CostBudgetSpec, overrides::OverridePolicySpec, policy::PlacementPolicySpec,
-    price::PriceBookSpec, reason::lint as code, score::ClusterScoreSpec, validate::Problem,
+    price::PriceBookSpec, reason::lint as code, rollout::RolloutStrategySpec,
+    score::ClusterScoreSpec, validate::Problem,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -16,6 +17,7 @@ mod money;
 mod overrides;
 mod policy;
 mod read;
+mod rollout;
 mod selector;
 mod together;
 
@@ -124,6 +126,7 @@ struct Given {
     cost_budgets: Vec<(usize, CostBudgetSpec)>,
     books: Vec<(usize, PriceBookSpec)>,
     scores: Vec<(usize, ClusterScoreSpec)>,
+    strategies: Vec<(usize, RolloutStrategySpec)>,
 }
 
 /// Looks at all documents together; what is found is in their order.
@@ -155,6 +158,10 @@ pub fn lint(documents: &[&Document]) -> Vec<Finding> {
                 money::cluster_score(&it, &mut report);
                 given.scores.push((at, it));
             }
+            Some(Ours::Strategy(it)) => {
+                rollout::look(&it, &mut report);
+                given.strategies.push((at, it));
+            }
         }
     }
     together::look(documents, &given.policies, &mut findings);
@@ -162,6 +169,7 @@ pub fn lint(documents: &[&Document]) -> Vec<Finding> {
         members::look(&fleet, &given, &mut findings);
     }
     beside::look(documents, &given, &mut findings);
+    rollout::beside(documents, &given, &mut findings);
     findings.sort_by(|a, b| {
         (a.document, a.severity, &a.field).cmp(&(b.document, b.severity, &b.field))
     });

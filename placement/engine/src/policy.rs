@@ -280,7 +280,7 @@ impl CompiledPolicy {
     }
 }
 
-fn selector(
+pub(crate) fn selector(
     spec: &ClusterSelector,
     field: &str,
     suffix: &str,

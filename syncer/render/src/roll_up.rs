@@ -5,8 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use federation_types::{
     condition::{self, Condition},
     names::Gvk,
-    placement::{CopyState, CopyStatus, Decision, PlacementSpec, PlacementStatus, Summary},
-    reason::{condition as kind, copy},
+    placement::{
+        CopyState, CopyStatus, Decision, PlacedRollout, PlacementSpec, PlacementStatus, Summary,
+    },
+    reason::{condition as kind, copy, rollout as reason},
     words::counted,
 };
 use serde_json::{Map, Value, json};
@@ -97,7 +99,13 @@ pub fn placement_status(
     let decisions =
         spec.clusters.iter().map(|it| Decision { cluster_name: it.name.clone() }).collect();
     if copies.len() > LISTED {
-        copies.retain(|it| it.state != CopyState::Ready);
+        // One that lags behind what was released to it is listed, however ready it is.
+        let current = |it: &CopyStatus| {
+            spec.clusters
+                .iter()
+                .any(|placed| placed.name == it.name && placed.revision == it.revision)
+        };
+        copies.retain(|it| it.state != CopyState::Ready || !current(it));
     }
     PlacementStatus {
         observed_generation: Some(generation),
@@ -140,6 +148,18 @@ fn placed_condition(spec: &PlacementSpec) -> Condition {
     condition_of(kind::PLACED, status, reason, &outcome.message)
 }
 
+/// The rollout that some cluster, or the decision itself, still waits for.
+fn waiting(spec: &PlacementSpec) -> Option<&PlacedRollout> {
+    let rollout = spec.rollout.as_ref()?;
+    (behind(spec, rollout) || rollout.reason != reason::SOAKING).then_some(rollout)
+}
+
+/// Whether some cluster was not given the revision that is released.
+fn behind(spec: &PlacementSpec, rollout: &PlacedRollout) -> bool {
+    let meant = spec.clusters.iter().filter(|it| it.leaving.is_empty());
+    meant.into_iter().any(|it| it.revision != rollout.revision)
+}
+
 fn condition_of(kind: &str, status: &str, reason: &str, message: &str) -> Condition {
     Condition {
         kind: kind.to_owned(),
@@ -162,7 +182,9 @@ fn synced_condition(spec: &PlacementSpec, reports: &Reports) -> Condition {
         .filter(|it| reports.get(*it).is_none_or(|report| !report.current))
         .collect();
     let leaving = spec.removing.iter().filter(|it| reports.get(&it.name).is_none_or(|it| !it.gone));
-    if let Some(first) = behind.first() {
+    if let Some(rollout) = waiting(spec).filter(|_| behind.is_empty()) {
+        condition_of(kind::SYNCED, "False", &rollout.reason, &rollout.message)
+    } else if let Some(first) = behind.first() {
         let all = counted(spec.clusters.len(), "cluster", "clusters");
         let message = format!("{} of {all} to go, {first} first", behind.len());
         let reason = reports.get(*first).map_or("", |it| it.reason.as_str());
@@ -363,6 +385,8 @@ fn observed(
                 it.current && !it.stale && it.health.as_ref().is_some_and(|it| it.observed)
             })
         });
+    // What waits for its wave was observed nowhere.
+    let all = all && !spec.rollout.as_ref().is_some_and(|it| behind(spec, it));
     // Where it runs nowhere, nothing is left to be observed.
     let all = all || spec.clusters.is_empty();
     let generation = if all { spec.template.generation } else { before };
@@ -407,6 +431,13 @@ fn deployment_conditions(
         ("False", spec.outcome.reason.as_str(), spec.outcome.message.clone())
     } else if let Some(message) = late {
         ("False", DEADLINE, message)
+    } else if let Some(rollout) = waiting(spec) {
+        // A wave that waits is no timeout (RULES 4.6).
+        match rollout.reason.as_str() {
+            reason::PROGRESSING => ("True", "ReplicaSetUpdated", rollout.message.clone()),
+            reason::ABORTED => ("False", reason::ABORTED, rollout.message.clone()),
+            _ => ("True", reason::PAUSED, rollout.message.clone()),
+        }
     } else if done {
         ("True", "NewReplicaSetAvailable", "every cluster runs this revision".to_owned())
     } else {
@@ -418,26 +449,32 @@ fn deployment_conditions(
     json!([set(kind::AVAILABLE, available), set(kind::PROGRESSING, progressing)])
 }
 
-/// A decision that did not come out stands on the template itself, where its author looks. What runs nowhere is
-/// `Stalled` besides: tools that follow kstatus stop waiting.
+/// A decision that did not come out stands on the template itself, where its author looks, and so does a change that was
+/// taken back. What runs nowhere, or not as it is written, is `Stalled` besides: tools that follow kstatus stop waiting.
 fn unplaced(status: &mut Map<String, Value>, spec: &PlacementSpec, previous: &Value, now: &str) {
     let outcome = &spec.outcome;
-    if outcome.status != "False" {
+    let failed = outcome.status == "False";
+    let aborted = spec.rollout.as_ref().filter(|it| it.reason == reason::ABORTED);
+    let mut stated = Vec::new();
+    if failed {
+        stated.push((kind::PLACED, "False", &outcome.reason, &outcome.message));
+    }
+    if failed && spec.clusters.is_empty() {
+        stated.push((kind::STALLED, "True", &outcome.reason, &outcome.message));
+    } else if let Some(rollout) = aborted {
+        stated.push((kind::STALLED, "True", &rollout.reason, &rollout.message));
+    }
+    if stated.is_empty() {
         return;
     }
-    let set = |kind: &str, status: &str| {
-        let mut condition =
-            standing_condition(previous, kind, status, &outcome.reason, &outcome.message, now);
+    let conditions = status.entry("conditions").or_insert_with(|| json!([]));
+    for (kind, is, reason, message) in stated {
+        let mut condition = standing_condition(previous, kind, is, reason, message, now);
         if let Some(fields) = condition.as_object_mut() {
             fields.remove("lastUpdateTime");
         }
-        condition
-    };
-    let conditions = status.entry("conditions").or_insert_with(|| json!([]));
-    if let Some(conditions) = conditions.as_array_mut() {
-        conditions.push(set(kind::PLACED, "False"));
-        if spec.clusters.is_empty() {
-            conditions.push(set(kind::STALLED, "True"));
+        if let Some(conditions) = conditions.as_array_mut() {
+            conditions.push(condition);
         }
     }
 }

@@ -19,6 +19,7 @@ use federation_types::{
     placement::{CopyState, CopyStatus, PlacementSpec},
     policy::ClusterPlacementPolicySpec,
     reason::condition::READY,
+    rollout::{Rollout, RolloutSpec, RolloutStatus, RolloutStrategy},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use placement_engine::Workload;
@@ -32,6 +33,7 @@ use crate::{
     index::{Index, KindState, Placed, Template, template_key},
     members::is_ready,
     outcome::Event,
+    release::RolloutWrite,
     snapshot::Snapshots,
     write::Write,
 };
@@ -398,6 +400,7 @@ impl World {
         self.index.touch_returning(self.now);
         self.index.touch_over_budget(self.now);
         self.index.touch_settling(self.now);
+        self.index.touch_rollouts(self.now);
     }
 
     /// Makes passes and lets the syncer act, until both have nothing to do; returns each Placement as it was written.
@@ -448,6 +451,10 @@ impl World {
                 for name in pass.stale_revisions {
                     self.index.set_revision(&key.namespace, &name, None);
                 }
+                if let Some(rollout) = pass.rollout {
+                    self.roll_out(*rollout);
+                    wrote = true;
+                }
                 if let Some(write) = pass.write {
                     self.write(&key, write, log);
                     wrote = true;
@@ -455,6 +462,47 @@ impl World {
             }
         }
         wrote
+    }
+
+    /// A strategy in the namespace `shop`.
+    pub(crate) fn strategy(&mut self, name: &str, spec: Value) {
+        let spec = serde_json::from_value(spec).unwrap();
+        let strategy = RolloutStrategy::new(name, spec);
+        self.index.set_strategy(("shop".into(), name.into()), Some(&strategy));
+    }
+
+    fn roll_out(&mut self, write: RolloutWrite) {
+        let RolloutWrite { namespace, name, standing, spec, status } = write;
+        let mut rollout = match &standing {
+            Some(standing) => (**standing).clone(),
+            None => Rollout::new(&name, RolloutSpec::default()),
+        };
+        rollout.metadata.namespace = Some(namespace.clone());
+        let generation = rollout.metadata.generation.unwrap_or(0);
+        if let Some(spec) = spec {
+            rollout.spec = spec;
+            rollout.metadata.generation = Some(generation + 1);
+        } else if standing.is_none() {
+            rollout.metadata.generation = Some(1);
+        }
+        let observed_generation = rollout.metadata.generation;
+        rollout.status = Some(RolloutStatus { observed_generation, ..status });
+        rollout.metadata.resource_version = Some(self.next_version());
+        self.index.set_rollout(&namespace, &name, Some(rollout));
+    }
+
+    pub(crate) fn rollout(&self, text: &str) -> Option<&Rollout> {
+        self.index.rollout(&key(text))
+    }
+
+    /// Somebody says something to a rollout.
+    pub(crate) fn tell(&mut self, text: &str, say: impl Fn(&mut RolloutSpec)) {
+        let mut rollout = self.rollout(text).expect("a rollout").clone();
+        say(&mut rollout.spec);
+        rollout.metadata.generation = rollout.metadata.generation.map(|it| it + 1);
+        rollout.metadata.resource_version = Some(self.next_version());
+        let name = rollout.metadata.name.clone().unwrap();
+        self.index.set_rollout("shop", &name, Some(rollout));
     }
 
     /// The syncer says something of every copy of a template.

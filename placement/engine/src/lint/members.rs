@@ -28,6 +28,12 @@ pub(super) fn look(fleet: &Fleet, given: &Given, findings: &mut Vec<Finding>) {
             selects(&format!("spec.rules[{at}].clusters"), &rule.clusters, fleet, &mut report);
         }
     }
+    for (document, it) in &given.strategies {
+        let mut report = Report { document: *document, findings };
+        for (at, wave) in it.waves.iter().enumerate() {
+            selects(&format!("spec.waves[{at}].clusters"), &wave.clusters, fleet, &mut report);
+        }
+    }
     for (document, it) in &given.scores {
         if fleet.id(&it.cluster).is_none() {
             let mut report = Report { document: *document, findings };

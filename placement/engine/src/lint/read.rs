@@ -7,6 +7,7 @@ use federation_types::{
     policy::{ClusterPlacementPolicy, Limits, PlacementPolicy},
     price::PriceBookSpec,
     reason::lint as code,
+    rollout::RolloutStrategySpec,
     score::ClusterScoreSpec,
     shape,
     validate::{self, Problem},
@@ -19,11 +20,12 @@ use crate::{
     claim::Policy,
     policy::CompiledPolicy,
     scenario::{Document, misnamed},
+    waves::Waves,
 };
 
 /// Written by the hub, and in files only as what was.
-const WRITTEN_BY_THE_HUB: [&str; 4] =
-    ["Placement", "ClusterPlacement", "Revision", "ClusterRevision"];
+const WRITTEN_BY_THE_HUB: [&str; 5] =
+    ["Placement", "ClusterPlacement", "Revision", "ClusterRevision", "Rollout"];
 
 /// An object of ours that says what it should.
 #[derive(Debug)]
@@ -34,6 +36,7 @@ pub(super) enum Ours {
     ChangeBudget(ChangeBudgetSpec),
     PriceBook(PriceBookSpec),
     ClusterScore(ClusterScoreSpec),
+    Strategy(RolloutStrategySpec),
 }
 
 /// The object of a document, if it is one of ours and nothing is wrong with it; what is wrong is reported.
@@ -114,6 +117,12 @@ fn rules(kind: &str, value: &Value, problems: &mut Vec<Problem>) -> Option<Ours>
             let it: ClusterScoreSpec = typed(spec, problems)?;
             add(problems, validate::cluster_score(&it));
             Some(Ours::ClusterScore(it))
+        }
+        "RolloutStrategy" => {
+            let it: RolloutStrategySpec = typed(spec, problems)?;
+            add(problems, validate::rollout_strategy(&it));
+            add(problems, Waves::compile(&it).err().unwrap_or_default());
+            Some(Ours::Strategy(it))
         }
         "MemberCluster" => {
             let it = typed(spec, problems)?;

@@ -430,3 +430,30 @@ fn names_that_nothing_given_answers_to_are_told() {
     let budget = "kind: CostBudget\nmetadata: {name: b}\nspec: {maxMonthlyUsd: \"5\", policies: [{namespace: shop, name: q}]}\n";
     assert_eq!(policy("priority: 1", budget), ["warning UnknownName spec.policies[0].name"]);
 }
+
+#[test]
+fn a_strategy_is_read_and_looked_at_beside_the_policies_that_name_it() {
+    let strategy = |waves: &str| {
+        found(&format!(
+            "kind: RolloutStrategy\nmetadata: {{name: s, namespace: shop}}\nspec: {{waves: {waves}}}\n"
+        ))
+    };
+    let canary = "{name: canary, clusters: {names: [a]}}";
+    assert_eq!(strategy(&format!("[{canary}]")), [""; 0]);
+    assert_eq!(strategy("[{name: all}]"), ["warning NoEffect spec.waves"]);
+    assert_eq!(
+        strategy(&format!("[{canary}, {{name: again, clusters: {{names: [a]}}}}]")),
+        ["warning UnreachableGroup spec.waves[1]"]
+    );
+    assert_eq!(
+        strategy("[{name: canary, clusters: {names: [a]}, gate: [\"nothing > 1\"], soak: soon}]"),
+        ["error Invalid spec.waves[0].gate[0]", "error Invalid spec.waves[0].soak"]
+    );
+    let policy = |name: &str| {
+        found(&format!(
+            "kind: RolloutStrategy\nmetadata: {{name: s, namespace: shop}}\nspec: {{waves: [{canary}]}}\n---\nkind: PlacementPolicy\nmetadata: {{name: p, namespace: shop}}\nspec: {{selectors: [{{apiVersion: apps/v1, kind: Deployment}}], affinities: [{{clusters: {{providers: [eks]}}}}], rollout: {{strategyName: {name}}}}}\n"
+        ))
+    };
+    assert_eq!(policy("s"), [""; 0]);
+    assert_eq!(policy("t"), ["warning UnknownName spec.rollout.strategyName"]);
+}

@@ -126,7 +126,8 @@ fn at_home(object: &mut Value) {
     }
     let scoped = match ours {
         true => {
-            matches!(kind.as_str(), "PlacementPolicy" | "OverridePolicy" | "Placement" | "Revision")
+            let kinds = ["PlacementPolicy", "OverridePolicy", "Placement", "Revision"];
+            kinds.contains(&kind.as_str()) || kind.starts_with("Rollout")
         }
         false => !CLUSTER_SCOPED.contains(&kind.as_str()),
     };

@@ -276,3 +276,62 @@ fn rule_4_7_what_is_needed_and_missing_is_a_condition_of_who_needs_it() {
     spec.dependencies = None;
     assert_eq!(of(&placement_status(&spec, 4, &reports, &met, "t4")), None);
 }
+
+#[test]
+fn rule_4_6_a_paused_wave_is_rollout_paused_and_no_timeout() {
+    let mut spec = spec(false, &["a", "b"]);
+    for (cluster, revision) in spec.clusters.iter_mut().zip(["r2", "r1"]) {
+        revision.clone_into(&mut cluster.revision);
+    }
+    let reports = reports(&[("a", report(2, 2)), ("b", report(2, 2))]);
+    let said = |reason: &str| {
+        let rollout = PlacedRollout {
+            revision: "r2".into(),
+            reason: reason.into(),
+            message: "wave two (2 of 2) waits for approval".into(),
+        };
+        PlacementSpec { rollout: Some(rollout), ..spec.clone() }
+    };
+    let waits = status(&said("WaitingForApproval"), &reports);
+    let progressing = condition_of(&waits, "Progressing");
+    assert_eq!(
+        (&progressing["status"], &progressing["reason"]),
+        (&json!("True"), &json!("RolloutPaused"))
+    );
+    assert_eq!(progressing["message"], "wave two (2 of 2) waits for approval");
+    // The new content was observed by one of two only.
+    assert_eq!(waits["observedGeneration"], 0);
+    let over = status(&PlacementSpec { rollout: None, ..spec.clone() }, &reports);
+    assert_eq!(over["observedGeneration"], spec.template.generation);
+    let aborted = status(&said("Aborted"), &reports);
+    assert_eq!(condition_of(&aborted, "Stalled")["reason"], "Aborted");
+    assert_eq!(condition_of(&aborted, "Progressing")["status"], "False");
+    let placement = placement_status(
+        &said("WaitingForApproval"),
+        1,
+        &reports,
+        &PlacementStatus::default(),
+        "t",
+    );
+    let synced = condition::find(&placement.conditions, "Synced").unwrap();
+    assert_eq!((synced.status.as_str(), synced.reason.as_str()), ("False", "WaitingForApproval"));
+}
+
+#[test]
+fn among_many_clusters_one_that_is_ready_in_an_older_revision_is_listed() {
+    let names: Vec<String> = (0..=LISTED).map(|it| format!("c{it:04}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut spec = spec(false, &names);
+    let copies: Vec<(&str, CopyReport)> = names.iter().map(|it| (*it, report(2, 2))).collect();
+    let mut reports = reports(&copies);
+    for report in reports.values_mut() {
+        report.revision = "r1".into();
+    }
+    for cluster in &mut spec.clusters {
+        cluster.revision = "r1".into();
+    }
+    spec.clusters[7].revision = "r2".into();
+    let status = placement_status(&spec, 1, &reports, &PlacementStatus::default(), "t");
+    let listed: Vec<&str> = status.clusters.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(listed, ["c0007"]);
+}

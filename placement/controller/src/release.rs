@@ -1,0 +1,502 @@
+//! Which revision each cluster of a decision gets now: what the index knows, as [`rollout::step`] wants it, and what
+//! comes of it for the Placement.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use federation_types::{
+    condition::{self, Condition},
+    names::{ObjectKey, SYSTEM_NAMESPACE, SmolStr, placement_name},
+    placement::{CopyState, Outcome, PlacedRollout, PlacementSpec},
+    reason::{condition as conditions, placed, rollout as reason},
+    rollout::{
+        Rollout, RolloutSpec, RolloutState, RolloutStatus, RolloutStrategy, RolloutStrategySpec,
+        WaveState,
+    },
+    selector::TemplateSelector,
+};
+use kube::ResourceExt;
+use placement_engine::{
+    Fleet, Waves,
+    waves::{ClusterFacts, WaveFacts},
+};
+
+use crate::{
+    claim::Policy,
+    clock,
+    index::{Index, version},
+    members::is_ready,
+    outcome::{Event, outcome},
+    rollout::{self, Health, Input, Member, Strategy},
+    transition::Copies,
+};
+
+/// What the index knows of rollouts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rollouts {
+    /// By namespace and name.
+    strategies: BTreeMap<(String, String), Arc<Known>>,
+    /// By namespace and name.
+    rollouts: BTreeMap<(SmolStr, SmolStr), Arc<Rollout>>,
+    /// When time alone changes something.
+    wakes: BTreeMap<ObjectKey, i64>,
+    /// A plan: what is released in waves is released, and told.
+    pub(crate) foreseen: bool,
+}
+
+/// A strategy, ready to be asked; or why it cannot be.
+#[derive(Debug)]
+struct Known {
+    spec: RolloutStrategySpec,
+    ready: Result<(Strategy, Waves), String>,
+}
+
+/// What the pass of one template wants written of its Rollout.
+#[derive(Debug)]
+pub(crate) struct RolloutWrite {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    /// As it stands; none: it is made.
+    pub(crate) standing: Option<Arc<Rollout>>,
+    /// Where a rollout begins: what was said of the one before is taken out.
+    pub(crate) spec: Option<RolloutSpec>,
+    pub(crate) status: RolloutStatus,
+}
+
+/// What is released now.
+#[derive(Debug, Default)]
+pub(crate) struct Release {
+    /// By cluster; none: it gets no copy yet.
+    revisions: BTreeMap<String, Option<String>>,
+    pub(crate) note: Option<PlacedRollout>,
+    /// Where nothing new can be released, and why.
+    pub(crate) outcome: Option<Outcome>,
+    pub(crate) write: Option<Box<RolloutWrite>>,
+    pub(crate) events: Vec<Event>,
+    /// Of a plan: the clusters that a change reaches in waves.
+    pub(crate) staged: Option<Staged>,
+}
+
+/// What a plan says of a change that is released in waves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Staged {
+    /// `RolloutStrategy shop/eu-waves`
+    pub(crate) strategy: String,
+    /// The wave of each cluster that it reaches.
+    pub(crate) waves: BTreeMap<String, String>,
+    /// Those waves in their order, each with whether it has to be approved.
+    pub(crate) order: Vec<(String, bool)>,
+}
+
+/// What is asked for.
+pub(crate) struct Asked<'a> {
+    pub(crate) key: &'a ObjectKey,
+    pub(crate) policy: &'a Policy,
+    pub(crate) previous: &'a PlacementSpec,
+    pub(crate) copies: Copies<'a>,
+    /// The clusters of the decision.
+    pub(crate) clusters: &'a BTreeMap<String, Option<i64>>,
+    /// The newest revision.
+    pub(crate) to: &'a str,
+    /// New copies wait for no wave: the template grows, or they take the place of something lost.
+    pub(crate) urgent: bool,
+    pub(crate) now: i64,
+}
+
+impl Release {
+    /// The revision of a cluster that holds a copy or gets one now.
+    pub(crate) fn revision<'a>(&'a self, cluster: &str, newest: &'a str) -> &'a str {
+        self.revisions.get(cluster).and_then(Option::as_deref).unwrap_or(newest)
+    }
+
+    /// Whether a cluster of the decision waits for its wave.
+    pub(crate) fn holds(&self, cluster: &str) -> bool {
+        self.revisions.get(cluster).is_some_and(Option::is_none)
+    }
+
+    /// Whether some cluster of the decision does.
+    pub(crate) fn holds_any(&self) -> bool {
+        self.revisions.values().any(Option::is_none)
+    }
+}
+
+/// The namespace of a template's Rollout: cluster-scoped ones have theirs where the hub keeps what is its own, in which
+/// nothing else is a template.
+fn home(key: &ObjectKey) -> (SmolStr, SmolStr) {
+    let namespace =
+        if key.namespace.is_empty() { SYSTEM_NAMESPACE } else { key.namespace.as_str() };
+    (namespace.into(), placement_name(&key.gvk, &key.name).into())
+}
+
+impl Index {
+    pub(crate) fn set_strategy(
+        &mut self,
+        id: (String, String),
+        strategy: Option<&RolloutStrategy>,
+    ) {
+        let known = strategy.map(|it| {
+            let title = format!("{}/{}", id.0, id.1);
+            let ready = Waves::compile(&it.spec).map_err(|problems| {
+                let texts: Vec<String> =
+                    problems.iter().map(|it| format!("{}: {}", it.field, it.message)).collect();
+                texts.join("; ")
+            });
+            let ready = ready.map(|waves| (Strategy::of(title, &it.spec), waves));
+            Arc::new(Known { spec: it.spec.clone(), ready })
+        });
+        let strategies = &mut self.rollouts.strategies;
+        let old = match &known {
+            Some(new) => strategies.insert(id.clone(), Arc::clone(new)),
+            None => strategies.remove(&id),
+        };
+        if old.as_ref().zip(known.as_ref()).is_some_and(|(a, b)| a.spec == b.spec) {
+            return;
+        }
+        let named = self.policies.values().filter(|it| strategy_of(it).is_some_and(|it| it == id));
+        let selectors: Vec<TemplateSelector> =
+            named.flat_map(|it| it.spec.selectors.clone()).collect();
+        self.touch_selected(&selectors);
+    }
+
+    /// A Rollout as a watch or a write of ours brings it; an older one than is known is not listened to.
+    pub(crate) fn set_rollout(&mut self, namespace: &str, name: &str, rollout: Option<Rollout>) {
+        let id = (SmolStr::from(namespace), SmolStr::from(name));
+        let age =
+            |it: &Rollout| version(it.metadata.resource_version.as_deref().unwrap_or_default());
+        let known = self.rollouts.rollouts.get(&id);
+        if let Some((known, new)) = known.zip(rollout.as_ref())
+            && age(known) > age(new)
+        {
+            return;
+        }
+        match rollout {
+            Some(new) => drop(self.rollouts.rollouts.insert(id, Arc::new(new))),
+            None => drop(self.rollouts.rollouts.remove(&id)),
+        }
+        let namespace = if namespace == SYSTEM_NAMESPACE { "" } else { namespace };
+        let template = self.template_of(namespace, name).cloned();
+        self.dirty.extend(template);
+    }
+
+    /// The revisions that a rollout goes from and to: an abort returns to the one.
+    pub(crate) fn rolled(&self, key: &ObjectKey) -> Vec<&str> {
+        let status = self.rollouts.rollouts.get(&home(key)).and_then(|it| it.status.as_ref());
+        status.into_iter().flat_map(|it| [it.from.as_str(), it.to.as_str()]).collect()
+    }
+
+    /// Rollouts for which the time has come: a soak is over, a deadline has passed.
+    pub(crate) fn touch_rollouts(&mut self, now: i64) {
+        let wakes = &self.rollouts.wakes;
+        let due: Vec<ObjectKey> =
+            wakes.iter().filter(|it| *it.1 <= now).map(|it| it.0.clone()).collect();
+        for key in due {
+            self.rollouts.wakes.remove(&key);
+            self.dirty.insert(key);
+        }
+    }
+
+    /// How far the last change of a template has come.
+    #[cfg(test)]
+    pub(crate) fn rollout(&self, key: &ObjectKey) -> Option<&Rollout> {
+        self.rollouts.rollouts.get(&home(key)).map(|it| &**it)
+    }
+
+    /// How many rollouts stand where.
+    pub(crate) fn rollout_states(&self) -> BTreeMap<&'static str, i64> {
+        let mut states = BTreeMap::new();
+        for status in self.rollouts.rollouts.values().filter_map(|it| it.status.as_ref()) {
+            *states.entry(status.state.word()).or_default() += 1;
+        }
+        states
+    }
+
+    /// Whether a policy names a strategy that there is not.
+    pub(crate) fn lacks_strategy(&self, namespace: &str, name: &str) -> bool {
+        let home = if namespace.is_empty() { SYSTEM_NAMESPACE } else { namespace };
+        !self.rollouts.strategies.contains_key(&(home.to_owned(), name.to_owned()))
+    }
+}
+
+/// Namespace and name of the strategy that a policy names; that of a cluster policy is kept with the hub's own.
+fn strategy_of(policy: &Policy) -> Option<(String, String)> {
+    let name = policy.spec.rollout.as_ref()?.strategy_name.clone();
+    let own = policy.namespace.as_str();
+    Some((if own.is_empty() { SYSTEM_NAMESPACE } else { own }.to_owned(), name))
+}
+
+/// Which revision each cluster gets now; by default the newest, everywhere.
+pub(crate) fn release(index: &mut Index, fleet: &Fleet, asked: &Asked<'_>) -> Release {
+    let Asked { key, policy, previous, to, now, .. } = *asked;
+    index.rollouts.wakes.remove(key);
+    let id = home(key);
+    let standing = index.rollouts.rollouts.get(&id).cloned();
+    let before = standing.as_ref().and_then(|it| it.status.clone()).unwrap_or_default();
+    let named = strategy_of(policy);
+    if (named.is_none() && (before.to.is_empty() || before.state.is_over()))
+        || previous.clusters.is_empty()
+    {
+        return Release::default();
+    }
+    let known = named.as_ref().and_then(|it| index.rollouts.strategies.get(it)).cloned();
+    let ready = match (&named, known.as_ref().map(|it| &it.ready)) {
+        (None, _) => None,
+        (Some(_), Some(Ok(ready))) => Some(ready),
+        (Some(id), unfit) => {
+            let why = match unfit {
+                Some(Err(why)) => format!("cannot be read: {why}"),
+                Some(Ok(_)) | None => "does not exist".to_owned(),
+            };
+            let message =
+                format!("RolloutStrategy {}/{} {why}: nothing new is released", id.0, id.1);
+            return without_strategy(index, asked, message);
+        }
+    };
+    let (strategy, waves) = match ready {
+        Some((strategy, waves)) => (strategy.clone(), waves),
+        None => (Strategy::default(), &Waves::default()),
+    };
+    let members = members(index, asked, |name| {
+        let at = waves.of(fleet, name);
+        (at, waves.name(at))
+    });
+    let said = standing.as_ref().map(|it| it.spec.clone()).unwrap_or_default();
+    let closed = |at: usize| waves.closed(at, &facts(fleet, asked, &members, at));
+    let (members, closed) = (members.as_slice(), &closed);
+    let input =
+        Input { strategy: &strategy, to, members, said: &said, before: &before, closed, now };
+    if named.is_none() {
+        // The policy asks for no waves any more.
+        let write = write(key, standing.clone(), None, rollout::over(&input, &before), "", now);
+        return Release { write, ..Release::default() };
+    }
+    let step = rollout::step(&input);
+    let status = step.status.as_ref().unwrap_or(&before);
+    let stopped = matches!(status.state, RolloutState::Paused | RolloutState::Aborted);
+    if index.rollouts.foreseen && !(step.status.is_some() && stopped) {
+        let staged = step.status.as_ref().map(|_| foresee(&strategy, members, to));
+        return Release { staged: staged.filter(|it| !it.waves.is_empty()), ..Release::default() };
+    }
+    if let Some(next) = step.next {
+        index.rollouts.wakes.insert(key.clone(), next);
+    }
+    let mut release = Release { revisions: step.revisions, ..Release::default() };
+    if let Some(status) = step.status {
+        if status.state != RolloutState::Completed && status.to == to {
+            release.note = Some(note(&status, &step.message));
+        }
+        release.events = events(&before, &status, &step.message, step.begins);
+        let spec = step.begins.then(|| RolloutSpec {
+            revision: to.to_owned(),
+            paused: said.paused,
+            retry: said.retry.clone(),
+            ..RolloutSpec::default()
+        });
+        release.write = write(key, standing.clone(), spec, status, &step.message, now);
+    }
+    release
+}
+
+/// Nothing new is released, and nothing is taken back; whoever is missing a copy gets one.
+fn without_strategy(index: &Index, asked: &Asked<'_>, message: String) -> Release {
+    let members = members(index, asked, |_| (0, ""));
+    let revisions = rollout::held(&members, asked.to);
+    if revisions.values().all(|it| it.as_deref() == Some(asked.to)) {
+        return Release::default();
+    }
+    let note = PlacedRollout {
+        revision: asked.to.to_owned(),
+        reason: placed::NO_STRATEGY.to_owned(),
+        message: message.clone(),
+    };
+    let outcome = Some(outcome("False", placed::NO_STRATEGY, message));
+    Release { revisions, note: Some(note), outcome, ..Release::default() }
+}
+
+/// The clusters of the decision as they stand.
+fn members<'a>(
+    index: &'a Index,
+    asked: &'a Asked<'a>,
+    wave: impl Fn(&str) -> (usize, &'a str),
+) -> Vec<Member<'a>> {
+    let previous = asked.previous;
+    asked
+        .clusters
+        .keys()
+        .map(|name| {
+            let standing = previous.clusters.iter().find(|it| it.name == *name);
+            let removing = previous.removing.iter().any(|it| it.name == *name);
+            let answers = index.clusters.get(name).is_some_and(|it| is_ready(it));
+            let health = match standing {
+                _ if !answers => Health::Dark,
+                Some(it) => health(asked.copies, name, it.replicas, asked.to),
+                None => Health::Waiting,
+            };
+            Member {
+                name,
+                wave: wave(name),
+                revision: standing.map(|it| it.revision.as_str()),
+                at_once: asked.urgent || removing,
+                health,
+            }
+        })
+        .collect()
+}
+
+/// What the syncer last said of a copy, as far as it is about this revision.
+fn health<'a>(copies: Copies<'a>, name: &str, replicas: Option<i64>, to: &str) -> Health<'a> {
+    if copies.is_ready_in(name, replicas, to) {
+        return Health::Ready;
+    }
+    let Some(copy) = copies.find(name) else { return Health::Waiting };
+    let why = if copy.message.is_empty() { &copy.reason } else { &copy.message };
+    let failed = || Health::Failed(clock::seconds(&copy.since), why);
+    match copy.state {
+        _ if copy.stale => Health::Dark,
+        CopyState::Held => Health::Held,
+        CopyState::Unreachable => Health::Dark,
+        CopyState::Degraded if copy.revision == to => failed(),
+        CopyState::Refused | CopyState::Conflict => failed(),
+        CopyState::Degraded
+        | CopyState::Pending
+        | CopyState::Progressing
+        | CopyState::Ready
+        | CopyState::Removing => Health::Waiting,
+    }
+}
+
+/// What a gate may ask of a wave.
+fn facts(fleet: &Fleet, asked: &Asked<'_>, members: &[Member<'_>], at: usize) -> WaveFacts {
+    let mine = || members.iter().filter(|it| it.wave.0 == at);
+    let clusters: Vec<ClusterFacts> = mine()
+        .map(|it| {
+            let cluster = fleet.id(it.name).and_then(|id| fleet.clusters.get(id.0 as usize));
+            ClusterFacts {
+                name: it.name.to_owned(),
+                replicas: asked.clusters.get(it.name).copied().flatten().unwrap_or(0),
+                ready: it.health == Health::Ready,
+                scores: cluster.map(|it| it.scores.clone()).unwrap_or_default(),
+            }
+        })
+        .collect();
+    let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    WaveFacts {
+        name: mine().next().map(|it| it.wave.1.to_owned()).unwrap_or_default(),
+        size: number(clusters.len()),
+        ready: number(clusters.iter().filter(|it| it.ready).count()),
+        clusters,
+    }
+}
+
+/// The waves in which a change would reach its clusters.
+fn foresee(strategy: &Strategy, members: &[Member<'_>], to: &str) -> Staged {
+    let reached = |it: &&Member<'_>| it.revision.map_or(!it.at_once, |it| it != to);
+    let waves: BTreeMap<usize, &str> = members.iter().filter(reached).map(|it| it.wave).collect();
+    Staged {
+        strategy: format!("RolloutStrategy {}", strategy.title),
+        waves: members
+            .iter()
+            .filter(reached)
+            .map(|it| (it.name.to_owned(), it.wave.1.to_owned()))
+            .collect(),
+        order: waves.iter().map(|(at, it)| ((*it).to_owned(), strategy.asks(*at))).collect(),
+    }
+}
+
+/// What the Placement says of it, and with it the template.
+fn note(status: &RolloutStatus, message: &str) -> PlacedRollout {
+    PlacedRollout {
+        revision: status.to.clone(),
+        reason: rollout::reason_of(status).to_owned(),
+        message: message.to_owned(),
+    }
+}
+
+/// The Rollout as it is to be, if that is not what stands.
+fn write(
+    key: &ObjectKey,
+    standing: Option<Arc<Rollout>>,
+    spec: Option<RolloutSpec>,
+    mut status: RolloutStatus,
+    message: &str,
+    now: i64,
+) -> Option<Box<RolloutWrite>> {
+    let (namespace, name) = home(key);
+    let spec = spec.filter(|it| standing.as_ref().is_none_or(|standing| standing.spec != *it));
+    status.observed_generation = standing.as_ref().and_then(|it| it.metadata.generation);
+    let message = match (message, status.state) {
+        ("", RolloutState::Completed) => format!("every cluster runs revision {}", status.to),
+        (message, _) => message.to_owned(),
+    };
+    let reason = rollout::reason_of(&status).to_owned();
+    let is = |yes: bool| if yes { "True" } else { "False" }.to_owned();
+    let stalled = status.state == RolloutState::Aborted || !status.failure.is_empty();
+    let stopped = status.state == RolloutState::Paused || status.state.is_over();
+    let all = [
+        (conditions::READY, status.state == RolloutState::Completed),
+        (conditions::PROGRESSING, !stopped),
+        (conditions::STALLED, stalled),
+    ];
+    for (kind, yes) in all {
+        let condition = Condition {
+            kind: kind.to_owned(),
+            status: is(yes),
+            reason: reason.clone(),
+            message: message.clone(),
+            observed_generation: status.observed_generation,
+            ..Condition::default()
+        };
+        condition::set(&mut status.conditions, condition, &clock::text(now));
+    }
+    if spec.is_none() && standing.as_ref().is_some_and(|it| it.status.as_ref() == Some(&status)) {
+        return None;
+    }
+    Some(Box::new(RolloutWrite {
+        namespace: namespace.to_string(),
+        name: name.to_string(),
+        standing,
+        spec,
+        status,
+    }))
+}
+
+/// What is worth telling people of the change of a rollout.
+fn events(
+    before: &RolloutStatus,
+    status: &RolloutStatus,
+    message: &str,
+    begins: bool,
+) -> Vec<Event> {
+    let mut events = Vec::new();
+    let mut say = |reason: &'static str, message: String| events.push(Event { reason, message });
+    if begins {
+        let RolloutStatus { from, to, strategy, .. } = status;
+        say(
+            reason::STARTED,
+            format!(
+                "revision {to} is released in waves by RolloutStrategy {strategy}, after {from}"
+            ),
+        );
+    }
+    for wave in
+        status.waves.iter().filter(|it| it.state != WaveState::Pending && !it.started.is_empty())
+    {
+        let known = before.waves.iter().any(|it| it.name == wave.name && !it.started.is_empty());
+        if begins || !known {
+            say(reason::WAVE_STARTED, format!("wave {} gets revision {}", wave.name, status.to));
+        }
+    }
+    let moved = begins || before.state != status.state;
+    match status.state {
+        RolloutState::Paused | RolloutState::WaitingForApproval if moved => {
+            say(reason::PAUSED, message.to_owned());
+        }
+        RolloutState::Completed if moved => say(reason::ROLLOUT_COMPLETED, message.to_owned()),
+        RolloutState::Aborted if moved => say(reason::ROLLOUT_ABORTED, message.to_owned()),
+        _ => (),
+    }
+    events
+}
+
+/// A strategy or a rollout by its name.
+pub(crate) fn id<K: ResourceExt>(it: &K) -> (String, String) {
+    (it.namespace().unwrap_or_default(), it.name_any())
+}

@@ -1,0 +1,254 @@
+//! Whole passes over templates whose policy names a rollout strategy.
+
+use federation_types::rollout::RolloutState;
+use serde_json::{Value, json};
+
+use super::world::{World, key};
+
+/// Three clusters; the first is a wave of its own, the rest asks.
+fn world() -> World {
+    let mut world = World::new("a eks, b gke, c onprem");
+    world.strategy(
+        "waves",
+        json!({"waves": [{"name": "canary", "clusters": {"names": ["a"]}, "soak": "10m"},
+                         {"name": "rest", "approval": "Required"}]}),
+    );
+    world.policy("web", rolled(&json!({"replicas": {"mode": "Duplicated"}})));
+    world.apply("web", 2, "v1");
+    world.settle();
+    world
+}
+
+fn rolled(spec: &Value) -> Value {
+    let mut spec = spec.clone();
+    spec["rollout"] = json!({"strategyName": "waves"});
+    spec
+}
+
+impl World {
+    /// Which generation of the content each cluster was given, by the order in which they came: `a1 b1 c1`.
+    fn given(&self, text: &str, known: &mut Vec<String>) -> String {
+        let clusters = &self.placed(text).unwrap().spec.clusters;
+        let mut words = Vec::new();
+        for it in clusters {
+            let at = known.iter().position(|known| *known == it.revision).unwrap_or_else(|| {
+                known.push(it.revision.clone());
+                known.len() - 1
+            });
+            words.push(format!("{}{}", it.name, at + 1));
+        }
+        words.join(" ")
+    }
+
+    /// Passes and the syncer, until both rest.
+    fn rest(&mut self) {
+        let mut log = String::new();
+        for round in 0.. {
+            assert!(round < 30, "no rest:\n{log}");
+            if !self.decide(&mut log) && !self.sync() {
+                break;
+            }
+        }
+        self.index.touch_everything();
+        assert!(!self.decide(&mut log), "an idle look wrote:\n{log}");
+    }
+
+    fn state(&self, text: &str) -> RolloutState {
+        self.rollout(text).unwrap().status.as_ref().unwrap().state
+    }
+
+    fn told(&self) -> Vec<&str> {
+        self.events.iter().map(|it| it.reason).collect()
+    }
+}
+
+#[test]
+fn an_image_goes_wave_by_wave_and_a_first_placement_everywhere_at_once() {
+    let mut world = world();
+    let mut known = Vec::new();
+    assert_eq!(world.given("web", &mut known), "a1 b1 c1");
+    assert!(world.rollout("web").is_none(), "there is nothing to be said of it");
+
+    world.apply("web", 2, "v2");
+    world.rest();
+    assert_eq!(world.given("web", &mut known), "a2 b1 c1");
+    assert_eq!(world.state("web"), RolloutState::Soaking);
+    let note = world.placed("web").unwrap().spec.rollout.clone().unwrap();
+    assert_eq!((note.revision, note.reason.as_str()), (known[1].clone(), "Soaking"));
+
+    world.pass_time(601);
+    world.rest();
+    assert_eq!(world.given("web", &mut known), "a2 b1 c1");
+    assert_eq!(world.state("web"), RolloutState::WaitingForApproval);
+
+    world.tell("web", |it| it.approved.push("rest".into()));
+    world.rest();
+    assert_eq!(world.given("web", &mut known), "a2 b2 c2");
+    assert_eq!(world.state("web"), RolloutState::Completed);
+    assert_eq!(world.placed("web").unwrap().spec.rollout, None);
+    let told =
+        ["RolloutStarted", "WaveStarted", "RolloutPaused", "WaveStarted", "RolloutCompleted"];
+    assert_eq!(world.told(), told);
+
+    // Taken back: the revision before is still there.
+    world.tell("web", |it| it.aborted = true);
+    world.rest();
+    assert_eq!(world.given("web", &mut known), "a1 b1 c1");
+    assert_eq!(world.state("web"), RolloutState::Aborted);
+    assert_eq!(world.told().last(), Some(&"RolloutAborted"));
+}
+
+#[test]
+fn scaling_waits_for_nothing() {
+    let mut world = world();
+    world.apply("web", 2, "v2");
+    world.rest();
+    world.apply("web", 5, "v2");
+    world.rest();
+    let placed = world.placed("web").unwrap();
+    let replicas: Vec<_> = placed.spec.clusters.iter().map(|it| it.replicas).collect();
+    assert_eq!(replicas, [Some(5), Some(5), Some(5)]);
+    let mut known = Vec::new();
+    assert_eq!(world.given("web", &mut known), "a1 b2 c2");
+}
+
+#[test]
+fn a_missing_strategy_releases_nothing_and_is_named() {
+    let mut world = World::new("a eks, b gke");
+    world.policy("web", rolled(&json!({})));
+    world.apply("web", 2, "v1");
+    world.settle();
+    let mut known = Vec::new();
+    assert_eq!(world.given("web", &mut known), "a1 b1");
+    world.apply("web", 2, "v2");
+    world.rest();
+    assert_eq!(world.given("web", &mut known), "a1 b1");
+    let outcome = &world.placed("web").unwrap().spec.outcome;
+    assert_eq!((outcome.status.as_str(), outcome.reason.as_str()), ("False", "NoRolloutStrategy"));
+    assert_eq!(
+        outcome.message,
+        "RolloutStrategy shop/waves does not exist: nothing new is released"
+    );
+    world.strategy(
+        "waves",
+        json!({"waves": [{"name": "canary", "clusters": {"names": ["b"]}, "soak": "1h"}]}),
+    );
+    world.rest();
+    assert_eq!(world.given("web", &mut known), "a1 b2");
+    // No waves are asked for any more.
+    world.policy("web", json!({}));
+    world.rest();
+    assert_eq!(world.given("web", &mut known), "a2 b2");
+    assert_eq!(world.state("web"), RolloutState::Completed);
+}
+
+#[test]
+fn rule_1_6_what_an_abort_returns_to_is_kept() {
+    let mut world = world();
+    let mut known = Vec::new();
+    world.given("web", &mut known);
+    for n in 2..20 {
+        world.apply("web", 2, &format!("v{n}"));
+        world.rest();
+    }
+    let good = format!("deployment-web-{}", known[0]);
+    assert!(!world.deleted_revisions.is_empty());
+    assert!(!world.deleted_revisions.contains(&good), "{:?}", world.deleted_revisions);
+    world.tell("web", |it| it.aborted = true);
+    world.rest();
+    assert_eq!(world.given("web", &mut known), "a1 b1 c1");
+}
+
+#[test]
+fn a_planned_move_keeps_the_old_copy_until_its_wave_is_open() {
+    for mode in ["Duplicated", "Divided"] {
+        let mut world = World::new("a eks, b gke, c onprem");
+        world.strategy(
+            "waves",
+            json!({"waves": [{"name": "canary", "clusters": {"names": ["a"]}},
+                             {"name": "rest", "approval": "Required"}]}),
+        );
+        let on = |names: &[&str]| {
+            let replicas = match mode {
+                "Divided" => json!({"mode": mode, "division": "Weighted"}),
+                _ => json!({"mode": mode}),
+            };
+            rolled(&json!({"affinities": [{"clusters": {"names": names}}], "replicas": replicas}))
+        };
+        world.policy("web", on(&["a"]));
+        world.apply("web", 4, "v1");
+        world.settle();
+        assert_eq!(world.show("web"), "a=4 | Placed");
+        world.policy("web", on(&["b", "c"]));
+        world.rest();
+        assert_eq!(world.show("web"), "a=4 | Placed", "{mode}: nothing is begun");
+        assert_eq!(world.state("web"), RolloutState::WaitingForApproval);
+        world.tell("web", |it| it.approved.push("rest".into()));
+        world.rest();
+        let moved = if mode == "Divided" { "b=2 c=2 | Placed" } else { "b=4 c=4 | Placed" };
+        assert_eq!(world.show("web"), moved);
+        assert_eq!(world.state("web"), RolloutState::Completed);
+    }
+}
+
+#[test]
+fn rule_1_4_a_replacement_waits_for_no_wave() {
+    let mut world = World::new("a eks, b eks, c eks, d eks");
+    world.strategy(
+        "waves",
+        json!({"waves": [{"name": "canary", "clusters": {"names": ["a"]}},
+                         {"name": "rest", "approval": "Required"}]}),
+    );
+    world.policy(
+        "web",
+        rolled(&json!({"spread": [{"topologyKey": "cluster", "min": 2, "max": 2}], "failover": {"after": "5m"}})),
+    );
+    world.apply("web", 2, "v1");
+    world.settle();
+    let mut known = Vec::new();
+    assert_eq!(world.given("web", &mut known), "a1 b1");
+    world.apply("web", 2, "v2");
+    world.rest();
+    assert_eq!(world.given("web", &mut known), "a2 b1");
+    world.cluster("b eks dark");
+    world.pass_time(301);
+    world.rest();
+    assert_eq!(world.given("web", &mut known), "a2 b1 c1", "by what is known to be good");
+    assert_eq!(world.show("web"), "a=2 b=2!Failover c=2 | Placed");
+}
+
+#[test]
+fn an_override_is_a_change_too() {
+    let mut world = world();
+    world.overrides("mirror", &json!([{"image": [{"registry": "mirror.example"}]}]));
+    world.rest();
+    let mut known = Vec::new();
+    assert_eq!(world.given("web", &mut known), "a1 b2 c2");
+    assert_eq!(world.rollout("web").unwrap().metadata.name.as_deref(), Some("deployment-web"));
+    assert_eq!(key("web").namespace, "shop");
+}
+
+#[test]
+fn what_fails_in_the_first_wave_reaches_no_other() {
+    let mut world = world();
+    world.strategy(
+        "waves",
+        json!({"waves": [{"name": "canary", "clusters": {"names": ["a"]}}], "progressDeadline": "5m",
+               "onFailure": "RollBack"}),
+    );
+    let mut known = Vec::new();
+    world.given("web", &mut known);
+    world.failing.insert("a".into());
+    world.apply("web", 2, "v2");
+    world.rest();
+    assert_eq!(world.given("web", &mut known), "a2 b1 c1");
+    world.pass_time(302);
+    world.rest();
+    assert_eq!(world.given("web", &mut known), "a1 b1 c1");
+    assert_eq!(world.state("web"), RolloutState::Aborted);
+    let status = world.rollout("web").unwrap().status.clone().unwrap();
+    assert_eq!(status.failure, "ProgressDeadlineExceeded");
+    let note = world.placed("web").unwrap().spec.rollout.clone().unwrap();
+    assert_eq!(note.reason, "Aborted");
+    assert!(note.message.contains("a was not ready within 5m"), "{}", note.message);
+}

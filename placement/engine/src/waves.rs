@@ -1,0 +1,260 @@
+//! The waves of a rollout strategy, ready to be asked: to which one a cluster belongs, and whether a gate is open.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use cel::{Context, Env, Program, Value};
+use federation_types::{
+    rollout::{REST, RolloutStrategySpec},
+    validate::Problem,
+};
+use serde::Serialize;
+
+use crate::{
+    expression::Expressions,
+    fleet::Fleet,
+    mask,
+    policy::{Selector, selector},
+};
+
+/// A strategy's selectors and gates with their expressions parsed.
+#[derive(Clone, Debug, Default)]
+pub struct Waves {
+    waves: Vec<Wave>,
+}
+
+#[derive(Clone, Debug)]
+struct Wave {
+    name: String,
+    selector: Selector,
+    gate: Vec<Gate>,
+}
+
+/// A condition on a whole wave.
+#[derive(Clone)]
+struct Gate {
+    text: String,
+    program: Arc<Program>,
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Gate").field(&self.text).finish()
+    }
+}
+
+/// What a gate may ask of a wave: the only variable, `wave`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct WaveFacts {
+    pub name: String,
+    /// Clusters in it.
+    pub size: i64,
+    /// Of these, those that are ready.
+    pub ready: i64,
+    pub clusters: Vec<ClusterFacts>,
+}
+
+/// What a gate may ask of one cluster of the wave.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ClusterFacts {
+    pub name: String,
+    pub replicas: i64,
+    pub ready: bool,
+    /// Points that are valid now, by the names of ClusterScores.
+    pub scores: BTreeMap<String, i64>,
+}
+
+/// The only variable of a gate.
+const VARIABLE: &str = "wave";
+/// One within the other, these are slow enough with a thousand clusters.
+const LOOPS: usize = 2;
+
+impl Waves {
+    /// Makes a strategy ready; what cannot be read is said by its field.
+    pub fn compile(spec: &RolloutStrategySpec) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut waves = Vec::new();
+        for (at, wave) in spec.waves.iter().enumerate() {
+            let field = format!("spec.waves[{at}]");
+            let clusters = format!("{field}.clusters");
+            let selector = selector(&wave.clusters, &clusters, "", &mut problems);
+            let mut gate = Vec::new();
+            for (n, text) in wave.gate.iter().enumerate() {
+                match Gate::parse(text) {
+                    Ok(it) => gate.push(it),
+                    Err(why) => problems.push(Problem {
+                        field: format!("{field}.gate[{n}]"),
+                        message: format!("Invalid value: {text:?}: {why}"),
+                    }),
+                }
+            }
+            waves.push(Wave { name: wave.name.clone(), selector, gate });
+        }
+        if problems.is_empty() { Ok(Self { waves }) } else { Err(problems) }
+    }
+
+    /// How many there are, with the one of the clusters that are left.
+    pub fn len(&self) -> usize {
+        self.waves.len() + 1
+    }
+
+    /// Never: clusters that nothing selects are a wave.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// The name of a wave by its place.
+    pub fn name(&self, at: usize) -> &str {
+        self.waves.get(at).map_or(REST, |it| &it.name)
+    }
+
+    /// The place of the wave that a cluster belongs to: the first that selects it. What the fleet does not know is left.
+    pub fn of(&self, fleet: &Fleet, cluster: &str) -> usize {
+        let Some(id) = fleet.id(cluster) else { return self.waves.len() };
+        let mut expressions = Expressions::default();
+        let selects =
+            |it: &Wave| mask::refuses(fleet, &it.selector, id.at(), &mut expressions).is_none();
+        self.waves.iter().position(selects).unwrap_or(self.waves.len())
+    }
+
+    /// The first gate of a wave that is not open, with why.
+    pub fn closed(&self, at: usize, facts: &WaveFacts) -> Option<String> {
+        let gates = &self.waves.get(at)?.gate;
+        gates.iter().find_map(|it| match it.holds(facts) {
+            Ok(true) => None,
+            Ok(false) => Some(format!("{} is not true", it.text)),
+            Err(why) => Some(format!("{}: {why}", it.text)),
+        })
+    }
+}
+
+impl Gate {
+    fn parse(text: &str) -> Result<Self, String> {
+        let program = Program::compile(text).map_err(|error| {
+            let message = error.to_string();
+            let line = message.lines().find(|it| !it.trim().is_empty()).unwrap_or_default();
+            let line = line.split(" expecting").next().unwrap_or_default();
+            line.trim_start_matches("ERROR: <input>:").to_owned()
+        })?;
+        let loops = loops(text);
+        if loops.len() > LOOPS {
+            return Err(format!(
+                "{} loops over clusters; at most {LOOPS} are evaluated",
+                loops.len()
+            ));
+        }
+        let references = program.references();
+        let known = |it: &&str| *it == VARIABLE || it.starts_with('@') || loops.contains(it);
+        let unknown = references.variables().into_iter().filter(|it| !known(it)).min();
+        if let Some(name) = unknown {
+            return Err(format!("unknown variable {name}; a gate knows `wave` only"));
+        }
+        drop(references);
+        Ok(Self { text: text.to_owned(), program: Arc::new(program) })
+    }
+
+    fn holds(&self, facts: &WaveFacts) -> Result<bool, String> {
+        let wave = cel::to_value(facts).expect("text, numbers and lists of them are values");
+        let mut context = Context::with_env(Arc::new(Env::stdlib()));
+        context.add_variable_from_value(VARIABLE, wave);
+        match self.program.execute(&context) {
+            Ok(Value::Bool(value)) => Ok(value),
+            Ok(other) => Err(format!("yields {}, not true or false", other.type_of())),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+/// The variables of the loops in an expression: `it` of `wave.clusters.all(it, …)`.
+fn loops(text: &str) -> Vec<&str> {
+    let macros = [".all(", ".exists(", ".exists_one(", ".filter(", ".map("];
+    let bodies = macros.iter().flat_map(|it| text.split(it).skip(1));
+    bodies.filter_map(|it| Some(it.split_once(',')?.0.trim())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{fleet::ClusterInput, price::PriceIndex};
+
+    fn fleet() -> Fleet {
+        let cluster = |name: &str, provider: &str, region: &str| {
+            let spec = json!({"provider": provider, "region": region});
+            ClusterInput {
+                name: name.into(),
+                spec: serde_json::from_value(spec).unwrap(),
+                ..ClusterInput::default()
+            }
+        };
+        let clusters = vec![
+            cluster("a", "eks", "eu-west-1"),
+            cluster("b", "gke", "us-east1"),
+            cluster("c", "onprem", ""),
+        ];
+        Fleet::build(clusters, &[], &PriceIndex::default(), "")
+    }
+
+    fn waves(waves: &Value) -> Result<Waves, Vec<Problem>> {
+        let spec: RolloutStrategySpec = serde_json::from_value(json!({"waves": waves})).unwrap();
+        Waves::compile(&spec)
+    }
+
+    #[test]
+    fn a_cluster_belongs_to_the_first_wave_that_selects_it_and_else_to_the_rest() {
+        let waves = waves(&json!([
+            {"name": "canary", "clusters": {"names": ["a"]}},
+            {"name": "cloud", "clusters": {"expressions": ["cluster.provider != 'onprem'"]}},
+        ]))
+        .unwrap();
+        let fleet = fleet();
+        let names: Vec<&str> =
+            ["a", "b", "c", "gone"].iter().map(|it| waves.name(waves.of(&fleet, it))).collect();
+        assert_eq!(names, ["canary", "cloud", "rest", "rest"]);
+        assert_eq!(waves.len(), 3);
+    }
+
+    #[test]
+    fn a_gate_asks_the_wave_for_scores_and_what_is_not_known_keeps_it_closed() {
+        let gate = "wave.clusters.all(it, it.scores['web-errors'] <= 5)";
+        let waves =
+            waves(&json!([{"name": "all", "gate": ["wave.ready == wave.size", gate]}])).unwrap();
+        let facts = |ready: i64, errors: Option<i64>| WaveFacts {
+            name: "all".into(),
+            size: 1,
+            ready,
+            clusters: vec![ClusterFacts {
+                name: "a".into(),
+                replicas: 2,
+                ready: true,
+                scores: errors.map(|it| ("web-errors".to_owned(), it)).into_iter().collect(),
+            }],
+        };
+        assert_eq!(waves.closed(0, &facts(1, Some(5))), None);
+        let closed = waves.closed(0, &facts(1, Some(6))).unwrap();
+        assert_eq!(closed, format!("{gate} is not true"));
+        assert!(waves.closed(0, &facts(1, None)).unwrap().contains("web-errors"));
+        assert_eq!(
+            waves.closed(0, &facts(0, Some(5))).unwrap(),
+            "wave.ready == wave.size is not true"
+        );
+        assert_eq!(waves.closed(1, &facts(0, None)), None, "the rest has no gate");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said_by_its_field() {
+        let problems = waves(&json!([
+            {"name": "a", "clusters": {"expressions": ["cluster.minor >="]}},
+            {"name": "b", "gate": ["wave.ready >", "cluster.minor > 3", "wave.clusters.all(a, wave.clusters.all(b, wave.clusters.all(c, true)))"]},
+        ]))
+        .unwrap_err();
+        let fields: Vec<&str> = problems.iter().map(|it| it.field.as_str()).collect();
+        let wanted = [
+            "spec.waves[0].clusters.expressions[0]",
+            "spec.waves[1].gate[0]",
+            "spec.waves[1].gate[1]",
+            "spec.waves[1].gate[2]",
+        ];
+        assert_eq!(fields, wanted);
+    }
+}
