@@ -18,6 +18,7 @@ mod output;
 mod plan;
 mod policy;
 mod reviews;
+mod rollout;
 mod seen;
 mod serve;
 mod status;
@@ -65,6 +66,9 @@ enum Command {
     WhatIf(Box<whatif::WhatIf>),
     /// Say in our policies what Karmada's say; a list of what is lost comes beside.
     Convert(convert::Convert),
+    /// Show how far a change has come that is released in waves, and say what becomes of it.
+    #[command(subcommand)]
+    Rollout(rollout::Rollout),
     /// Stop every write to members: of the fleet, one cluster or one namespace.
     Freeze(freeze::Freeze),
     /// Take a freeze back.
@@ -100,6 +104,7 @@ fn main() -> ExitCode {
             Command::Apply(it) => it.run().await,
             Command::WhatIf(it) => it.run().await,
             Command::Convert(it) => it.run(),
+            Command::Rollout(it) => it.run().await,
             Command::Freeze(it) => it.run().await,
             Command::Thaw(it) => it.run().await,
             Command::Orphans(it) => it.run().await,

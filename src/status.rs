@@ -14,6 +14,7 @@ use federation_types::{
     reason::{
         condition::{PLACED, READY},
         placed::OVER_LIMIT,
+        rollout::{PROGRESSING, SOAKING},
     },
     words::counted,
 };
@@ -317,6 +318,10 @@ fn line(namespace: String, spec: &PlacementSpec, status: &PlacementStatus) -> Li
     {
         trouble.push(format!("{}: {}", spec.outcome.reason, spec.outcome.message));
     }
+    let rollout = spec.rollout.as_ref().filter(|it| it.reason != spec.outcome.reason);
+    if let Some(it) = rollout.filter(|it| ![PROGRESSING, SOAKING].contains(&&*it.reason)) {
+        trouble.push(format!("{}: {}", it.reason, it.message));
+    }
     if spec.outcome.reason == OVER_LIMIT {
         trouble.push(format!("{OVER_LIMIT}: {}", spec.outcome.message));
     }
@@ -325,7 +330,7 @@ fn line(namespace: String, spec: &PlacementSpec, status: &PlacementStatus) -> Li
         "Removing"
     } else if !trouble.is_empty() {
         "Attention"
-    } else if summary.ready >= summary.clusters && summary.clusters > 0 {
+    } else if summary.ready >= summary.clusters && summary.clusters > 0 && rollout.is_none() {
         "Ready"
     } else {
         "Progressing"

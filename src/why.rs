@@ -73,7 +73,7 @@ impl Why {
 }
 
 /// Finds a kind by any of its names, as kubectl does: kind, plural, singular, or `plural.group`.
-async fn find_kind(client: &Client, word: &str) -> Result<(ApiResource, bool), Failure> {
+pub(crate) async fn find_kind(client: &Client, word: &str) -> Result<(ApiResource, bool), Failure> {
     let discovery = Discovery::new(client.clone()).run_aggregated().await?;
     let word = word.to_lowercase();
     let short = [

@@ -74,6 +74,9 @@ pub(crate) fn markdown(plan: &PlanStatus) -> String {
         }
         out.push('\n');
     }
+    for it in plan.templates.iter().filter(|it| !it.rollout.is_empty()) {
+        push(&mut out, format_args!("- {}: {}\n", it.template, it.rollout));
+    }
     for it in plan.templates.iter().filter(|it| !it.unmet.is_empty()) {
         push(&mut out, format_args!("- {}: {} ({})\n", it.template, it.unmet, it.reason));
     }
@@ -167,6 +170,9 @@ fn template(out: &mut String, it: &TemplateChange) {
         let row = format!("  {name:<a$}   {what:<b$}   {cause:<c$}   {rest}");
         push(out, format_args!("{}\n", row.trim_end()));
     }
+    if !it.rollout.is_empty() {
+        push(out, format_args!("  {}\n", it.rollout));
+    }
     if !it.unmet.is_empty() {
         push(out, format_args!("  ! {}: {}\n", it.reason, it.unmet));
     }
@@ -195,7 +201,9 @@ fn replicas(change: &ClusterChange) -> String {
 }
 
 fn held(change: &ClusterChange) -> String {
-    if change.held.is_empty() { String::new() } else { format!("waits: {}", change.held) }
+    let wave = (!change.wave.is_empty()).then(|| format!("wave {}", change.wave));
+    let held = (!change.held.is_empty()).then(|| format!("waits: {}", change.held));
+    wave.into_iter().chain(held).collect::<Vec<_>>().join(", ")
 }
 
 /// `eks-a remove 2 → 0`
@@ -288,6 +296,7 @@ mod tests {
                 cause: cause.into(),
                 cost: Cost { before_micros: micros.0, after_micros: micros.1, at_least: false },
                 held: String::new(),
+                wave: String::new(),
             };
         let mut removed =
             change("eks-a", Action::Remove, Some(2), None, "PolicyChanged", (8_000_000, 0));
@@ -349,6 +358,19 @@ Plan: 1 to add, 0 to resize, 0 to update, 1 to remove; 1 template on 2 clusters;
             "| Deployment shop/web | gke-b | add | 0 → 3 | Placed | $0.00 → $12.00 per month (+$12.00) |  |"
         ));
         assert!(markdown.trim_end().ends_with("(+$4.00)**"), "{markdown}");
+    }
+
+    #[test]
+    fn a_change_that_is_released_in_waves_says_so() {
+        let mut plan = plan();
+        let template = &mut plan.templates[0];
+        template.changes[1].wave = "rest".into();
+        let rollout = "released in 1 wave by RolloutStrategy shop/s: rest (needs approval)";
+        template.rollout = rollout.into();
+        let text = text(&plan);
+        assert!(text.contains("(+$12.00) wave rest\n"), "{text}");
+        assert!(text.contains(&format!("\n  {rollout}\n")), "{text}");
+        assert!(markdown(&plan).contains(&format!("- Deployment shop/web: {rollout}\n")));
     }
 
     #[test]

@@ -6,18 +6,18 @@ use std::collections::BTreeMap;
 use federation_types::{
     budget::DEFAULT_CHANGE_BUDGET,
     names::{COPIES_FINALIZER, ObjectKey},
-    placement::{Outcome, PlacedCluster, PlacementSpec, TemplateRef},
+    placement::{Outcome, PlacementSpec, TemplateRef},
     policy::Purge,
     reason::{cause, placed as reason},
     revision::RevisionSpec,
     words,
 };
-use placement_engine::{
-    self as engine, Decision, Fleet, Previous, PreviousCluster, workload::KindClass,
-};
+use placement_engine::{self as engine, Previous, PreviousCluster};
 
 use crate::{
-    approval, bounds,
+    approval,
+    bound::{gains, is_bound, run_out, wants_approval},
+    bounds,
     claim::Policy,
     clock, failback, follow,
     gate::{self, Asking, Hold},
@@ -28,7 +28,7 @@ use crate::{
     release::{self, Asked, Release, RolloutWrite, Staged},
     relocate::{Refusal, relocate},
     snapshot::{Snapshot, Snapshots},
-    spending,
+    spending, staging,
     transition::{self, Copies, Draft, Target, Trigger},
     upkeep::{
         drains, knows_revision, let_go, on_delete, orphans_of, revision_names, stale_revisions,
@@ -305,7 +305,7 @@ fn decide(
     if !decided || held {
         // Running copies stay where they are; what they run follows the template.
         let alone = !spec.divided && meant.clusters.len() == 1;
-        let clusters = stay(&meant);
+        let clusters = staging::stay(&meant);
         let asked = Asked {
             key,
             policy: &winner,
@@ -317,9 +317,12 @@ fn decide(
             now,
         };
         let release = release::release(index, fleet, &asked);
-        say(&mut spec, &release);
+        staging::say(&mut spec, &release);
         for cluster in spec.clusters.iter_mut().filter(|it| it.leaving.is_empty()) {
-            release.revision(&cluster.name, &revision.hash).clone_into(&mut cluster.revision);
+            release
+                .given(&cluster.name)
+                .unwrap_or(&revision.hash)
+                .clone_into(&mut cluster.revision);
             let own = fleet.id(&cluster.name);
             let same = decision.clusters.iter().find(|it| !decided && Some(it.cluster) == own);
             let all = template.workload.replicas.filter(|_| held && alone);
@@ -339,16 +342,8 @@ fn decide(
     };
     let shrinks = decision.replicas() < meant.clusters.iter().filter_map(|it| it.replicas).sum();
     let copies = placed.map_or_else(Copies::default, |it| Copies::of(&it.status));
-    let gone = |it: &PlacedCluster| {
-        !target.clusters.contains_key(&it.name)
-            && (lost.contains(&it.name) || it.leaving == cause::FAILOVER)
-    };
-    let runs = previous.clusters.iter().filter(|it| it.leaving.is_empty());
-    let runs = runs.filter(|it| index.clusters.get(&it.name).is_some_and(|it| is_ready(it)));
-    let urgent = (decision.divided && grows(&decision, &meant))
-        || previous.clusters.iter().any(gone)
-        || placed.is_some_and(|it| it.spec.clusters.len() > previous.clusters.len())
-        || runs.count() == 0;
+    let urgent = (decision.divided && staging::grows(&decision, &meant))
+        || staging::replaces(index, placed, &previous, &target, &lost);
     let asked = Asked {
         key,
         policy: &winner,
@@ -363,15 +358,7 @@ fn decide(
     let waits = release.holds_any();
     if waits {
         // A move that waits for its wave is not begun: what runs stays as it is, and so does what is remembered of it.
-        let stays = stay(&meant);
-        if decision.divided {
-            target.clusters = stays;
-        } else {
-            target.clusters.retain(|it, _| !release.holds(it));
-            for (name, replicas) in stays {
-                target.clusters.entry(name).or_insert(replicas);
-            }
-        }
+        target = staging::hold_back(&target, &release, &meant, decision.divided);
         spec.divided = previous.divided;
         spec.affinity.clone_from(&previous.affinity);
         spec.approval.clone_from(&previous.approval);
@@ -383,7 +370,7 @@ fn decide(
             *room = before;
         }
     }
-    say(&mut spec, &release);
+    staging::say(&mut spec, &release);
     let returns = decision.failback == engine::Failback::Returned && !waits;
     if returns {
         spec.returned = Some(failback::returned(previous.returned.as_ref(), now));
@@ -400,15 +387,14 @@ fn decide(
     let mut draft =
         transition::draft(&previous, copies, &target, &because, &standing(index, &previous));
     for cluster in draft.clusters.iter_mut().filter(|it| it.leaving.is_empty()) {
-        let old = previous.clusters.iter().find(|it| it.name == cluster.name);
-        let chosen = decision.clusters.iter().any(|it| fleet.name(it.cluster) == cluster.name);
-        if let Some(old) = old.filter(|_| !chosen) {
-            // What stays since its successors wait keeps what it runs.
-            (cluster.spot, cluster.revision) = (old.spot, old.revision.clone());
+        if let Some(kept) = release.keeps(&previous, &cluster.name) {
+            (cluster.spot, cluster.revision) = (kept.spot, kept.revision.clone());
             continue;
         }
         cluster.spot = decision.spot.iter().any(|it| fleet.name(*it) == cluster.name);
-        release.revision(&cluster.name, &revision.hash).clone_into(&mut cluster.revision);
+        if let Some(given) = release.given(&cluster.name) {
+            given.clone_into(&mut cluster.revision);
+        }
     }
     if never_purges(&winner) {
         draft.asking.retain(|(_, it)| it != cause::FAILOVER);
@@ -428,29 +414,11 @@ fn decide(
     released(pass, release)
 }
 
-/// The clusters that are meant, as they are.
-fn stay(meant: &Previous) -> BTreeMap<String, Option<i64>> {
-    meant.clusters.iter().map(|it| (it.name.clone(), it.replicas)).collect()
-}
-
-/// What a Placement says of the waves in which a change is released.
-fn say(spec: &mut PlacementSpec, release: &Release) {
-    spec.rollout.clone_from(&release.note);
-    if let Some(outcome) = &release.outcome {
-        spec.outcome.clone_from(outcome);
-    }
-}
-
 /// The pass with what it wants written of its rollout.
 fn released(pass: Pass, release: Release) -> Pass {
     let Release { write, events, staged, .. } = release;
     let events = pass.events.iter().cloned().chain(events).collect();
     Pass { rollout: write, events, staged, ..pass }
-}
-
-/// Whether there are more replicas in all than before.
-fn grows(decision: &Decision, meant: &Previous) -> bool {
-    decision.replicas() > meant.clusters.iter().filter_map(|it| it.replicas).sum()
 }
 
 /// What is released: the template's content with the overrides that match it.
@@ -468,73 +436,6 @@ fn revision(
         content,
         overrides,
     }
-}
-
-/// Whether a StatefulSet or a Job would move, or a PersistentVolumeClaim would leave a cluster, which they do by an
-/// approved Plan only: two at once may do harm, and the data stays behind (RULES 3.4). `may_leave`: the clusters that are lost, where the policy allows to fail over
-/// unfenced (RULES 3.5); one that is forgotten is no longer among the previous ones.
-fn wants_approval(
-    decision: &Decision,
-    fleet: &Fleet,
-    template: &Template,
-    previous: &Previous,
-    may_leave: &dyn Fn(&str) -> bool,
-) -> bool {
-    if !is_bound(template) {
-        return false;
-    }
-    let loses = previous.clusters.iter().any(|it| {
-        let Some(id) = fleet.id(&it.name) else { return false };
-        !may_leave(&it.name) && !decision.clusters.iter().any(|now| now.cluster == id)
-    });
-    loses && (gains(decision, fleet, previous) || template.workload.is_claim())
-}
-
-/// Whether some cluster gets a copy, or more of it.
-fn gains(decision: &Decision, fleet: &Fleet, previous: &Previous) -> bool {
-    let before = |name: &str| previous.clusters.iter().find(|it| it.name == name);
-    decision
-        .clusters
-        .iter()
-        .any(|it| before(fleet.name(it.cluster)).is_none_or(|old| it.replicas > old.replicas))
-}
-
-/// Kinds that are bound to where they are.
-fn is_bound(template: &Template) -> bool {
-    matches!(template.workload.class, KindClass::StatefulSet | KindClass::Job)
-        || template.workload.is_claim()
-}
-
-/// A started Job is not moved (RULES 3.4). From a cluster that leaves it goes once it has ended, and at once where it is
-/// left behind; what is to be said of it while it is waited for, and when it is nowhere any more.
-fn run_out(
-    index: &Index,
-    template: &Template,
-    fleet: &Fleet,
-    decision: &mut Decision,
-) -> Option<Outcome> {
-    let job = template.workload.job;
-    if template.workload.class != KindClass::Job || !job.started {
-        return None;
-    }
-    let name = |it: &engine::Placed| fleet.name(it.cluster);
-    decision
-        .clusters
-        .retain(|it| !(orphans_of(index, name(it)) || (job.finished && drains(index, name(it)))));
-    let left: Vec<&str> =
-        decision.clusters.iter().map(name).filter(|it| drains(index, it)).collect();
-    let said = |reason, message| Some(outcome("True", reason, message));
-    if decision.clusters.is_empty() {
-        return said(reason::PLACED, "it has run, and is not made again".to_owned());
-    }
-    if left.is_empty() {
-        return None;
-    }
-    let left = left.join(", ");
-    said(
-        reason::RUNS_TO_END,
-        format!("a started Job is not moved: it leaves {left} when it has ended"),
-    )
 }
 
 fn never_purges(policy: &Policy) -> bool {

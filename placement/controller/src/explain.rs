@@ -229,5 +229,9 @@ fn held(index: &Index, key: &ObjectKey, placed: Option<&Placed>) -> Vec<String> 
     {
         notes.push(format!("{}: {}", outcome.reason, outcome.message));
     }
+    let rollout = placed.and_then(|it| it.spec.rollout.as_ref().map(|rollout| (it, rollout)));
+    if let Some((_, it)) = rollout.filter(|(placed, it)| placed.spec.outcome.reason != it.reason) {
+        notes.push(format!("{}: {} (`archipel rollout status`)", it.reason, it.message));
+    }
     notes
 }

@@ -394,8 +394,8 @@ pub(crate) fn on_budget(index: &mut Index, change: Change<ChangeBudget>) {
 
 pub(crate) fn on_strategy(index: &mut Index, change: Change<RolloutStrategy>) {
     match change {
-        Change::Set(it) => index.set_strategy(release::id(&it), Some(&it)),
-        Change::Gone(id) => index.set_strategy(id, None),
+        Change::Set(it) => index.set_strategy(&release::id(&it), Some(&it)),
+        Change::Gone(id) => index.set_strategy(&id, None),
         Change::Synced => (),
     }
 }

@@ -26,6 +26,7 @@ use tokio::{sync::Semaphore, time::Instant};
 
 mod approval;
 mod bootstrap;
+mod bound;
 mod bounds;
 mod budget_status;
 mod caller;
@@ -65,6 +66,7 @@ mod settling;
 mod simulation;
 mod snapshot;
 mod spending;
+mod staging;
 mod stands;
 mod status;
 #[cfg(test)]

@@ -292,6 +292,9 @@ fn entry(
     if let Some(approval) = run.approvals.get(key) {
         change.approval.clone_from(approval);
     }
+    let staged =
+        run.staged.get(key).filter(|_| change.changes.iter().any(|it| !it.wave.is_empty()));
+    change.rollout = staged.map(|it| it.text()).unwrap_or_default();
     moves::say_refused(run, key, &mut change);
     // Of what was handed in, or is decided by what was, it is told that it still gets too little.
     let by_edited = claim.winner.as_ref().is_some_and(|it| edited.contains(&key_of(it)));

@@ -6,13 +6,14 @@ use std::{collections::BTreeMap, sync::Arc};
 use federation_types::{
     condition::{self, Condition},
     names::{ObjectKey, SYSTEM_NAMESPACE, SmolStr, placement_name},
-    placement::{CopyState, Outcome, PlacedRollout, PlacementSpec},
+    placement::{CopyState, Outcome, PlacedCluster, PlacedRollout, PlacementSpec},
     reason::{condition as conditions, placed, rollout as reason},
     rollout::{
         Rollout, RolloutSpec, RolloutState, RolloutStatus, RolloutStrategy, RolloutStrategySpec,
         WaveState,
     },
     selector::TemplateSelector,
+    words,
 };
 use kube::ResourceExt;
 use placement_engine::{
@@ -87,6 +88,18 @@ pub(crate) struct Staged {
     pub(crate) order: Vec<(String, bool)>,
 }
 
+impl Staged {
+    /// `released in 2 waves by RolloutStrategy shop/eu-waves: canary, rest (needs approval)`
+    pub(crate) fn text(&self) -> String {
+        let waves = self.order.iter().map(|(name, asks)| {
+            if *asks { format!("{name} (needs approval)") } else { name.clone() }
+        });
+        let waves: Vec<String> = waves.collect();
+        let n = words::counted(waves.len(), "wave", "waves");
+        format!("released in {n} by {}: {}", self.strategy, waves.join(", "))
+    }
+}
+
 /// What is asked for.
 pub(crate) struct Asked<'a> {
     pub(crate) key: &'a ObjectKey,
@@ -103,9 +116,19 @@ pub(crate) struct Asked<'a> {
 }
 
 impl Release {
-    /// The revision of a cluster that holds a copy or gets one now.
-    pub(crate) fn revision<'a>(&'a self, cluster: &str, newest: &'a str) -> &'a str {
-        self.revisions.get(cluster).and_then(Option::as_deref).unwrap_or(newest)
+    /// The revision that a cluster of the decision is given; none: the newest, as everywhere.
+    pub(crate) fn given(&self, cluster: &str) -> Option<&str> {
+        self.revisions.get(cluster).and_then(Option::as_deref)
+    }
+
+    /// What a cluster that the decision leaves runs, as long as others wait for their wave.
+    pub(crate) fn keeps<'a>(
+        &self,
+        previous: &'a PlacementSpec,
+        cluster: &str,
+    ) -> Option<&'a PlacedCluster> {
+        let left = !self.revisions.is_empty() && !self.revisions.contains_key(cluster);
+        previous.clusters.iter().find(|it| left && it.name == cluster)
     }
 
     /// Whether a cluster of the decision waits for its wave.
@@ -130,7 +153,7 @@ fn home(key: &ObjectKey) -> (SmolStr, SmolStr) {
 impl Index {
     pub(crate) fn set_strategy(
         &mut self,
-        id: (String, String),
+        id: &(String, String),
         strategy: Option<&RolloutStrategy>,
     ) {
         let known = strategy.map(|it| {
@@ -146,12 +169,12 @@ impl Index {
         let strategies = &mut self.rollouts.strategies;
         let old = match &known {
             Some(new) => strategies.insert(id.clone(), Arc::clone(new)),
-            None => strategies.remove(&id),
+            None => strategies.remove(id),
         };
         if old.as_ref().zip(known.as_ref()).is_some_and(|(a, b)| a.spec == b.spec) {
             return;
         }
-        let named = self.policies.values().filter(|it| strategy_of(it).is_some_and(|it| it == id));
+        let named = self.policies.values().filter(|it| strategy_of(it).is_some_and(|it| it == *id));
         let selectors: Vec<TemplateSelector> =
             named.flat_map(|it| it.spec.selectors.clone()).collect();
         self.touch_selected(&selectors);
@@ -265,7 +288,7 @@ pub(crate) fn release(index: &mut Index, fleet: &Fleet, asked: &Asked<'_>) -> Re
         Input { strategy: &strategy, to, members, said: &said, before: &before, closed, now };
     if named.is_none() {
         // The policy asks for no waves any more.
-        let write = write(key, standing.clone(), None, rollout::over(&input, &before), "", now);
+        let write = write(key, standing, None, rollout::over(&input, &before), "", now);
         return Release { write, ..Release::default() };
     }
     let step = rollout::step(&input);
@@ -290,7 +313,7 @@ pub(crate) fn release(index: &mut Index, fleet: &Fleet, asked: &Asked<'_>) -> Re
             retry: said.retry.clone(),
             ..RolloutSpec::default()
         });
-        release.write = write(key, standing.clone(), spec, status, &step.message, now);
+        release.write = write(key, standing, spec, status, &step.message, now);
     }
     release
 }
@@ -322,7 +345,8 @@ fn members<'a>(
         .clusters
         .keys()
         .map(|name| {
-            let standing = previous.clusters.iter().find(|it| it.name == *name);
+            let at = previous.clusters.binary_search_by(|it| it.name.as_str().cmp(name));
+            let standing = at.ok().map(|at| &previous.clusters[at]);
             let removing = previous.removing.iter().any(|it| it.name == *name);
             let answers = index.clusters.get(name).is_some_and(|it| is_ready(it));
             let health = match standing {

@@ -322,12 +322,18 @@ fn fail(status: &mut RolloutStatus, failure: &str, message: String) {
     status.failure_message = message;
 }
 
+/// A cluster that was given the revision and was not ready in it when it was looked at last.
+fn on_the_way<'a>(status: &'a RolloutStatus, name: &str) -> Option<&'a Updating> {
+    let at = status.updating.binary_search_by(|it| it.name.as_str().cmp(name)).ok()?;
+    Some(&status.updating[at])
+}
+
 /// The clusters that were given the revision: they name it, or were about to when the hub was stopped.
 fn released<'a>(
     input: &'a Input<'a>,
     before: &'a RolloutStatus,
 ) -> impl Iterator<Item = &'a Member<'a>> {
-    let about = |name: &str| before.updating.iter().any(|it| it.name == name);
+    let about = |name: &str| on_the_way(before, name).is_some();
     input.members.iter().filter(move |it| it.revision == Some(input.to) || about(it.name))
 }
 
@@ -335,7 +341,7 @@ fn released<'a>(
 fn failure(input: &Input<'_>, before: &RolloutStatus) -> Option<(&'static str, String)> {
     for it in released(input, before) {
         let Health::Failed(since, why) = it.health else { continue };
-        let own = before.updating.iter().find(|known| known.name == it.name);
+        let own = on_the_way(before, it.name);
         let wave = before.waves.iter().find(|wave| wave.name == it.wave.1);
         let given = own.map(|it| &it.since).or_else(|| wave.map(|it| &it.started));
         // What was so before is no answer to what was released.
@@ -344,7 +350,8 @@ fn failure(input: &Input<'_>, before: &RolloutStatus) -> Option<(&'static str, S
         }
     }
     let late = before.updating.iter().filter(|_| !input.said.paused).find(|it| {
-        let member = input.members.iter().find(|member| member.name == it.name);
+        let at = input.members.binary_search_by(|member| member.name.cmp(&it.name)).ok();
+        let member = at.map(|at| &input.members[at]);
         let waits =
             member.is_some_and(|it| matches!(it.health, Health::Waiting | Health::Failed(..)));
         let since = clock::seconds(&it.since);
@@ -499,7 +506,7 @@ impl<'a> Walk<'a> {
         });
         members
             .map(|it| {
-                let known = self.before.updating.iter().find(|known| known.name == it.name);
+                let known = on_the_way(self.before, it.name);
                 let waits = matches!(it.health, Health::Held | Health::Dark);
                 let held = waits || self.input.said.paused;
                 let goes_on = known.filter(|known| (!known.held || held) && !retried);

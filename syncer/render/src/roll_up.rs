@@ -100,11 +100,9 @@ pub fn placement_status(
         spec.clusters.iter().map(|it| Decision { cluster_name: it.name.clone() }).collect();
     if copies.len() > LISTED {
         // One that lags behind what was released to it is listed, however ready it is.
-        let current = |it: &CopyStatus| {
-            spec.clusters
-                .iter()
-                .any(|placed| placed.name == it.name && placed.revision == it.revision)
-        };
+        let given: BTreeMap<&str, &str> =
+            spec.clusters.iter().map(|it| (it.name.as_str(), it.revision.as_str())).collect();
+        let current = |it: &CopyStatus| given.get(it.name.as_str()) == Some(&it.revision.as_str());
         copies.retain(|it| it.state != CopyState::Ready || !current(it));
     }
     PlacementStatus {

@@ -179,6 +179,9 @@ pub struct TemplateChange {
     /// It moves only by an approval (RULES 3.4): what the approval has to name. Applying the plan gives it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub approval: String,
+    /// The change is released in waves: by which strategy, and in which order, in words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub rollout: String,
 }
 
 /// What happens to the copy on one cluster.
@@ -198,6 +201,9 @@ pub struct ClusterChange {
     /// What holds it for now: a code of [`crate::reason::placed`].
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub held: String,
+    /// The wave in which it happens; empty: at once.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub wave: String,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -243,7 +249,8 @@ impl Cost {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Check {
-    /// `policy`, `limits`, `quota`, `limitRange`, `room`, `budget`, `residency`, `overrides`, `disruption`, `approval`.
+    /// `policy`, `limits`, `quota`, `limitRange`, `room`, `budget`, `residency`, `overrides`, `disruption`,
+    /// `approval`, `rollout`.
     pub name: String,
     pub result: CheckResult,
     /// What is not well; empty if all is.

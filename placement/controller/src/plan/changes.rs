@@ -83,6 +83,11 @@ pub(super) fn of(run: &DryRun, key: &ObjectKey, before: &Index) -> Vec<ClusterCh
             reason::FROZEN.clone_into(&mut it.held);
         }
     }
+    if let Some(staged) = run.staged.get(key) {
+        for it in found.iter_mut().filter(|it| it.action != Action::Remove) {
+            it.wave = staged.waves.get(&it.cluster).cloned().unwrap_or_default();
+        }
+    }
     moves::say_chosen(run, key, &mut found);
     let follows = run.index.placements.get(key).is_some_and(|it| !it.spec.follows.is_empty());
     for it in found.iter_mut().filter(|it| follows && it.action == Action::Add) {

@@ -43,6 +43,7 @@ pub(super) fn checks(
     let moves = entries.iter().filter(|it| !it.change.approval.is_empty());
     let moves: Vec<String> = moves.map(|it| it.key.to_string()).collect();
     checks.push(check("approval", CheckResult::Waits, &moves, "moves only by applying this plan"));
+    checks.push(rollout(run, entries));
     checks
 }
 
@@ -123,6 +124,23 @@ fn overrides(entries: &[Entry]) -> Check {
         check.message = some_of(&texts, "; ");
     }
     check
+}
+
+/// Waves that begin once somebody approves them.
+fn rollout(run: &DryRun, entries: &[Entry]) -> Check {
+    let mut texts = Vec::new();
+    for it in entries.iter().filter(|it| !it.change.rollout.is_empty()) {
+        let staged = run.staged.get(&it.key).into_iter().flat_map(|it| &it.order);
+        let asking: Vec<&str> =
+            staged.filter(|(_, asks)| *asks).map(|(name, _)| name.as_str()).collect();
+        if !asking.is_empty() {
+            let waits = if asking.len() == 1 { "waits" } else { "wait" };
+            let waves = if asking.len() == 1 { "wave" } else { "waves" };
+            texts.push(format!("{waves} {} of {} {waits} for approval", asking.join(", "), it.key));
+        }
+    }
+    let result = if texts.is_empty() { CheckResult::Passed } else { CheckResult::Waits };
+    Check { name: "rollout".to_owned(), result, message: some_of(&texts, "; ") }
 }
 
 /// What the gate would hold, what a freeze keeps from the members, and why.

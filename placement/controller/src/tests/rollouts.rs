@@ -3,7 +3,10 @@
 use federation_types::rollout::RolloutState;
 use serde_json::{Value, json};
 
-use super::world::{World, key};
+use super::{
+    planning::{plan, template_edit},
+    world::{World, key},
+};
 
 /// Three clusters; the first is a wave of its own, the rest asks.
 fn world() -> World {
@@ -251,4 +254,25 @@ fn what_fails_in_the_first_wave_reaches_no_other() {
     let note = world.placed("web").unwrap().spec.rollout.clone().unwrap();
     assert_eq!(note.reason, "Aborted");
     assert!(note.message.contains("a was not ready within 5m"), "{}", note.message);
+}
+
+#[test]
+fn a_plan_says_in_which_waves_a_change_is_released_and_what_it_waits_for() {
+    let world = world();
+    let changed = |replicas, image| [template_edit(&world, "web", replicas, image).unwrap()];
+    let planned = plan(&world, &changed(2, "v2"));
+    let template = &planned.templates[0];
+    assert_eq!(
+        template.rollout,
+        "released in 2 waves by RolloutStrategy shop/waves: canary, rest (needs approval)"
+    );
+    let waves: Vec<_> =
+        template.changes.iter().map(|it| (it.cluster.as_str(), it.wave.as_str())).collect();
+    assert_eq!(waves, [("a", "canary"), ("b", "rest"), ("c", "rest")]);
+    let check = planned.checks.iter().find(|it| it.name == "rollout").unwrap();
+    assert_eq!(check.message, "wave rest of Deployment shop/web waits for approval");
+    // More replicas are not released in waves.
+    let scaled = plan(&world, &changed(3, "v1"));
+    assert_eq!(scaled.templates[0].changes.len(), 3);
+    assert_eq!(scaled.templates[0].rollout, "");
 }

@@ -468,7 +468,7 @@ impl World {
     pub(crate) fn strategy(&mut self, name: &str, spec: Value) {
         let spec = serde_json::from_value(spec).unwrap();
         let strategy = RolloutStrategy::new(name, spec);
-        self.index.set_strategy(("shop".into(), name.into()), Some(&strategy));
+        self.index.set_strategy(&("shop".into(), name.into()), Some(&strategy));
     }
 
     fn roll_out(&mut self, write: RolloutWrite) {
