@@ -13,6 +13,7 @@ mod causes;
 mod choice;
 mod claims;
 mod clients;
+mod following;
 mod helm;
 mod kinds;
 mod kubectl;
@@ -68,6 +69,7 @@ async fn stories_on_three_real_members() {
         claims::sets_serve_their_namespaces_and_rights_need_federate,
         claims::objects_without_a_namespace_are_claimed_by_cluster_policies_only,
         kinds::each_kind_has_its_own_default,
+        following::what_a_template_names_goes_where_it_goes,
         causes::a_deleted_template_takes_its_copies_along,
         causes::a_policy_edit_brings_new_copies_before_old_ones_go,
         causes::an_override_edit_reaches_what_runs,

@@ -84,14 +84,17 @@ pub(crate) fn explain(
     let copies = placed.filter(|it| it.holds_copies());
     let Some(winner) = &claim.winner else {
         let summary = match copies {
-            Some(placed) => format!(
-                "{key}: {}; no policy claims it any more: its copies stay until one does, or it is deleted",
-                stands::text(placed)
-            ),
+            Some(placed) => {
+                let forsaken = index.is_forsaken(&key, template, placed);
+                let why = follow::unclaimed(&placed.spec, forsaken).message;
+                format!("{key}: {}; {why}", stands::text(placed))
+            }
             None => format!("{key} is claimed by no placement policy: it stays on the hub"),
         };
         let notes = held(index, &key, copies.map(|it| &**it));
-        let gone = |it: &String| !it.starts_with(reason::POLICY_GONE);
+        let gone = |it: &String| {
+            !it.starts_with(reason::POLICY_GONE) && !it.starts_with(reason::USER_GONE)
+        };
         let notes = notes.into_iter().filter(gone).collect();
         return Ok(ExplanationStatus { summary, shadowed, notes, ..Default::default() });
     };

@@ -28,7 +28,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::{
     bounds::Bounds,
-    claim::{Override, Policy},
+    claim::{Override, Policy, never},
     context::Context,
     gate::Budget,
     index::{Index, KindKey, Placed, Template, template_key, version},
@@ -250,7 +250,11 @@ pub(crate) fn spawn_templates(
                     if let Some(listing) = &mut listing {
                         listing.insert(key.clone());
                     }
-                    let template = template(&resource.api_version, &it);
+                    let mut template = template(&resource.api_version, &it);
+                    if never(&Index::facts(&key, &template)).is_some() {
+                        // Releases of Helm, for one, are large, and never copied.
+                        template.content = Box::default();
+                    }
                     context.index.lock().set_template(key, Some(Arc::new(template)));
                 }
                 watcher::Event::Delete(it) => {

@@ -94,7 +94,8 @@ fn held(key: &ObjectKey, spec: &PlacementSpec) -> User {
 
 /// What follows a template that a policy places: all that it names.
 pub(crate) fn needs(policy: &Policy, template: &Template) -> Vec<Dependency> {
-    if !follows(policy) {
+    // What is in no namespace has none in which to look.
+    if !follows(policy) || template.workload.key.namespace.is_empty() {
         return Vec::new();
     }
     serde_json::from_str(&template.content).map_or_else(|_| Vec::new(), |it| dependencies(&it))
@@ -284,8 +285,9 @@ impl Index {
         self.follow.set(key, known).into_iter().collect()
     }
 
-    /// It was written, or could not be.
+    /// It was written, or could not be. Its own watch may have told of it before: only now it is looked at as it stands.
     pub(crate) fn announced(&mut self, key: &ObjectKey) {
+        self.look_for_lacks(key);
         if self.follow.coming.remove(key).is_none() {
             return;
         }

@@ -162,7 +162,7 @@ fn rule_1_2_without_a_policy_copies_stay_until_they_are_claimed_again() {
     .assert_eq(&world.settle());
     assert_eq!(
         world.headline("web"),
-        "Deployment shop/web: on 2 clusters: a 2, b 2; no policy claims it any more: its copies stay until one does, \
+        "Deployment shop/web: on 2 clusters: a 2, b 2; no policy claims it any more; its copies stay until one does, \
          or it is deleted"
     );
     assert_eq!(world.events.last().unwrap().reason, "PolicyGone");

@@ -427,3 +427,33 @@ fn a_plan_that_has_dependencies_follow_shows_where_they_go_and_why() {
     let missing = "Deployment shop/web: Secret key is not on the hub";
     assert!(told.notes.iter().any(|it| it.starts_with(missing)), "{:?}", told.notes);
 }
+
+#[test]
+fn what_is_being_written_goes_before_and_what_was_written_meanwhile_is_not_overlooked() {
+    let mut world = world();
+    world.policy(
+        "cfg",
+        json!({"affinities": [{"clusters": {"names": ["b"]}}],
+               "selectors": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "cfg"}]}),
+    );
+    // Its own watch tells of the write before the write itself has ended.
+    world.index.in_flight.insert(key("ConfigMap/cfg"), Vec::new());
+    world.settle();
+    assert_eq!(world.dependencies("web"), "True DependenciesMet");
+    world.index.in_flight.remove(&key("ConfigMap/cfg"));
+    world.index.announced(&key("ConfigMap/cfg"));
+    world.settle();
+    assert!(world.dependencies("web").starts_with("False DependencyLeftOut ConfigMap cfg"));
+    // A user that is about to go to c wants it there first; and no more, if that could not be written.
+    world.drop_policy("cfg");
+    world.settle();
+    let mut spec = world.placed("web").unwrap().spec.clone();
+    spec.clusters[0].name = "c".into();
+    assert_eq!(world.index.announce(&key("web"), &spec), [key("ConfigMap/cfg")]);
+    assert!(world.index.follow.is_needed_on(&key("ConfigMap/cfg"), "c"));
+    assert!(world.index.follow.is_needed_on(&key("ConfigMap/cfg"), "a"), "it is still there");
+    world.index.announced(&key("web"));
+    assert!(!world.index.follow.is_needed_on(&key("ConfigMap/cfg"), "c"));
+    world.settle();
+    assert_eq!(world.show("ConfigMap/cfg"), "a b | Placed");
+}
