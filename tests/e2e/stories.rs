@@ -21,6 +21,7 @@ mod moving_in;
 mod overriding;
 mod placement;
 mod plans;
+mod rollouts;
 mod spending;
 mod syncing;
 
@@ -87,6 +88,7 @@ async fn stories_on_three_real_members() {
         plans::a_statefulset_moves_by_an_approved_plan,
         plans::what_if_and_optimise_change_nothing,
         plans::an_optimise_plan_is_carried_out_at_the_cost_it_said,
+        rollouts::an_image_goes_in_waves_waits_for_approval_and_is_taken_back,
         spending::a_cost_budget_makes_growth_wait,
         spending::who_may_see_a_namespace_is_told_what_it_costs,
         spending::points_of_others_decide_what_is_new,
