@@ -23,7 +23,6 @@ pub const PROGRESS_DEADLINE: &str = "10m";
     namespaced,
     derive = "Default",
     derive = "PartialEq",
-    printcolumn = r#"{"name":"Waves","type":"string","jsonPath":".spec.waves[*].name"}"#,
     printcolumn = r#"{"name":"Deadline","type":"string","jsonPath":".spec.progressDeadline"}"#,
     printcolumn = r#"{"name":"On-Failure","type":"string","jsonPath":".spec.onFailure"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,

@@ -249,14 +249,20 @@ fn strategy_of(policy: &Policy) -> Option<(String, String)> {
 /// Which revision each cluster gets now; by default the newest, everywhere.
 pub(crate) fn release(index: &mut Index, fleet: &Fleet, asked: &Asked<'_>) -> Release {
     let Asked { key, policy, previous, to, now, .. } = *asked;
-    index.rollouts.wakes.remove(key);
-    let id = home(key);
-    let standing = index.rollouts.rollouts.get(&id).cloned();
-    let before = standing.as_ref().and_then(|it| it.status.clone()).unwrap_or_default();
     let named = strategy_of(policy);
-    if (named.is_none() && (before.to.is_empty() || before.state.is_over()))
-        || previous.clusters.is_empty()
-    {
+    if named.is_none() && index.rollouts.rollouts.is_empty() {
+        return Release::default();
+    }
+    index.rollouts.wakes.remove(key);
+    let standing = index.rollouts.rollouts.get(&home(key)).cloned();
+    let before = standing.as_ref().and_then(|it| it.status.clone()).unwrap_or_default();
+    let told = match before.state {
+        RolloutState::Completed => true,
+        // What was taken back and is released all the same is not taken back any more.
+        RolloutState::Aborted => before.to != to,
+        _ => before.to.is_empty(),
+    };
+    if (named.is_none() && told) || previous.clusters.is_empty() {
         return Release::default();
     }
     let known = named.as_ref().and_then(|it| index.rollouts.strategies.get(it)).cloned();

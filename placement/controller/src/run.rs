@@ -257,7 +257,8 @@ impl Decider {
         let resource = resource.or_else(|| standing.as_deref().map(named))?;
         self.writing.insert(key.clone());
         let first = self.take_along(&key, write.as_ref());
-        let job = Job { resource, template, standing, rollout, write, stale_revisions, counted, first };
+        let job =
+            Job { resource, template, standing, rollout, write, stale_revisions, counted, first };
         Some(self.spawn(key, job))
     }
 
@@ -285,8 +286,16 @@ impl Decider {
         }
         let (end, ended) = oneshot::channel();
         self.writes.spawn(async move {
-            let Job { resource, template, standing, rollout, write, stale_revisions, counted, first } =
-                job;
+            let Job {
+                resource,
+                template,
+                standing,
+                rollout,
+                write,
+                stale_revisions,
+                counted,
+                first,
+            } = job;
             for it in first {
                 // However it ended: what it needs is waited for, and does not hold it up.
                 drop(it.await);

@@ -1,6 +1,6 @@
 //! Changes that go in waves (docs/rollouts.md), on members that really take and refuse them.
 
-use federation_tests::wait;
+use federation_tests::{CommandOutput, wait};
 use serde_json::{Value, json};
 
 use crate::fleet::{Fleet, SOON, copy, deployment, list, policy, seen};
@@ -11,11 +11,22 @@ kind: RolloutStrategy
 metadata: {name: three, namespace: waves}
 spec:
   waves:
-  - {name: canary, clusters: {providers: [gke]}, soak: 2s}
+  - name: canary
+    clusters: {providers: [gke]}
+    soak: 2s
+    gate: ["wave.clusters.all(it, it.scores['web-errors'] <= 5)"]
   - {name: eu, clusters: {regions: ["eu-*"]}, approval: Required}
   progressDeadline: 2m
   onFailure: RollBack
 ---
+"#;
+
+/// What somebody who measures says of the first wave.
+const SCORE: &str = r#"
+apiVersion: archipel.dev/v1alpha1
+kind: ClusterScore
+metadata: {name: waves-errors}
+spec: {cluster: gke-1, scores: [{name: web-errors, value: 3}]}
 "#;
 
 /// Refuses an image in one namespace of a member.
@@ -61,18 +72,19 @@ async fn stands(fleet: &Fleet, state: &str) -> Value {
     fleet.shows(&what, &ROLLOUT, |it| seen(it["status"]["state"] == state, &it["status"])).await
 }
 
+async fn archipel(fleet: &Fleet, args: &[&str]) -> CommandOutput {
+    let mut all = vec!["rollout"];
+    all.extend_from_slice(args);
+    all.extend_from_slice(&["deploy/web", "-n", "waves"]);
+    fleet.hub.archipel(&all).await
+}
+
 fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
     object["status"]["conditions"].as_array()?.iter().find(|it| it["type"] == kind)
 }
 
 pub(super) async fn an_image_goes_in_waves_waits_for_approval_and_is_taken_back(fleet: &mut Fleet) {
     let kubectl = fleet.kubectl();
-    let archipel = async |args: &[&str]| {
-        let mut all = vec!["rollout"];
-        all.extend_from_slice(args);
-        all.extend_from_slice(&["deploy/web", "-n", "waves"]);
-        fleet.hub.archipel(&all).await
-    };
     fleet.begin("waves").await;
     let slip = STRATEGY.replace("soak: 2s", "soak: soon");
     let refused = kubectl.run_with(&slip, ["apply", "-f", "-"]).await;
@@ -93,6 +105,8 @@ pub(super) async fn an_image_goes_in_waves_waits_for_approval_and_is_taken_back(
         "released in 3 waves by RolloutStrategy waves/three: canary, eu (needs approval), rest";
     assert!(plan.contains(waves) && plan.contains("wave canary"), "{plan}");
     kubectl.apply(&web("2.0")).await;
+    stands(fleet, "Gated").await;
+    kubectl.apply(SCORE).await;
     let waits = stands(fleet, "WaitingForApproval").await;
     assert_eq!((&waits["status"]["wave"], &waits["status"]["step"]), (&json!("eu"), &json!("2/3")));
     run(fleet, "1.0 2.0 1.0").await;
@@ -103,7 +117,7 @@ pub(super) async fn an_image_goes_in_waves_waits_for_approval_and_is_taken_back(
         })
         .await;
     assert_ne!(template["status"]["observedGeneration"], template["metadata"]["generation"]);
-    let status = archipel(&["status"]).await;
+    let status = archipel(fleet, &["status"]).await;
     assert!(status.stdout.contains("✓ wave canary   1/1 ready"), "{status:?}");
     assert!(status.stdout.contains("archipel rollout approve deploy/web -n waves"), "{status:?}");
     // More replicas wait for nobody.
@@ -112,11 +126,13 @@ pub(super) async fn an_image_goes_in_waves_waits_for_approval_and_is_taken_back(
     fleet.member_shows("prem-1", "two replicas", &WEB, scaled).await;
     run(fleet, "1.0 2.0 1.0").await;
 
-    let wrong = archipel(&["approve", "--wave", "moon"]).await;
+    // A hub that starts anew goes on where it was.
+    fleet.hub.restart().await.unwrap();
+    let wrong = archipel(fleet, &["approve", "--wave", "moon"]).await;
     assert!(!wrong.success() && wrong.stderr.contains("canary, eu, rest"), "{wrong:?}");
-    let approved = archipel(&["approve"]).await;
+    let approved = archipel(fleet, &["approve"]).await;
     assert!(approved.success() && approved.stdout.contains("wave eu is approved"), "{approved:?}");
-    let watched = archipel(&["status", "-w"]).await;
+    let watched = archipel(fleet, &["status", "-w"]).await;
     assert!(watched.success(), "{watched:?}");
     run(fleet, "2.0 2.0 2.0").await;
     let ready = ["wait", "--for=condition=Ready", "rollouts.archipel.dev/deployment-web"];
@@ -140,7 +156,7 @@ pub(super) async fn an_image_goes_in_waves_waits_for_approval_and_is_taken_back(
         "{why}"
     );
     run(fleet, "2.0 2.0 2.0").await;
-    let watched = archipel(&["status", "-w"]).await;
+    let watched = archipel(fleet, &["status", "-w"]).await;
     assert!(!watched.success() && watched.stderr.contains("no bad images"), "{watched:?}");
     fleet
         .shows("a template that is taken back", &WEB, |it| {
@@ -181,7 +197,7 @@ pub(super) async fn an_image_goes_in_waves_waits_for_approval_and_is_taken_back(
     kubectl.apply(&web("3.0").replace("replicas: 1", "replicas: 2")).await;
     stands(fleet, "WaitingForApproval").await;
     run(fleet, "2.0 3.0 2.0").await;
-    let taken = archipel(&["abort"]).await;
+    let taken = archipel(fleet, &["abort"]).await;
     assert!(taken.success(), "{taken:?}");
     run(fleet, "2.0 2.0 2.0").await;
     // Without a strategy nothing new is released.
@@ -193,5 +209,6 @@ pub(super) async fn an_image_goes_in_waves_waits_for_approval_and_is_taken_back(
         })
         .await;
     run(fleet, "2.0 2.0 2.0").await;
+    kubectl.ok(["delete", "clusterscore", "waves-errors"]).await;
     fleet.end("waves").await;
 }

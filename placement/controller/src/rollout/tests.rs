@@ -2,6 +2,10 @@
 //! does not answer, `a:r1=` is frozen, `a` waits for a copy.
 
 use federation_types::rollout::RolloutStrategySpec;
+use proptest::{
+    prelude::{Just, ProptestConfig, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest},
+    strategy::Strategy as _,
+};
 use serde_json::{Value, json};
 
 use super::*;
@@ -363,4 +367,127 @@ fn without_a_strategy_nothing_new_is_released() {
     let kept = held(&members, "r2");
     let show: Vec<_> = kept.iter().map(|(name, it)| (name.as_str(), it.as_deref())).collect();
     assert_eq!(show, [("a", Some("r1")), ("b", Some("r1")), ("c", None)]);
+}
+
+/// What may happen between two looks.
+#[derive(Clone, Debug)]
+enum Happens {
+    Fares(usize, u8),
+    Edit(u8),
+    Time(i64),
+    Approve,
+    Pause(bool),
+    Retry,
+}
+
+fn happens() -> impl proptest::strategy::Strategy<Value = Happens> {
+    prop_oneof![
+        8 => (0..6_usize, 0..5_u8).prop_map(|(at, how)| Happens::Fares(at, how)),
+        1 => (1..4_u8).prop_map(Happens::Edit),
+        3 => prop::sample::select(vec![1, 60, 400, 2_000]).prop_map(Happens::Time),
+        2 => Just(Happens::Approve),
+        1 => any::<bool>().prop_map(Happens::Pause),
+        1 => Just(Happens::Retry),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    /// Whatever happens: no wave begins before the one before it is done, no more than so many are on their way, a
+    /// cluster runs nothing but what it ran, the newest and the last good revision, and a second look changes nothing.
+    #[test]
+    fn no_wave_overtakes_another_and_what_is_looked_at_twice_is_the_same(
+        events in prop::collection::vec(happens(), 1..60),
+    ) {
+        let mut case = Case::new(
+            &json!({"soak": "1m"}),
+            &json!({"maxConcurrent": 1, "approval": "Required"}),
+            &json!({"progressDeadline": "5m"}),
+        );
+        let names = ["a", "b", "c", "d", "e", "f"];
+        let mut clusters: Vec<(String, u8)> = names.iter().map(|_| ("r1".to_owned(), 0)).collect();
+        let mut to = "r1".to_owned();
+        for event in events {
+            match event {
+                Happens::Fares(at, how) => clusters[at].1 = how,
+                Happens::Edit(n) => to = format!("r{n}"),
+                Happens::Time(seconds) => case.now += seconds,
+                Happens::Approve => {
+                    if case.said.revision == to {
+                        case.said.approved = vec!["two".into()];
+                    }
+                }
+                Happens::Pause(yes) => case.said.paused = yes,
+                Happens::Retry => case.said.retry.push('x'),
+            }
+            let words = |clusters: &[(String, u8)]| -> String {
+                let word = |(name, (revision, how)): (&&str, &(String, u8))| {
+                    // Ready, and failed, is who runs the newest revision.
+                    let mark = match how {
+                        1 if *revision == to => "+",
+                        2 if *revision == to => "!",
+                        3 => "*",
+                        4 => "=",
+                        _ => "",
+                    };
+                    format!("{name}:{revision}{mark}")
+                };
+                let all: Vec<String> = names.iter().zip(clusters).map(word).collect();
+                all.join(" ")
+            };
+            let before = case.status.clone();
+            let shown = case.look(&to, &words(&clusters));
+            let given: Vec<String> = shown
+                .split(" | ")
+                .next()
+                .unwrap()
+                .split(' ')
+                .map(|it| it.split_once(':').unwrap().1.to_owned())
+                .collect();
+            for ((revision, _), new) in clusters.iter().zip(&given) {
+                let known = [revision.as_str(), &to, &case.status.from];
+                prop_assert!(known.contains(&new.as_str()), "{new} of {known:?}");
+            }
+            let walks = case.status.to == to && !case.status.state.is_over();
+            if walks {
+                // What is given now and was not before comes after waves that are done.
+                for (at, (old, new)) in clusters.iter().map(|it| &it.0).zip(&given).enumerate() {
+                    if old == new || *new != to || case.status.from == to {
+                        continue;
+                    }
+                    let wave = wave_of(names[at]);
+                    for earlier in &case.names[..wave] {
+                        let status = case.status.waves.iter().find(|it| it.name == *earlier);
+                        prop_assert!(
+                            status.is_none_or(|it| it.state == WaveState::Done),
+                            "{} overtakes {earlier}: {shown}", names[at]
+                        );
+                    }
+                    prop_assert!(wave != 1 || case.said.approved.contains(&"two".to_owned()), "{shown}");
+                    prop_assert!(!case.said.paused, "{shown}");
+                }
+                let second = case.status.waves.iter().find(|it| it.name == "two");
+                if second.is_some_and(|it| it.state == WaveState::Progressing) && before.to == to {
+                    let on_the_way = (1..3).filter(|at| {
+                        let new = given[*at] == to && clusters[*at].0 != to;
+                        let waits = clusters[*at].0 == to && !matches!(clusters[*at].1, 1 | 3);
+                        new || waits
+                    });
+                    let new = (1..3).filter(|at| given[*at] == to && clusters[*at].0 != to);
+                    prop_assert!(new.count() == 0 || on_the_way.count() <= 1, "{shown}");
+                }
+            }
+            for (cluster, new) in clusters.iter_mut().zip(&given) {
+                cluster.0.clone_from(new);
+            }
+            // The members have not answered: what was given is not ready in it yet.
+            let status = case.status.clone();
+            let still: Vec<(String, u8)> = clusters.clone();
+            if before == status {
+                let again = case.look(&to, &words(&still));
+                prop_assert_eq!(&case.status, &status, "{} then {}", shown, again);
+            }
+        }
+    }
 }

@@ -254,6 +254,11 @@ fn what_fails_in_the_first_wave_reaches_no_other() {
     let note = world.placed("web").unwrap().spec.rollout.clone().unwrap();
     assert_eq!(note.reason, "Aborted");
     assert!(note.message.contains("a was not ready within 5m"), "{}", note.message);
+    // The policy asks for no waves any more: it is released all the same, and so it is told.
+    world.policy("web", json!({"replicas": {"mode": "Duplicated"}}));
+    world.rest();
+    assert_eq!(world.given("web", &mut known), "a2 b2 c2");
+    assert_eq!(world.state("web"), RolloutState::Completed);
 }
 
 #[test]
