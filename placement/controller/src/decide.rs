@@ -245,10 +245,9 @@ fn decide(
     if matches!(refused, Some(Refusal::Room(_))) {
         index.postponed.insert(key.clone());
     }
-    if !claim.users.is_empty() {
-        follow::bind(index, key, fleet, &meant, &mut decision);
-    }
-    let ends = run_out(index, template, fleet, &mut decision);
+    let followed = !claim.users.is_empty();
+    let unfit = followed.then(|| follow::bind(index, key, fleet, &meant, &mut decision)).flatten();
+    let ends = run_out(index, template, fleet, &mut decision).or(unfit);
     let kept = &previous.preferred_since;
     spec.preferred_since = index.note_failback(key, decision.failback, wait, kept, now);
     // After a restart nobody knows: then an edit is as likely as any.
@@ -375,7 +374,7 @@ fn decide(
     if returns {
         spec.returned = Some(failback::returned(previous.returned.as_ref(), now));
     }
-    let nobody = |name: &str| !claim.users.is_empty() && !index.follow.is_needed_on(key, name);
+    let nobody = |name: &str| followed && !index.follow.is_needed_on(key, name);
     let because = |name: &str| match lost.contains(name) {
         _ if nobody(name) => Trigger::UserGone,
         true => Trigger::Failover,

@@ -244,7 +244,7 @@ impl Index {
         if needs || follows {
             self.kinds_changed |= self.follow.count_kinds(before, after);
         }
-        if self.follow.is_needed(key) && meant(before) != meant(after) {
+        if self.follow.is_needed(key) && before != after {
             self.look_for_lacks(key);
         }
     }
@@ -313,9 +313,13 @@ impl Index {
         let Some(needed) = self.follow.needed.get_mut(key) else { return };
         let lacks = !needed.clusters.keys().all(|it| has.contains(it.as_str()));
         let before = std::mem::replace(&mut needed.lacks, lacks);
-        if before || lacks {
-            self.dirty.extend(needed.users.iter().cloned());
-        }
+        // What was said while this was not known is said anew.
+        let complains = |it: &&ObjectKey| {
+            let said = self.placements.get(*it).and_then(|it| it.spec.dependencies.as_ref());
+            said.is_some_and(|it| it.status == "False")
+        };
+        let told = needed.users.iter().filter(|it| before || lacks || complains(it));
+        self.dirty.extend(told.cloned());
     }
 
     /// A template came, went, or is about to go: those that need it are told, and what was placed for its sake.
@@ -459,13 +463,14 @@ pub(crate) fn unclaimed(spec: &PlacementSpec, forsaken: bool) -> Outcome {
 
 /// The decision for what follows: nowhere but where it is needed; and what it holds there it keeps, whatever keeps new
 /// copies away, for it goes after those that need it. The limits that match it hold for it as well (RULES 2.2).
+/// What is to be said where that leaves no cluster.
 pub(crate) fn bind(
     index: &Index,
     key: &ObjectKey,
     fleet: &Fleet,
     previous: &Previous,
     decision: &mut Decision,
-) {
+) -> Option<Outcome> {
     if decision.outcome.is_placed() {
         decision.clusters.retain(|it| index.follow.is_needed_on(key, fleet.name(it.cluster)));
     } else {
@@ -480,6 +485,9 @@ pub(crate) fn bind(
         }
     }
     decision.clusters.sort_by_key(|it| it.cluster);
-    decision.outcome =
-        if decision.clusters.is_empty() { Decided::NoClusterFits } else { Decided::Placed };
+    decision.outcome = Decided::Placed;
+    decision.clusters.is_empty().then(|| {
+        let message = "no cluster where it is needed may hold it now".to_owned();
+        outcome("False", placed::NO_CLUSTER_FITS, message)
+    })
 }

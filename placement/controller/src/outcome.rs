@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use federation_types::{
     placement::{Outcome, PlacementSpec},
-    reason::{cause, placed as reason},
+    reason::{cause, dependencies as code, placed as reason},
 };
 use placement_engine::{self as engine, Decision, Fleet, Rule};
 
@@ -17,7 +17,8 @@ pub(crate) struct Event {
     pub(crate) message: String,
 }
 
-/// What is worth telling of a change: that nothing could be placed, that no policy claims, that a cluster was replaced.
+/// What is worth telling of a change: that nothing could be placed, that no policy claims, that something it needs is
+/// missing, that a cluster was replaced.
 pub(crate) fn events(placed: Option<&Placed>, spec: &PlacementSpec) -> Vec<Event> {
     let mut events = Vec::new();
     let before = placed.map(|it| &it.spec);
@@ -29,6 +30,14 @@ pub(crate) fn events(placed: Option<&Placed>, spec: &PlacementSpec) -> Vec<Event
             events.push(Event { reason: reason::POLICY_GONE, message });
         }
         _ => (),
+    }
+    if let Some(said) = spec.dependencies.as_ref().filter(|it| it.status == "False")
+        && before.is_none_or(|it| it.dependencies.as_ref() != Some(said))
+    {
+        let known = [code::MISSING, code::LEFT_OUT, code::NEVER];
+        let reason = known.into_iter().find(|it| *it == said.reason);
+        let message = said.message.clone();
+        events.extend(reason.map(|reason| Event { reason, message }));
     }
     let failed_over = |it: &PlacementSpec| -> BTreeSet<String> {
         let leaving = it.clusters.iter().filter(|it| it.leaving == cause::FAILOVER);

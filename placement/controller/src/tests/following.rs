@@ -1,10 +1,13 @@
 //! What a template needs goes where it goes (RULES 4.7).
 
+use std::{collections::BTreeSet, sync::Arc};
+
 use federation_types::{names::ObjectKey, placement::Outcome};
+use proptest::{prelude::*, test_runner::RngSeed};
 use serde_json::{Value, json};
 
 use super::world::{World, key};
-use crate::{overlay, plan};
+use crate::{index::Placed, members::is_ready, overlay, plan};
 
 impl World {
     /// A Deployment whose pods read these: `ConfigMap/a`, `ConfigMap/b?` if it is optional.
@@ -206,6 +209,8 @@ fn rule_4_7_what_is_missing_on_the_hub_is_said_and_does_not_block() {
         "False DependencyMissing ConfigMap cfg is not on the hub: a cluster that has one of its own uses that; \
          Secret key is not on the hub: a cluster that has one of its own uses that"
     );
+    let told: Vec<&str> = world.events.iter().map(|it| it.reason).collect();
+    assert_eq!(told, ["DependencyMissing"]);
     world.plain("ConfigMap/cfg");
     world.plain("Secret/key");
     world.plain("Secret/extra");
@@ -252,10 +257,10 @@ fn rule_2_2_limits_hold_for_what_follows_and_rule_2_4_never_copies() {
     let why = world.why_not("Secret/key", "b").unwrap();
     assert_eq!(why.clusters[0].rule, "Limit");
     assert_eq!(why.clusters[0].policy, "ClusterPlacementPolicy secrets");
-    // Where no cluster is left that may hold it, what is there stays.
+    // Where no cluster is left that may hold it, it is nowhere.
     world.following("web", &["b"], "web");
     world.settle();
-    assert_eq!(world.show("Secret/key"), "a | NoClusterFits");
+    assert_eq!(world.show("Secret/key"), "| NoClusterFits");
 }
 
 #[test]
@@ -401,7 +406,7 @@ fn a_plan_that_has_dependencies_follow_shows_where_they_go_and_why() {
     let mut before = world.index.clone();
     let mut run = crate::dry_run::DryRun::new(index, crate::approval::Approvals::All, world.now);
     run.settle();
-    let draft = plan::compare(&mut before, run, &std::collections::BTreeSet::new(), world.now);
+    let draft = plan::compare(&mut before, run, &BTreeSet::new(), world.now);
     let told = draft.finish(&[], &|_: &ObjectKey, _: &str| true);
     let lines: Vec<String> = told
         .templates
@@ -456,4 +461,149 @@ fn what_is_being_written_goes_before_and_what_was_written_meanwhile_is_not_overl
     assert!(!world.index.follow.is_needed_on(&key("ConfigMap/cfg"), "c"));
     world.settle();
     assert_eq!(world.show("ConfigMap/cfg"), "a b | Placed");
+}
+
+#[test]
+fn what_if_a_cluster_is_lost_shows_what_follows() {
+    let mut world = world();
+    world.policy(
+        "web",
+        json!({"dependencies": "Follow", "spread": [{"topologyKey": "cluster", "max": 2}],
+               "replicas": {"mode": "Duplicated"}}),
+    );
+    world.settle();
+    let spec = serde_json::from_value(json!({"down": ["a"]})).unwrap();
+    let outcome = crate::simulation::work_out(world.index.clone(), &spec, world.now).unwrap();
+    let told = outcome.finish(true, &|_| true).plan;
+    let of = |name: &str| told.templates.iter().find(|it| it.template.name == name).unwrap();
+    let added = of("cfg").changes.iter().map(|it| (it.cluster.as_str(), it.cause.as_str()));
+    assert_eq!(added.collect::<Vec<_>>(), [("c", "Needed")]);
+}
+
+#[derive(Clone, Debug)]
+enum Happens {
+    /// A cluster by its number: answers, is dark, is tainted, is drained.
+    Cluster(usize, usize),
+    /// The policy of the users by a number.
+    Policy(usize),
+    /// A policy of the first ConfigMap's own, or none.
+    Own(bool),
+    /// A user names ConfigMaps, by the bits of a number.
+    Names(usize, usize),
+    Delete(usize),
+    Config(usize, bool),
+    Time(i64),
+    Decide,
+    Settle,
+}
+
+fn happens() -> impl Strategy<Value = Happens> {
+    prop_oneof![
+        3 => (0..4_usize, 0..4_usize).prop_map(|(it, state)| Happens::Cluster(it, state)),
+        3 => (0..5_usize).prop_map(Happens::Policy),
+        1 => any::<bool>().prop_map(Happens::Own),
+        4 => (0..3_usize, 0..8_usize).prop_map(|(it, names)| Happens::Names(it, names)),
+        2 => (0..3_usize).prop_map(Happens::Delete),
+        2 => (0..3_usize, any::<bool>()).prop_map(|(it, is)| Happens::Config(it, is)),
+        2 => (1..700_i64).prop_map(Happens::Time),
+        2 => Just(Happens::Decide),
+        2 => Just(Happens::Settle),
+    ]
+}
+
+const FLEET: [&str; 4] = ["a eks", "b eks", "c gke", "d onprem"];
+const USERS: [&str; 3] = ["web", "api", "DaemonSet/log"];
+const CONFIGS: [&str; 3] = ["ConfigMap/x", "ConfigMap/y", "ConfigMap/z"];
+
+fn play(world: &mut World, event: &Happens) {
+    match event {
+        Happens::Cluster(it, state) => {
+            let state = ["", "dark", "taint=x", "drain=x"][*state];
+            world.cluster(&format!("{} {state}", FLEET[*it]));
+        }
+        Happens::Policy(which) => {
+            let names = |names: &[&str]| json!([{"clusters": {"names": names}}]);
+            let mut spec = match which {
+                0 => json!({"affinities": names(&["a", "b"])}),
+                1 => json!({"affinities": names(&["b", "c"]), "failover": {"after": "30s"}}),
+                2 => json!({"spread": [{"topologyKey": "cluster", "max": 2}]}),
+                3 => json!({"affinities": names(&["d"]), "dependencies": "Ignore"}),
+                _ => return world.drop_policy("web"),
+            };
+            if spec.get("dependencies").is_none() {
+                spec["dependencies"] = json!("Follow");
+            }
+            spec["selectors"] = json!([{"apiVersion": "apps/v1", "kind": "Deployment"},
+                                       {"apiVersion": "apps/v1", "kind": "DaemonSet"}]);
+            world.policy("web", spec);
+        }
+        Happens::Own(true) => world.policy(
+            "own",
+            json!({"affinities": [{"clusters": {"names": ["a", "d"]}}],
+                   "selectors": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "x"}]}),
+        ),
+        Happens::Own(false) => world.drop_policy("own"),
+        Happens::Names(it, names) => {
+            let named = (0..3).filter(|at| names >> at & 1 == 1).map(|at| CONFIGS[at]);
+            world.apply_naming(USERS[*it], &named.collect::<Vec<_>>().join(" "));
+        }
+        Happens::Delete(it) => world.delete(USERS[*it]),
+        Happens::Config(it, true) => world.plain(CONFIGS[*it]),
+        Happens::Config(it, false) => world.delete(CONFIGS[*it]),
+        Happens::Time(seconds) => world.pass_time(*seconds),
+        Happens::Decide => drop(world.decide(&mut String::new())),
+        Happens::Settle => drop(world.settle()),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 256,
+        rng_seed: RngSeed::Fixed(20_261_121),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn rule_4_7_holds_whatever_happens(events in proptest::collection::vec(happens(), 1..40)) {
+        let mut world = World::new(&FLEET.join(","));
+        play(&mut world, &Happens::Policy(0));
+        for event in &events {
+            play(&mut world, event);
+        }
+        world.settle();
+        for config in CONFIGS {
+            let config = key(config);
+            let users: Vec<_> = world
+                .index
+                .placements
+                .values()
+                .filter(|it| it.spec.needs.iter().any(|need| need.name == config.name))
+                .collect();
+            let holds = |it: &&Arc<Placed>| -> BTreeSet<String> {
+                let clusters = it.spec.clusters.iter().map(|it| it.name.clone());
+                clusters.chain(it.spec.removing.iter().map(|it| it.name.clone())).collect()
+            };
+            let needed: BTreeSet<String> = users.iter().flat_map(holds).collect();
+            let counted: BTreeSet<String> =
+                world.index.follow.clusters(&config).map(str::to_owned).collect();
+            prop_assert_eq!(&needed, &counted);
+            let Some(template) = world.index.templates.get(&config) else { continue };
+            let claim = world.index.claim(&config, template);
+            // Nothing is decided while the hub presumes that it is cut off.
+            let cut_off = world.index.presumed() == crate::gate::Fleet::CutOff;
+            if template.deleting || claim.users.is_empty() || cut_off {
+                continue;
+            }
+            // It is wherever one of its users is, unless it came while that cluster was dark, and nowhere else.
+            let placed = world.index.placements.get(&config);
+            let has: BTreeSet<String> = placed.iter().flat_map(holds).collect();
+            let answers =
+                |it: &&String| world.index.clusters.get(*it).is_some_and(|it| is_ready(it));
+            let lacks: Vec<_> = needed.difference(&has).filter(answers).collect();
+            prop_assert!(lacks.is_empty(), "{lacks:?} is not on {has:?}");
+            let more: Vec<_> = has.difference(&needed).filter(answers).collect();
+            prop_assert!(more.is_empty(), "{more:?} beside {needed:?}");
+        }
+    }
 }
