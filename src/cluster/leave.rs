@@ -231,7 +231,10 @@ fn held(
         None => format!("it is being deleted there: {said}"),
         Some(_) if outcome.status != "True" => outcome.message.clone(),
         Some(_) if outcome.reason != reason::placed::PLACED => outcome.message.clone(),
-        Some(placed) if placed.leaving.is_empty() => "its next place is not decided yet".to_owned(),
+        Some(placed) if placed.leaving.is_empty() => match &spec.rollout {
+            Some(rollout) => format!("its next place waits: {}", rollout.message),
+            None => "its next place is not decided yet".to_owned(),
+        },
         Some(_) => {
             let others: Vec<&str> = spec
                 .clusters
@@ -373,7 +376,9 @@ pub(super) async fn until(
 
 #[cfg(test)]
 mod tests {
-    use federation_types::placement::{CopyStatus, Outcome, PlacedCluster, RemovedCluster};
+    use federation_types::placement::{
+        CopyStatus, Outcome, PlacedCluster, PlacedRollout, RemovedCluster,
+    };
 
     use super::*;
 
@@ -396,6 +401,14 @@ mod tests {
         spec.outcome.reason = "Frozen".into();
         spec.outcome.message = "a freeze holds the removal of 1 copy".into();
         assert_eq!(said(&spec, None), "Deployment shop/web: a freeze holds the removal of 1 copy");
+        let mut waits = spec.clone();
+        waits.outcome.reason = "Placed".into();
+        waits.clusters[0].leaving.clear();
+        let message = "wave rest (1 of 1) waits for approval".to_owned();
+        waits.rollout =
+            Some(PlacedRollout { message: message.clone(), ..PlacedRollout::default() });
+        let expected = format!("Deployment shop/web: its next place waits: {message}");
+        assert_eq!(said(&waits, None), expected);
         spec.clusters.clear();
         spec.removing = vec![RemovedCluster { name: "a".into(), ..RemovedCluster::default() }];
         let copy =

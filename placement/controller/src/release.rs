@@ -265,10 +265,17 @@ pub(crate) fn release(index: &mut Index, fleet: &Fleet, asked: &Asked<'_>) -> Re
     if (named.is_none() && told) || previous.clusters.is_empty() {
         return Release::default();
     }
+    let said = standing.as_ref().map(|it| it.spec.clone()).unwrap_or_default();
+    let taken_back = rollout::is_taken_back(&said, &before, to);
+    if told && before.to == to && !taken_back && said.retry == before.retry && stands(asked) {
+        return Release::default();
+    }
     let known = named.as_ref().and_then(|it| index.rollouts.strategies.get(it)).cloned();
     let ready = match (&named, known.as_ref().map(|it| &it.ready)) {
         (None, _) => None,
         (Some(_), Some(Ok(ready))) => Some(ready),
+        // Which way back is known without it.
+        (Some(_), _) if taken_back => None,
         (Some(id), unfit) => {
             let why = match unfit {
                 Some(Err(why)) => format!("cannot be read: {why}"),
@@ -283,11 +290,8 @@ pub(crate) fn release(index: &mut Index, fleet: &Fleet, asked: &Asked<'_>) -> Re
         Some((strategy, waves)) => (strategy.clone(), waves),
         None => (Strategy::default(), &Waves::default()),
     };
-    let members = members(index, asked, |name| {
-        let at = waves.of(fleet, name);
-        (at, waves.name(at))
-    });
-    let said = standing.as_ref().map(|it| it.spec.clone()).unwrap_or_default();
+    let places = waves.places(fleet, asked.clusters.keys().map(String::as_str));
+    let members = members(index, asked, places.into_iter().map(|it| (it, waves.name(it))));
     let closed = |at: usize| waves.closed(at, &facts(fleet, asked, &members, at));
     let (members, closed) = (members.as_slice(), &closed);
     let input =
@@ -324,9 +328,18 @@ pub(crate) fn release(index: &mut Index, fleet: &Fleet, asked: &Asked<'_>) -> Re
     release
 }
 
+/// Whether every cluster of the decision runs the newest revision.
+fn stands(asked: &Asked<'_>) -> bool {
+    let clusters = &asked.previous.clusters;
+    asked.clusters.keys().all(|name| {
+        let at = clusters.binary_search_by(|it| it.name.as_str().cmp(name));
+        at.is_ok_and(|at| clusters[at].revision == asked.to)
+    })
+}
+
 /// Nothing new is released, and nothing is taken back; whoever is missing a copy gets one.
 fn without_strategy(index: &Index, asked: &Asked<'_>, message: String) -> Release {
-    let members = members(index, asked, |_| (0, ""));
+    let members = members(index, asked, std::iter::repeat((0, "")));
     let revisions = rollout::held(&members, asked.to);
     if revisions.values().all(|it| it.as_deref() == Some(asked.to)) {
         return Release::default();
@@ -344,13 +357,14 @@ fn without_strategy(index: &Index, asked: &Asked<'_>, message: String) -> Releas
 fn members<'a>(
     index: &'a Index,
     asked: &'a Asked<'a>,
-    wave: impl Fn(&str) -> (usize, &'a str),
+    waves: impl Iterator<Item = (usize, &'a str)>,
 ) -> Vec<Member<'a>> {
     let previous = asked.previous;
     asked
         .clusters
         .keys()
-        .map(|name| {
+        .zip(waves)
+        .map(|(name, wave)| {
             let at = previous.clusters.binary_search_by(|it| it.name.as_str().cmp(name));
             let standing = at.ok().map(|at| &previous.clusters[at]);
             let removing = previous.removing.iter().any(|it| it.name == *name);
@@ -362,7 +376,7 @@ fn members<'a>(
             };
             Member {
                 name,
-                wave: wave(name),
+                wave,
                 revision: standing.map(|it| it.revision.as_str()),
                 at_once: asked.urgent || removing,
                 health,

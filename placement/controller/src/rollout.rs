@@ -142,14 +142,14 @@ pub(crate) fn step(input: &Input<'_>) -> Step {
     let Input { to, members, said, before, .. } = *input;
     let same = before.to == to;
     let planned = members.iter().any(|it| it.revision.is_none() && !it.at_once);
-    let undone = said.aborted && said.revision == to;
     let retried = same && said.retry != before.retry;
+    let taken_back = is_taken_back(said, before, to);
     let good = match (same, before.state) {
         _ if before.to.is_empty() => standing(members, to),
-        (_, RolloutState::Completed) if !(same && undone) => &before.to,
+        (_, RolloutState::Completed) if !taken_back => &before.to,
         _ => &before.from,
     };
-    if same && !retried && (undone || before.state == RolloutState::Aborted) && before.from != to {
+    if taken_back {
         return aborted(input, before.clone());
     }
     let differs = members.iter().any(|it| it.revision.is_some_and(|it| it != to));
@@ -173,6 +173,13 @@ pub(crate) fn step(input: &Input<'_>) -> Step {
         ..RolloutStatus::default()
     };
     walk(input, begun, false, true)
+}
+
+/// Whether every cluster is to return to the revision before: somebody said so, or it was done.
+pub(crate) fn is_taken_back(said: &RolloutSpec, before: &RolloutStatus, to: &str) -> bool {
+    let asked = said.aborted && said.revision == to;
+    let same = before.to == to && said.retry == before.retry;
+    same && (asked || before.state == RolloutState::Aborted) && before.from != to
 }
 
 fn all(members: &[Member<'_>], revision: &str) -> BTreeMap<String, Option<String>> {

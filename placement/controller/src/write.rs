@@ -203,7 +203,9 @@ async fn roll_out(
         }
     };
     let observed_generation = object.metadata.generation;
-    object.status = Some(RolloutStatus { observed_generation, ..status });
+    let mut status = RolloutStatus { observed_generation, ..status };
+    status.conditions.iter_mut().for_each(|it| it.observed_generation = observed_generation);
+    object.status = Some(status);
     api.replace_status(&name, &PostParams::default(), &object).await.map_err(failed)
 }
 

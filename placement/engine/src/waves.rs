@@ -107,13 +107,22 @@ impl Waves {
         self.waves.get(at).map_or(REST, |it| &it.name)
     }
 
-    /// The place of the wave that a cluster belongs to: the first that selects it. What the fleet does not know is left.
-    pub fn of(&self, fleet: &Fleet, cluster: &str) -> usize {
-        let Some(id) = fleet.id(cluster) else { return self.waves.len() };
+    /// The place of the wave that each of the clusters belongs to: the first that selects it. What the fleet does not know
+    /// is left over.
+    pub fn places<'a>(
+        &self,
+        fleet: &Fleet,
+        clusters: impl IntoIterator<Item = &'a str>,
+    ) -> Vec<usize> {
+        // What an expression is of one cluster is worked out for all at once, and once.
         let mut expressions = Expressions::default();
-        let selects =
-            |it: &Wave| mask::refuses(fleet, &it.selector, id.at(), &mut expressions).is_none();
-        self.waves.iter().position(selects).unwrap_or(self.waves.len())
+        let mut place = |cluster: &str| {
+            let id = fleet.id(cluster)?;
+            let selects =
+                |it: &Wave| mask::refuses(fleet, &it.selector, id.at(), &mut expressions).is_none();
+            self.waves.iter().position(selects)
+        };
+        clusters.into_iter().map(|it| place(it).unwrap_or(self.waves.len())).collect()
     }
 
     /// The first gate of a wave that is not open, with why.
@@ -208,8 +217,8 @@ mod tests {
         ]))
         .unwrap();
         let fleet = fleet();
-        let names: Vec<&str> =
-            ["a", "b", "c", "gone"].iter().map(|it| waves.name(waves.of(&fleet, it))).collect();
+        let places = waves.places(&fleet, ["a", "b", "c", "gone"]);
+        let names: Vec<&str> = places.into_iter().map(|it| waves.name(it)).collect();
         assert_eq!(names, ["canary", "cloud", "rest", "rest"]);
         assert_eq!(waves.len(), 3);
     }

@@ -4,9 +4,10 @@ use federation_types::rollout::RolloutState;
 use serde_json::{Value, json};
 
 use super::{
-    planning::{plan, template_edit},
+    planning::{plan, policy_edit, template_edit},
     world::{World, key},
 };
+use crate::{approval::Approvals, plan::work_out};
 
 /// Three clusters; the first is a wave of its own, the rest asks.
 fn world() -> World {
@@ -138,6 +139,14 @@ fn a_missing_strategy_releases_nothing_and_is_named() {
     );
     world.rest();
     assert_eq!(world.given("web", &mut known), "a1 b2");
+    // What has begun is taken back without one, too.
+    world.index.set_strategy(&("shop".into(), "waves".into()), None);
+    world.rest();
+    assert_eq!(world.given("web", &mut known), "a1 b2");
+    world.tell("web", |it| it.aborted = true);
+    world.rest();
+    assert_eq!(world.given("web", &mut known), "a1 b1");
+    assert_eq!(world.state("web"), RolloutState::Aborted);
     // No waves are asked for any more.
     world.policy("web", json!({}));
     world.rest();
@@ -280,4 +289,44 @@ fn a_plan_says_in_which_waves_a_change_is_released_and_what_it_waits_for() {
     let scaled = plan(&world, &changed(3, "v1"));
     assert_eq!(scaled.templates[0].changes.len(), 3);
     assert_eq!(scaled.templates[0].rollout, "");
+}
+
+#[test]
+fn what_a_plan_says_of_waves_is_there_after_the_last_of_them() {
+    let on = |names: &[&str], mode: &Value| {
+        rolled(&json!({"affinities": [{"clusters": {"names": names}}], "replicas": mode}))
+    };
+    let whole = json!({"mode": "Duplicated"});
+    let parts = json!({"mode": "Divided", "division": "Weighted"});
+    for (mode, image, clusters) in [
+        (&whole, "v2", ["a", "b"]),
+        (&whole, "v1", ["b", "c"]),
+        (&parts, "v2", ["a", "c"]),
+        (&parts, "v1", ["b", "c"]),
+    ] {
+        let mut world = World::new("a eks, b gke, c onprem");
+        world.strategy(
+            "waves",
+            json!({"waves": [{"name": "canary", "clusters": {"names": ["a"]}, "soak": "10m"},
+                             {"name": "rest", "approval": "Required"}]}),
+        );
+        world.policy("web", on(&["a", "b"], mode));
+        world.apply("web", 4, "v1");
+        world.settle();
+        let policy = on(&clusters, mode);
+        let edits =
+            [template_edit(&world, "web", 4, image).unwrap(), policy_edit(99, policy.clone())];
+        let copy = world.index.clone();
+        let planned = work_out(copy, &edits, &[], Approvals::All, world.now).unwrap();
+        let planned = planned.run.unwrap().index.placements[&key("web")].spec.clusters.clone();
+        world.apply("web", 4, image);
+        world.policy("web", policy);
+        for _ in 0..4 {
+            world.rest();
+            world.tell("web", |it| it.approved = vec!["rest".into()]);
+            world.pass_time(601);
+        }
+        assert_eq!(world.state("web"), RolloutState::Completed, "{mode} {image} {clusters:?}");
+        assert_eq!(world.placed("web").unwrap().spec.clusters, planned);
+    }
 }

@@ -486,7 +486,9 @@ impl World {
             rollout.metadata.generation = Some(1);
         }
         let observed_generation = rollout.metadata.generation;
-        rollout.status = Some(RolloutStatus { observed_generation, ..status });
+        let mut status = RolloutStatus { observed_generation, ..status };
+        status.conditions.iter_mut().for_each(|it| it.observed_generation = observed_generation);
+        rollout.status = Some(status);
         rollout.metadata.resource_version = Some(self.next_version());
         self.index.set_rollout(&namespace, &name, Some(rollout));
     }
