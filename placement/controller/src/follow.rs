@@ -85,8 +85,10 @@ fn held(key: &ObjectKey, spec: &PlacementSpec) -> User {
     let clusters = spec.clusters.iter().map(|it| &it.name);
     // It goes last: what is being removed still needs it.
     let going = spec.removing.iter().map(|it| &it.name);
+    let needs = spec.needs.iter().map(|it| needed_key(&key.namespace, it));
     User {
-        needs: spec.needs.iter().map(|it| needed_key(&key.namespace, it)).collect(),
+        // What names itself would never be let go.
+        needs: needs.filter(|it| it != key).collect(),
         clusters: clusters.chain(going).map(Into::into).collect(),
         policy: spec.policy_ref.clone(),
     }
