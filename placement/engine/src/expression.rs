@@ -50,8 +50,10 @@ impl Expression {
             line.unwrap_or_default().trim_start_matches("ERROR: <input>:").to_owned()
         })?;
         let references = program.references();
+        let loops = loops(text);
+        let known = |it: &&str| *it == VARIABLE || it.starts_with('@') || loops.contains(it);
         let mut unknown: Vec<_> =
-            references.variables().into_iter().filter(|it| *it != VARIABLE).collect();
+            references.variables().into_iter().filter(|it| !known(it)).collect();
         unknown.sort_unstable();
         if let Some(name) = unknown.first() {
             return Err(format!("unknown variable {name}; an expression knows `cluster` only"));
@@ -133,6 +135,13 @@ impl Expression {
             Err(error) => error,
         }
     }
+}
+
+/// The variables of the loops in an expression: `it` of `wave.clusters.all(it, …)`.
+pub(crate) fn loops(text: &str) -> Vec<&str> {
+    let macros = [".all(", ".exists(", ".exists_one(", ".filter(", ".map("];
+    let bodies = macros.iter().flat_map(|it| text.split(it).skip(1));
+    bodies.filter_map(|it| Some(it.split_once(',')?.0.trim())).collect()
 }
 
 /// What expressions gave on the clusters of one fleet.
@@ -277,6 +286,7 @@ mod tests {
         check("cluster.labels.tier == \"prod\"", &[0, 1]);
         check("\"tier\" in cluster.labels && cluster.labels[\"tier\"] == \"prod\"", &[0, 1]);
         check("cluster.name.startsWith(\"c\")", &[2]);
+        check("cluster.labels.exists(it, it == \"tier\")", &[0, 1]);
     }
 
     #[test]
@@ -301,5 +311,7 @@ mod tests {
     fn a_bad_expression_is_refused_when_it_is_parsed() {
         assert!(Expression::parse("cluster.minor >=").is_err());
         assert!(Expression::parse("node.name == \"x\"").unwrap_err().contains("node"));
+        let other = "cluster.zones.exists(it, that == \"a\")";
+        assert!(Expression::parse(other).unwrap_err().contains("that"));
     }
 }

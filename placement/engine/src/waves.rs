@@ -10,7 +10,7 @@ use federation_types::{
 use serde::Serialize;
 
 use crate::{
-    expression::Expressions,
+    expression::{Expressions, loops},
     fleet::Fleet,
     mask,
     policy::{Selector, selector},
@@ -171,13 +171,6 @@ impl Gate {
             Err(error) => Err(error.to_string()),
         }
     }
-}
-
-/// The variables of the loops in an expression: `it` of `wave.clusters.all(it, …)`.
-fn loops(text: &str) -> Vec<&str> {
-    let macros = [".all(", ".exists(", ".exists_one(", ".filter(", ".map("];
-    let bodies = macros.iter().flat_map(|it| text.split(it).skip(1));
-    bodies.filter_map(|it| Some(it.split_once(',')?.0.trim())).collect()
 }
 
 #[cfg(test)]
