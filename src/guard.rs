@@ -12,12 +12,13 @@ use federation_server::{
 use federation_types::{
     budget::{ChangeBudgetSpec, CostBudgetSpec, DEFAULT_CHANGE_BUDGET, Freeze},
     cluster::{ClusterSetSpec, MemberClusterSpec},
-    names::{ALLOW_DELETE_ANNOTATION, API_VERSION, COPIES_FINALIZER, GROUP},
+    names::{ALLOW_DELETE_ANNOTATION, API_VERSION, COPIES_FINALIZER, GROUP, Gvk},
     overrides::OverridePolicySpec,
     policy::{ClusterPlacementPolicySpec, PlacementPolicySpec},
     price::PriceBookSpec,
     rollout::{RolloutSpec, RolloutStrategySpec},
     score::ClusterScoreSpec,
+    status_rule::StatusRuleSpec,
     validate::{self, Problem},
     words::counted,
 };
@@ -29,6 +30,7 @@ use placement_controller::{
 use placement_engine::{Waves, expression::Expression};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use status_rules::Rule;
 
 use crate::{plan::text, reviews::Opened};
 
@@ -150,6 +152,9 @@ impl Guard {
                 each_field_once(validate::rollout_strategy(spec), unread)
             }),
             "Rollout" => checked(&spec, |spec: &RolloutSpec| validate::rollout(spec)),
+            "StatusRule" => checked(&spec, |spec: &StatusRuleSpec| {
+                Rule::compile(request.name, spec).err().unwrap_or_default()
+            }),
             _ => Vec::new(),
         };
         if !problems.is_empty() {
@@ -176,9 +181,25 @@ impl Guard {
                 Ok(spec) => self.controller.score_warnings(&spec),
                 Err(_) => Vec::new(),
             },
+            "StatusRule" => match serde_json::from_value::<StatusRuleSpec>(spec) {
+                Ok(spec) => self.rule_warnings(request.name, &spec),
+                Err(_) => Vec::new(),
+            },
             _ => Vec::new(),
         };
         Verdict::Allow(warnings)
+    }
+
+    /// What the author of a rule should know: that it is for a kind that the hub does not serve, or not followed.
+    fn rule_warnings(&self, name: &str, spec: &StatusRuleSpec) -> Vec<String> {
+        let mut warnings = self.controller.index().rule_warnings(name, spec);
+        let target = Gvk::new(&spec.target.api_version, &spec.target.kind);
+        let served = self.server.get().map(|it| it.registry().snapshot());
+        if served.is_some_and(|it| !serves(&it, &target.group, &target.kind)) {
+            let Gvk { group, kind, .. } = &target;
+            warnings.push(format!("spec.target: the hub serves no {kind} of {group} (yet)"));
+        }
+        warnings
     }
 
     /// Rights are copied to members only by someone who may do that (RULES 2.3).
@@ -196,6 +217,10 @@ impl Guard {
     fn judge_delete(&self, request: &AdmissionRequest<'_>, old: &Value) -> Verdict {
         if request.kind == "ChangeBudget" && is_group(request.api_version, GROUP) {
             return judge_budget_delete(request.name, old);
+        }
+        if request.kind == "StatusRule" && is_group(request.api_version, GROUP) {
+            let warning = self.controller.index().rule_delete_warning(request.name);
+            return Verdict::Allow(warning.into_iter().collect());
         }
         let wide = matches!(request.resource, "namespaces" | "customresourcedefinitions")
             || (request.resource == "memberclusters" && request.api_version == API_VERSION);

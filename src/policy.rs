@@ -7,6 +7,7 @@ use crate::output::Failure;
 mod difference;
 pub(crate) mod files;
 mod lint;
+mod read;
 mod test;
 
 #[derive(Debug, Subcommand)]
@@ -15,6 +16,8 @@ pub(crate) enum Policy {
     Test(test::Test),
     /// Say what is wrong or odd about policies.
     Lint(lint::Lint),
+    /// Say how objects of custom kinds are read: replicas, what they take, health, and by which rule.
+    Read(read::Read),
 }
 
 impl Policy {
@@ -22,6 +25,7 @@ impl Policy {
         match self {
             Self::Test(it) => it.run(),
             Self::Lint(it) => it.run(),
+            Self::Read(it) => it.run(),
         }
     }
 }

@@ -12,6 +12,7 @@ use federation_types::{
     placement::Placement,
     policy::{ClusterPlacementPolicy, PlacementPolicy},
     price::PriceBook,
+    status_rule::StatusRule,
 };
 use kube::{
     Api, Client, ResourceExt,
@@ -23,6 +24,7 @@ use placement_engine::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use status_rules::Rules;
 
 use crate::output::Failure;
 
@@ -35,6 +37,8 @@ pub(crate) struct Seen {
     pub(crate) sets: Vec<ClusterSet>,
     pub(crate) books: Vec<PriceBook>,
     pub(crate) policies: Vec<Arc<Policy>>,
+    /// How custom kinds are read.
+    pub(crate) rules: Rules,
     pub(crate) placements: Vec<Placement>,
     pub(crate) templates: BTreeMap<Key, Value>,
     /// Kinds that the user may not list.
@@ -53,6 +57,10 @@ impl Seen {
         let members = all(Api::<MemberCluster>::all(inventory.clone())).await?;
         let sets = all(Api::<ClusterSet>::all(inventory.clone())).await?;
         let books = all(Api::<PriceBook>::all(inventory.clone())).await?;
+        let rules = all(Api::<StatusRule>::all(inventory.clone())).await?;
+        let mut specs: BTreeMap<String, _> = BTreeMap::new();
+        specs.extend(rules.into_iter().map(|it| (it.name_any(), it.spec)));
+        let (rules, _) = Rules::new(specs.iter().map(|(name, spec)| (name.as_str(), spec)));
         let own = all(within::<PlacementPolicy>(inventory, namespace)).await?;
         let wide = all(Api::<ClusterPlacementPolicy>::all(inventory.clone())).await?;
         let placements = all(within::<Placement>(client, namespace)).await?;
@@ -63,7 +71,8 @@ impl Seen {
             .filter(|it| wanted(it))
             .map(|it| (it.spec.template.api_version.clone(), it.spec.template.kind.clone()))
             .collect();
-        let mut seen = Self { members, sets, books, policies, placements, ..Self::default() };
+        let mut seen =
+            Self { members, sets, books, policies, rules, placements, ..Self::default() };
         for (api_version, kind) in kinds {
             seen.read_kind(client, namespace, &api_version, &kind).await?;
         }
@@ -118,7 +127,7 @@ impl Seen {
         let reference = &placement.spec.template;
         let namespace = placement.namespace().unwrap_or_default();
         let key = (reference.kind.clone(), namespace, reference.name.clone());
-        let mut workload = Workload::from_template(self.templates.get(&key)?);
+        let mut workload = Workload::read(self.templates.get(&key)?, &self.rules);
         // The hub serves a kind in one version; clusters list it in that of the template.
         workload.key.gvk = Gvk::new(&reference.api_version, &reference.kind);
         Some(workload)

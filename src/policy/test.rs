@@ -167,7 +167,8 @@ fn with_revision(answer: Answer, given: &Given, scenario: &Scenario) -> Option<V
         Facts { key: &answer.key, labels: &given.workload.labels, secret_type: &given.secret_type };
     let rules = overrides(&facts, &scenario.overrides);
     let content = syncer_render::template::strip(&given.template);
-    let revision = syncer_render::revision::content_hash(&content, &rules);
+    let path = given.workload.replicas_path(&scenario.rules);
+    let revision = syncer_render::revision::content_hash(&content, &rules, path.as_ref());
     let clusters = placement.pointer_mut("/spec/clusters").and_then(Value::as_array_mut);
     for cluster in clusters.into_iter().flatten() {
         cluster["revision"] = json!(revision);

@@ -94,3 +94,49 @@ async fn policies_are_linted_without_a_hub() {
     let nothing = archipel(&["policy", "lint", &missing]).await;
     assert_eq!(nothing.code, Some(1), "{nothing:?}");
 }
+
+const ENGINE: &str = "apiVersion: archipel.dev/v1alpha1
+kind: StatusRule
+metadata: {name: engines}
+spec:
+  target: {apiVersion: example.org/v1, kind: Engine}
+  replicas: {path: .spec.size, requests: \"{'cpu': object.spec.cores}\"}
+  health: {ready: object.status.phase == 'Up', reason: object.status.phase}
+  status: {keep: [{path: .status.phase}]}
+  dependencies: \"[{'apiVersion': 'v1', 'kind': 'Secret', 'name': object.spec.secret}]\"
+---
+apiVersion: example.org/v1
+kind: Engine
+metadata: {name: e, namespace: shop}
+spec: {size: 3, cores: 2, secret: token}
+status: {phase: Starting}
+";
+
+#[tokio::test]
+async fn custom_kinds_are_read_without_a_hub() {
+    let desk = tempfile::tempdir().unwrap();
+    let file = write(desk.path(), "engine.yaml", ENGINE);
+    let read = archipel(&["policy", "read", &file]).await;
+    assert!(read.success(), "{read:?}");
+    for line in [
+        "Engine shop/e  by StatusRule engines",
+        "replicas    3 at .spec.size",
+        "each takes  cpu 2000m",
+        "health      Progressing (Starting)",
+        "keeps       .status.phase \"Starting\"",
+        "needs       v1/Secret token",
+    ] {
+        assert!(read.stdout.contains(line), "{line}: {}", read.stdout);
+    }
+    let odd = write(desk.path(), "odd.yaml", &ENGINE.replace("cores: 2, ", ""));
+    let odd = archipel(&["policy", "read", &odd]).await;
+    assert_eq!(odd.code, Some(1), "{odd:?}");
+    assert!(odd.stdout.contains("spec.replicas.requests: no such key: cores"), "{odd:?}");
+    let bad = write(desk.path(), "bad.yaml", &ENGINE.replace("== 'Up'", "=="));
+    for command in ["read", "lint"] {
+        let told = archipel(&["policy", command, &bad]).await;
+        assert_eq!(told.code, Some(1), "{told:?}");
+        let text = format!("{}{}", told.stdout, told.stderr);
+        assert!(text.contains("spec.health.ready"), "{command}: {text}");
+    }
+}

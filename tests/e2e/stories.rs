@@ -71,6 +71,7 @@ async fn stories_on_three_real_members() {
         claims::objects_without_a_namespace_are_claimed_by_cluster_policies_only,
         kinds::each_kind_has_its_own_default,
         following::what_a_template_names_goes_where_it_goes,
+        kinds::a_custom_kind_is_read_by_its_rule,
         causes::a_deleted_template_takes_its_copies_along,
         causes::a_policy_edit_brings_new_copies_before_old_ones_go,
         causes::an_override_edit_reaches_what_runs,

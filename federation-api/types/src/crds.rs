@@ -13,6 +13,7 @@ use crate::{
     revision::{ClusterRevision, Revision},
     rollout::{Rollout, RolloutStrategy},
     score::ClusterScore,
+    status_rule::StatusRule,
 };
 
 /// Every kind of the group `archipel.dev`.
@@ -34,6 +35,7 @@ pub fn all() -> Vec<Value> {
         ClusterScore::crd(),
         RolloutStrategy::crd(),
         Rollout::crd(),
+        StatusRule::crd(),
     ];
     crds.iter()
         .map(|crd| {

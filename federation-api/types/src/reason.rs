@@ -126,6 +126,10 @@ pub mod copy {
     /// A Job that was made, was never seen finished and is gone.
     pub const JOB_GONE: &str = "JobGone";
     pub const NAMESPACE_MISSING: &str = "NamespaceMissing";
+    /// The rule of its kind could not be evaluated on it.
+    pub const RULE_FAILED: &str = "StatusRuleFailed";
+    /// A condition that a copy has not (yet), and that other copies have.
+    pub const NOT_REPORTED: &str = "NotReported";
 }
 
 /// Reasons of a MemberCluster's `Ready`.
@@ -188,6 +192,8 @@ pub mod lint {
     pub const UNKNOWN_NAME: &str = "UnknownName";
     /// A cost budget without a scope.
     pub const EVERY_TEMPLATE: &str = "EveryTemplate";
+    /// A template that the rule for its kind cannot be evaluated on.
+    pub const UNREADABLE: &str = "Unreadable";
 }
 
 /// Reasons of a Rollout's conditions, of what a Placement says of it, and of events on templates.

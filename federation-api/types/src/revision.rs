@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{overrides::OverrideRule, placement::TemplateRef};
+use crate::{field_path::FieldPath, overrides::OverrideRule, placement::TemplateRef};
 
 /// Immutable and content-addressed: its name is the Placement's followed by its hash.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -28,13 +28,16 @@ use crate::{overrides::OverrideRule, placement::TemplateRef};
 pub struct RevisionSpec {
     /// The template that it is the content of.
     pub template: TemplateRef,
-    /// 16 hexadecimal digits over `content` and `overrides`.
+    /// 16 hexadecimal digits over `content`, `overrides` and `replicasPath`.
     pub hash: String,
     /// What the user wrote, without what the hub added (RULES 4.1): apiVersion, kind, metadata (name, namespace, labels,
     /// annotations) and the rest.
     #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
     #[serde(default)]
     pub content: Value,
+    /// Where a custom kind has its replicas, by its StatusRule: `.spec.size`. Each cluster's number is written there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas_path: Option<FieldPath>,
     /// The override rules that matched the template, in the order in which they are applied.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<NamedRule>,

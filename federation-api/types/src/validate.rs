@@ -14,6 +14,7 @@ mod policy;
 mod rollout;
 mod selectors;
 mod spend;
+mod status_rule;
 
 use form::Form;
 pub use overrides::override_policy;
@@ -21,6 +22,7 @@ pub use policy::{cluster_placement_policy, placement_policy, policy_of_all_names
 pub use rollout::{rollout, rollout_strategy};
 use selectors::label_selector;
 pub use spend::{cluster_score, cost_budget, days, moment, price_book};
+pub use status_rule::status_rule;
 
 /// A field that is not as it must be.
 #[derive(Clone, Debug, PartialEq, Eq)]

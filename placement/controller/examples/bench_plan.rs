@@ -137,7 +137,7 @@ fn template(at: usize) -> Template {
 fn placed(template: &Template, clusters: &[(String, Option<i64>)]) -> Placed {
     let key = &template.workload.key;
     let content = serde_json::from_str(&template.content).unwrap_or_default();
-    let revision = syncer_render::revision::content_hash(&content, &[]);
+    let revision = syncer_render::revision::content_hash(&content, &[], None);
     let copies = clusters.iter().map(|(name, replicas)| CopyStatus {
         name: name.clone(),
         state: CopyState::Ready,

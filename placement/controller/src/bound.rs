@@ -1,4 +1,5 @@
-//! Kinds that are bound to where they are (RULES 3.4): StatefulSets, Jobs and volume claims. PURE.
+//! Kinds that are bound to where they are (RULES 3.4): StatefulSets, Jobs, volume claims, and custom kinds whose
+//! rule says so. PURE.
 
 use federation_types::{placement::Outcome, reason::placed as reason};
 use placement_engine::{self as engine, Decision, Fleet, Previous, workload::KindClass};
@@ -19,7 +20,7 @@ pub(crate) fn wants_approval(
     previous: &Previous,
     may_leave: &dyn Fn(&str) -> bool,
 ) -> bool {
-    if !is_bound(template) {
+    if !template.workload.is_bound() {
         return false;
     }
     let loses = previous.clusters.iter().any(|it| {
@@ -36,12 +37,6 @@ pub(crate) fn gains(decision: &Decision, fleet: &Fleet, previous: &Previous) -> 
         .clusters
         .iter()
         .any(|it| before(fleet.name(it.cluster)).is_none_or(|old| it.replicas > old.replicas))
-}
-
-/// Kinds that are bound to where they are.
-pub(crate) fn is_bound(template: &Template) -> bool {
-    matches!(template.workload.class, KindClass::StatefulSet | KindClass::Job)
-        || template.workload.is_claim()
 }
 
 /// A started Job is not moved (RULES 3.4). From a cluster that leaves it goes once it has ended, and at once where it is

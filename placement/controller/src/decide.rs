@@ -16,7 +16,7 @@ use placement_engine::{self as engine, Previous, PreviousCluster};
 
 use crate::{
     approval,
-    bound::{gains, is_bound, run_out, wants_approval},
+    bound::{gains, run_out, wants_approval},
     bounds,
     claim::Policy,
     clock, failback, follow,
@@ -27,6 +27,7 @@ use crate::{
     outcome::{Event, describe, events, outcome, trigger},
     release::{self, Asked, Release, RolloutWrite, Staged},
     relocate::{Refusal, relocate},
+    revision::revision,
     snapshot::{Snapshot, Snapshots},
     spending, staging,
     transition::{self, Copies, Draft, Target, Trigger},
@@ -167,7 +168,7 @@ fn decide(
     };
     // What moves by an approval only is let go by a cluster that leaves once it is known whether it would run elsewhere.
     let previous = match placed {
-        Some(placed) if is_bound(template) => strike(index, placed),
+        Some(placed) if template.workload.is_bound() => strike(index, placed),
         Some(placed) => upkeep(index, placed, now),
         None => PlacementSpec::default(),
     };
@@ -227,8 +228,8 @@ fn decide(
     meant.returns = wait.is_some_and(|it| index.may_return(key, it, now));
     let workload = &*index.in_company(key, template, workload, &winner.spec);
     // What may turn out to need an approval must not take room that it then does not use.
-    let takes_room =
-        (is_bound(template) && !template.workload.is_claim()) || winner.spec.rollout.is_some();
+    let takes_room = (template.workload.is_bound() && !template.workload.is_claim())
+        || winner.spec.rollout.is_some();
     let mut before = (takes_room && !meant.clusters.is_empty()).then(|| room.clone());
     let chosen = approval::chosen(template, &previous, &meant);
     let moved = chosen.map(|to| {
@@ -418,23 +419,6 @@ fn released(pass: Pass, release: Release) -> Pass {
     let Release { write, events, staged, .. } = release;
     let events = pass.events.iter().cloned().chain(events).collect();
     Pass { rollout: write, events, staged, ..pass }
-}
-
-/// What is released: the template's content with the overrides that match it.
-fn revision(
-    index: &Index,
-    key: &ObjectKey,
-    template: &Template,
-    reference: &TemplateRef,
-) -> RevisionSpec {
-    let overrides = index.override_rules(key, template);
-    let content = serde_json::from_str(&template.content).unwrap_or_default();
-    RevisionSpec {
-        template: reference.clone(),
-        hash: syncer_render::revision::content_hash(&content, &overrides),
-        content,
-        overrides,
-    }
 }
 
 fn never_purges(policy: &Policy) -> bool {

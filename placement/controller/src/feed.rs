@@ -13,6 +13,7 @@ use federation_types::{
     revision::{ClusterRevision, Revision},
     rollout::{Rollout, RolloutStrategy},
     score::ClusterScore,
+    status_rule::StatusRule,
 };
 use futures::{StreamExt, pin_mut};
 use kube::{
@@ -24,6 +25,7 @@ use kube::{
 use placement_engine::workload::Workload;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use status_rules::Rules;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::{
@@ -75,6 +77,7 @@ pub(crate) fn spawn(context: &Arc<Context>, tasks: &mut JoinSet<()>) {
         Change::Gone((namespace, name)) => index.set_rollout(&namespace, &name, None),
         Change::Synced => (),
     });
+    watch(context, tasks, "status rules", on_status_rule);
     watch(context, tasks, "placements", |index, change: Change<Placement>| match change {
         Change::Set(it) => {
             let namespace = it.namespace().unwrap_or_default();
@@ -250,12 +253,20 @@ pub(crate) fn spawn_templates(
                     if let Some(listing) = &mut listing {
                         listing.insert(key.clone());
                     }
-                    let mut template = template(&resource.api_version, &it);
+                    let rules = Arc::clone(&context.index.lock().reading.rules);
+                    let mut template = template(&resource.api_version, &it, &rules);
                     if never(&Index::facts(&key, &template)).is_some() {
                         // Releases of Helm, for one, are large, and never copied.
                         template.content = Box::default();
                     }
-                    context.index.lock().set_template(key, Some(Arc::new(template)));
+                    let mut index = context.index.lock();
+                    if !Arc::ptr_eq(&rules, &index.reading.rules) {
+                        // A rule came in between.
+                        let rules = &index.reading.rules;
+                        template.workload =
+                            self::template(&resource.api_version, &it, rules).workload;
+                    }
+                    index.set_template(key, Some(Arc::new(template)));
                 }
                 watcher::Event::Delete(it) => {
                     context.index.lock().set_template(key_of(&it), None);
@@ -286,7 +297,7 @@ pub(crate) fn spawn_templates(
     })
 }
 
-pub(crate) fn template(api_version: &str, object: &DynamicObject) -> Template {
+pub(crate) fn template(api_version: &str, object: &DynamicObject, rules: &Rules) -> Template {
     let metadata = object.metadata.clone();
     let mut value = serde_json::to_value(object).unwrap_or(Value::Null);
     if let Some(fields) = value.as_object_mut() {
@@ -308,7 +319,7 @@ pub(crate) fn template(api_version: &str, object: &DynamicObject) -> Template {
         deleting: metadata.deletion_timestamp.is_some(),
         finalizers: metadata.finalizers.unwrap_or_default(),
         approved: annotations.get(APPROVED_ANNOTATION).cloned().unwrap_or_default(),
-        workload: Workload::from_template(&value),
+        workload: Workload::read(&value, rules),
         bounds: Bounds::of(&value),
         content: content.to_string().into_boxed_str(),
     }
@@ -355,6 +366,14 @@ pub(crate) fn on_score(index: &mut Index, change: Change<ClusterScore>) {
     match change {
         Change::Set(it) => index.set_score(&it.name_any(), Some(it)),
         Change::Gone((_, name)) => index.set_score(&name, None),
+        Change::Synced => (),
+    }
+}
+
+pub(crate) fn on_status_rule(index: &mut Index, change: Change<StatusRule>) {
+    match change {
+        Change::Set(it) => index.set_status_rule(&it.name_any(), Some(it)),
+        Change::Gone((_, name)) => index.set_status_rule(&name, None),
         Change::Synced => (),
     }
 }

@@ -9,7 +9,9 @@ use federation_types::{
     policy::PlacementPolicySpec,
     score::ClusterScoreSpec,
     selector::TemplateSelector,
+    status_rule::StatusRuleSpec,
     validate::Problem,
+    words::counted,
 };
 use placement_engine::CompiledPolicy;
 use serde_json::Value;
@@ -134,6 +136,35 @@ impl Index {
         warnings.extend(opposed.into_iter().map(|it| format!("{}: {}", it.field, it.message)));
         warnings.extend(vain_selectors(spec, serves));
         warnings
+    }
+
+    /// What the author of a rule should know: that another one is about the same kind.
+    pub fn rule_warnings(&self, name: &str, spec: &StatusRuleSpec) -> Vec<String> {
+        let kind = |api_version: &str, kind: &str| {
+            let gvk = Gvk::new(api_version, kind);
+            (gvk.group, gvk.kind)
+        };
+        let own = kind(&spec.target.api_version, &spec.target.kind);
+        let same = self.reading.objects.iter().filter(|(other, it)| {
+            let target = &it.spec.target;
+            other.as_str() != name && kind(&target.api_version, &target.kind) == own
+        });
+        same.map(|(other, _)| {
+            let first = if other.as_str() < name { other } else { name };
+            format!("spec.target: StatusRule {other} is about the same kind; {first} is followed")
+        })
+        .collect()
+    }
+
+    /// What whoever deletes a rule should know: how many templates it reads.
+    pub fn rule_delete_warning(&self, name: &str) -> Option<String> {
+        let objects = crate::status_rule::count(self).get(name)?.objects;
+        let told = counted(objects, "template is", "templates are");
+        (objects > 0).then(|| {
+            format!(
+                "{told} read by it: from now on as if there were no rule, but for a built-in one"
+            )
+        })
     }
 
     /// What the author of a score should know: that it is for nobody, or counts no more.

@@ -27,6 +27,7 @@ use crate::{
     gate::Budget,
     members::Fleet,
     override_status,
+    reading::Reading,
     release::Rollouts,
     settling::Settling,
     spending::Spending,
@@ -180,6 +181,8 @@ pub struct Index {
     pub(crate) follow: Follow,
     /// The kinds to watch may have changed.
     pub(crate) kinds_changed: bool,
+    /// How custom kinds are read.
+    pub(crate) reading: Reading,
     /// Which moves of bound kinds are approved (RULES 3.4).
     pub(crate) approvals: Approvals,
     /// Strategies and rollouts.

@@ -57,8 +57,10 @@ mod override_status;
 mod plan;
 mod policy_status;
 mod queue;
+mod reading;
 mod release;
 mod relocate;
+mod revision;
 mod rollout;
 mod run;
 mod scores;
@@ -69,6 +71,7 @@ mod spending;
 mod staging;
 mod stands;
 mod status;
+mod status_rule;
 #[cfg(test)]
 mod tests;
 pub mod transition;

@@ -72,7 +72,8 @@ pub(crate) fn describe(decision: &Decision) -> Outcome {
         | engine::Outcome::TooFewReplicas { .. }
         | engine::Outcome::OverBudget { .. }
         | engine::Outcome::OverReplicas { .. }
-        | engine::Outcome::SpotNeedsTwo { .. } => "False",
+        | engine::Outcome::SpotNeedsTwo { .. }
+        | engine::Outcome::Unreadable { .. } => "False",
     };
     let mut message = decision.outcome.to_string();
     if !decision.outcome.is_placed() && !decision.report.rules.is_empty() {

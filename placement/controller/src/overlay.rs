@@ -57,6 +57,7 @@ pub(crate) fn put(index: &mut Index, object: &DynamicObject) -> Result<(), Overl
         "CostBudget" => feed::on_cost_budget(index, Change::Set(read(object)?)),
         "ClusterScore" => feed::on_score(index, Change::Set(read(object)?)),
         "RolloutStrategy" => feed::on_strategy(index, Change::Set(read(object)?)),
+        "StatusRule" => feed::on_status_rule(index, Change::Set(read(object)?)),
         _ => return Err(refusal(&types.kind)),
     }
     Ok(())
@@ -86,6 +87,7 @@ pub(crate) fn take(index: &mut Index, object: &ObjectRef) -> Result<(), OverlayE
         "CostBudget" => feed::on_cost_budget(index, Change::Gone(name)),
         "ClusterScore" => feed::on_score(index, Change::Gone(name)),
         "RolloutStrategy" => feed::on_strategy(index, Change::Gone(name)),
+        "StatusRule" => feed::on_status_rule(index, Change::Gone(name)),
         other => return Err(refusal(other)),
     }
     Ok(())
@@ -95,7 +97,8 @@ pub(crate) fn take(index: &mut Index, object: &ObjectRef) -> Result<(), OverlayE
 pub(crate) fn put_template(index: &mut Index, gvk: &Gvk, object: &DynamicObject) {
     let name = object.metadata.name.clone().unwrap_or_default();
     let namespace = object.metadata.namespace.clone().unwrap_or_default();
-    let template = feed::template(&gvk.api_version(), object);
+    let rules = Arc::clone(&index.reading.rules);
+    let template = feed::template(&gvk.api_version(), object, &rules);
     index.set_template(template_key(gvk, &namespace, &name), Some(Arc::new(template)));
     index
         .kinds

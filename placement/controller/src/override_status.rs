@@ -18,6 +18,7 @@ use crate::{
     clock,
     context::Context,
     index::{Index, Placed, Template},
+    revision::revision,
     status::{self, Id},
 };
 
@@ -181,9 +182,7 @@ fn status_of(index: &Index, policy: &Override) -> OverrideStatus {
 
 /// Whether the copies hold the template's content with the overrides of this moment.
 fn is_released(index: &Index, key: &ObjectKey, template: &Template, placed: &Placed) -> bool {
-    let overrides = index.override_rules(key, template);
-    let content = serde_json::from_str(&template.content).unwrap_or_default();
-    let hash = syncer_render::revision::content_hash(&content, &overrides);
+    let hash = revision(index, key, template, &placed.spec.template).hash;
     placed.spec.clusters.iter().any(|it| it.revision == hash)
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use placement_engine::{
     CompiledPolicy, Decision, Fleet, Outcome, Placed, Previous, PreviousCluster, Room, Terms,
-    Workload, place, policy::Mode, workload::KindClass,
+    Workload, place, policy::Mode,
 };
 
 /// Why a chosen move is not made.
@@ -38,7 +38,7 @@ pub(crate) fn relocate(
     if terms.mode != Mode::Cheapest {
         return rule("its policy does not leave the choice to cost".to_owned());
     }
-    if matches!(workload.class, KindClass::StatefulSet | KindClass::Job) {
+    if workload.is_bound() {
         return rule("its kind is bound to where it runs".to_owned());
     }
     let held = |name: &str| {

@@ -31,6 +31,7 @@ use crate::{
     release::{self, RolloutWrite},
     snapshot::Snapshots,
     spending,
+    status_rule::StatusRuleStatuses,
     write::{self, About, Home, Write, WriteError, Written},
 };
 
@@ -81,6 +82,7 @@ pub(crate) async fn run(
         events: Events::default(),
         statuses: PolicyStatuses::default(),
         overrides: OverrideStatuses::default(),
+        rules: StatusRuleStatuses::default(),
     };
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -117,6 +119,7 @@ struct Decider {
     events: Events,
     statuses: PolicyStatuses,
     overrides: OverrideStatuses,
+    rules: StatusRuleStatuses,
 }
 
 impl Decider {
@@ -140,6 +143,7 @@ impl Decider {
             if std::mem::take(&mut index.policies_changed) {
                 self.statuses.mark();
                 self.overrides.mark();
+                self.rules.mark();
             }
             if self.snapshots.is_stale(&index) {
                 index.touch_waiting();
@@ -153,6 +157,7 @@ impl Decider {
         self.events.write(&self.context.client);
         self.statuses.write(&self.context).await;
         self.overrides.write(&self.context).await;
+        self.rules.write(&self.context).await;
         budget_status::write(&self.context).await;
         cost_status::write(&self.context).await;
         farewell::release(&self.context).await;
@@ -164,6 +169,7 @@ impl Decider {
         self.metrics.wrote(kind, result.is_ok());
         self.statuses.mark();
         self.overrides.mark();
+        self.rules.mark();
         let mut index = self.context.index.lock();
         index.in_flight.remove(&key);
         if self.again.remove(&key) {
@@ -220,6 +226,7 @@ impl Decider {
         }
         self.statuses.mark();
         self.overrides.mark();
+        self.rules.mark();
         for key in dirty {
             let rank = index.rank(&key);
             self.queue.push(key, rank);

@@ -28,6 +28,10 @@ impl Names {
         }
     }
 
+    pub(crate) fn status_rule() -> Self {
+        Self { kind: "StatusRule", plural: "statusrules" }
+    }
+
     pub(crate) fn override_policy(id: &Id) -> Self {
         match id.0.is_empty() {
             true => Self { kind: "ClusterOverridePolicy", plural: "clusteroverridepolicies" },

@@ -2,6 +2,7 @@
 //! another until nothing is written any more.
 
 mod changes;
+mod custom;
 mod decisions;
 mod failure;
 mod following;

@@ -164,7 +164,7 @@ fn read(part: &Part, template: &Value) -> Vec<Component> {
 /// More pods than this are no number that somebody means.
 const MOST: i64 = 1 << 20;
 
-fn of_pod(name: &str, replicas: i64, template: &Value) -> Component {
+pub(crate) fn of_pod(name: &str, replicas: i64, template: &Value) -> Component {
     let pod = template.get("spec").cloned().unwrap_or_default();
     Component {
         name: name.to_owned(),

@@ -19,6 +19,7 @@ pub mod claim;
 mod commitments;
 pub mod components;
 pub mod cost;
+mod custom;
 pub mod dependencies;
 mod divide;
 pub mod explain;

@@ -1,12 +1,15 @@
 //! What is wrong or odd about policies, found without a hub: what their admission would refuse, and what is allowed and
 //! cannot be meant. Members and templates beside them, where given, are looked at too.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use federation_types::{
     budget::CostBudgetSpec, overrides::OverridePolicySpec, policy::PlacementPolicySpec,
     price::PriceBookSpec, reason::lint as code, rollout::RolloutStrategySpec,
-    score::ClusterScoreSpec, validate::Problem,
+    score::ClusterScoreSpec, status_rule::StatusRuleSpec, validate::Problem,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -18,6 +21,7 @@ mod overrides;
 mod policy;
 mod read;
 mod rollout;
+mod rules;
 mod selector;
 mod together;
 
@@ -127,6 +131,8 @@ struct Given {
     books: Vec<(usize, PriceBookSpec)>,
     scores: Vec<(usize, ClusterScoreSpec)>,
     strategies: Vec<(usize, RolloutStrategySpec)>,
+    /// By name.
+    rules: BTreeMap<String, (usize, StatusRuleSpec)>,
 }
 
 /// Looks at all documents together; what is found is in their order.
@@ -162,14 +168,19 @@ pub fn lint(documents: &[&Document]) -> Vec<Finding> {
                 rollout::look(&it, &mut report);
                 given.strategies.push((at, it));
             }
+            Some(Ours::StatusRule(it)) => {
+                let name = document.value.pointer("/metadata/name").and_then(Value::as_str);
+                given.rules.insert(name.unwrap_or_default().to_owned(), (at, it));
+            }
         }
     }
-    together::look(documents, &given.policies, &mut findings);
+    let rules = rules::look(documents, &given, &mut findings);
+    together::look(documents, &given.policies, &rules, &mut findings);
     if let Some(fleet) = fleet(documents) {
         members::look(&fleet, &given, &mut findings);
     }
-    beside::look(documents, &given, &mut findings);
     rollout::beside(documents, &given, &mut findings);
+    beside::look(documents, &given, &rules, &mut findings);
     findings.sort_by(|a, b| {
         (a.document, a.severity, &a.field).cmp(&(b.document, b.severity, &b.field))
     });

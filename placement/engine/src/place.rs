@@ -107,6 +107,10 @@ pub enum Outcome {
     },
     /// The policy is suspended: nothing new is decided.
     Suspended,
+    /// The rule for its kind could not be followed on the template: nothing is decided.
+    Unreadable {
+        why: String,
+    },
 }
 
 impl Outcome {
@@ -123,7 +127,9 @@ impl Outcome {
                 placed::NO_CLUSTER_FITS
             }
             Self::Partial { .. } | Self::NotEnoughRoom { .. } => placed::NOT_ENOUGH_ROOM,
-            Self::TooFewReplicas { .. } | Self::OverReplicas { .. } => placed::INVALID,
+            Self::TooFewReplicas { .. } | Self::OverReplicas { .. } | Self::Unreadable { .. } => {
+                placed::INVALID
+            }
             Self::OverBudget { .. } => placed::OVER_COST,
             Self::SpotNeedsTwo { .. } => placed::SPOT_NEEDS_TWO,
             Self::Suspended => placed::SUSPENDED,
@@ -171,6 +177,7 @@ impl std::fmt::Display for Outcome {
                 "{percent} % on spot nodes needs two copies at least: a copy is on spot nodes as a whole"
             ),
             Self::Suspended => f.write_str("the policy is suspended"),
+            Self::Unreadable { why } => f.write_str(why),
         }
     }
 }
@@ -296,7 +303,9 @@ pub fn place(
         }
         Err(outcome) => {
             // What could not be decided adds nothing anywhere; what is too much goes.
-            let asked = !matches!(outcome, Outcome::Suspended | Outcome::TooFewReplicas { .. });
+            let read = !matches!(outcome, Outcome::Unreadable { .. });
+            let asked =
+                read && !matches!(outcome, Outcome::Suspended | Outcome::TooFewReplicas { .. });
             if asked
                 && mode.divides()
                 && let Some(all) = workload.replicas
@@ -316,7 +325,11 @@ pub fn place(
                 .iter()
                 .map(|(id, held)| Placed {
                     cluster: ClusterId(*id),
-                    replicas: workload.replicas.map(|all| kept(*id, *held, all)),
+                    replicas: match workload.replicas {
+                        Some(all) => Some(kept(*id, *held, all)),
+                        None if read => None,
+                        None => previous_of(fleet, previous, *id).and_then(|it| it.replicas),
+                    },
                 })
                 .collect();
             (clusters, outcome)
@@ -400,9 +413,14 @@ fn decide(pass: &mut Pass<'_>, previous: &Previous) -> Decided {
     let decided = |affinity, result| Decided { affinity, failback: Failback::None, result };
     let started = pass.workload.class == KindClass::Job && pass.workload.job.started;
     // Where its copies are no longer the hub's, none is made in their stead (RULES 3.4).
-    if pass.policy.spec.suspend || started {
+    let unreadable = !pass.workload.unreadable.is_empty();
+    if pass.policy.spec.suspend || started || unreadable {
         let at = current.unwrap_or(0);
         pass.rules = pass.masks.groups[at].rules.clone();
+        if unreadable {
+            let why = pass.workload.unreadable.clone();
+            return decided(current, Err(Outcome::Unreadable { why }));
+        }
         if pass.policy.spec.suspend {
             return decided(current, Err(Outcome::Suspended));
         }

@@ -178,7 +178,8 @@ pub fn diff(
         Action::Remove { .. } => false,
     });
     let leaves = changes.iter().any(|it| matches!(it.action, Action::Remove { .. }));
-    let moves = workload.class == KindClass::StatefulSet && takes && gives;
+    let bound = workload.bound || workload.class == KindClass::StatefulSet;
+    let moves = bound && takes && gives;
     TemplatePlan {
         template: workload.key.clone(),
         changes,

@@ -220,7 +220,7 @@ impl CompiledPolicy {
     /// How a workload is given out under this policy (RULES 3.4).
     pub fn mode(&self, workload: &Workload) -> Mode {
         let one_or_all = |one: bool| if one { Mode::One } else { Mode::Duplicated };
-        let by_kind = one_or_all(workload.class.on_one_cluster());
+        let by_kind = one_or_all(workload.on_one_cluster());
         let Some(replicas) = &self.spec.replicas else { return by_kind };
         let divided = replicas.mode == Some(ReplicaMode::Divided)
             || (replicas.mode.is_none()
@@ -230,7 +230,7 @@ impl CompiledPolicy {
                     || replicas.max_per_cluster.is_some()));
         if divided {
             let indexed = workload.class == KindClass::Job && workload.job.indexed;
-            if !workload.class.divisible() || indexed {
+            if !workload.divisible() || indexed {
                 return by_kind;
             }
             return match replicas.division {

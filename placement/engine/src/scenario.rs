@@ -10,6 +10,7 @@ use federation_types::{
     validate::{self, Problem},
 };
 use serde_json::Value;
+use status_rules::{Rules, Standing};
 
 mod locate;
 mod named;
@@ -107,9 +108,9 @@ pub struct Given {
 }
 
 impl Given {
-    pub fn new(template: Value, previous: Previous) -> Self {
+    pub fn new(template: Value, previous: Previous, rules: &Rules) -> Self {
         Self {
-            workload: Workload::from_template(&template),
+            workload: Workload::read(&template, rules),
             previous,
             secret_type: template["type"].as_str().unwrap_or_default().to_owned(),
             template,
@@ -130,6 +131,8 @@ pub struct Scenario {
     pub workloads: Vec<Given>,
     /// They change no decision; the revision that a Placement names is made with them.
     pub overrides: Vec<Arc<Override>>,
+    /// How custom kinds are read.
+    pub rules: Rules,
     /// The report tells the marginal and the committed cost, too.
     pub figures: bool,
 }
@@ -149,6 +152,13 @@ impl Scenario {
             let it = Problem { field: field.to_owned(), message: message.to_owned() };
             flaws.push(flaw(given, it));
         };
+        let specs = text.rules.iter().map(|(name, spec)| (name.as_str(), spec));
+        let (rules, standings) = Rules::new(specs);
+        for (name, it) in &standings {
+            for it in standing_problems(it, "") {
+                problem(&format!("rules.{name}{}", it.field), &it.message);
+            }
+        }
         if validate::days(&text.as_of).is_none() {
             let message =
                 format!("Invalid value: {:?}: must be a day, such as 2026-11-21", text.as_of);
@@ -226,11 +236,11 @@ impl Scenario {
             for it in template::problems(template, &field) {
                 problem(&it.field, &it.message);
             }
-            let key = Workload::from_template(template).key.to_string();
+            let key = Workload::read(template, &rules).key.to_string();
             let before = placements.remove(&key);
             let previous =
                 if field == "workload" { text.previous.clone().or(before) } else { before };
-            workloads.push(Given::new(template.clone(), previous.unwrap_or_default()));
+            workloads.push(Given::new(template.clone(), previous.unwrap_or_default(), &rules));
         }
         for name in placements.keys() {
             problem(
@@ -266,6 +276,7 @@ impl Scenario {
             since: if text.policy_changed { PolicySince::Changed } else { PolicySince::Same },
             workloads,
             overrides: Vec::new(),
+            rules,
             figures: text.figures,
         })
     }
@@ -275,6 +286,25 @@ impl Scenario {
         let books = self.books.iter().map(|(name, book)| (name.as_str(), book));
         let prices = PriceIndex::build(books, &self.as_of);
         Fleet::build(self.clusters.clone(), &self.sets, &prices, &self.as_of)
+    }
+}
+
+/// What keeps a rule from being followed; its fields are below `spec`.
+pub(crate) fn standing_problems(standing: &Standing, spec: &str) -> Vec<Problem> {
+    match standing {
+        Standing::Active => Vec::new(),
+        Standing::Shadowed { by } => vec![Problem {
+            field: format!("{spec}.target"),
+            message: format!("Duplicate value: StatusRule {by} is about the same kind"),
+        }],
+        Standing::Invalid(problems) => {
+            let below = |it: &Problem| it.field.trim_start_matches("spec").to_owned();
+            let moved = |it: &Problem| Problem {
+                field: format!("{spec}{}", below(it)),
+                message: it.message.clone(),
+            };
+            problems.iter().map(moved).collect()
+        }
     }
 }
 

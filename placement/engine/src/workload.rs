@@ -1,19 +1,22 @@
 //! What is to be placed: a template as the engine sees it, with what one replica takes and where it may run.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use federation_types::{
     cluster::{Taint, TaintEffect},
+    field_path::FieldPath,
     names::{Gvk, ObjectKey},
     policy::{Toleration, TolerationOperator},
     quantity,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use status_rules::Rules;
 
 use crate::{
     beside::Beside,
-    components::{Component, components},
+    components::Component,
+    custom::{self, Custom},
     fleet::{BASE, SPOT_LABELS, ShapeClass},
     place::PreviousCluster,
     schedule::{self, Run},
@@ -40,12 +43,12 @@ pub enum KindClass {
 
 impl KindClass {
     /// Left without a mode, the kind runs on one cluster.
-    pub fn on_one_cluster(self) -> bool {
+    fn on_one_cluster(self) -> bool {
         matches!(self, Self::StatefulSet | Self::Job | Self::CronJob | Self::Pod | Self::Unit)
     }
 
     /// Whether its replicas can be shared out over clusters at all.
-    pub fn divisible(self) -> bool {
+    fn divisible(self) -> bool {
         matches!(
             self,
             Self::Deployment | Self::ReplicaSet | Self::StatefulSet | Self::Job | Self::Scalable
@@ -156,6 +159,12 @@ pub struct Workload {
     pub api: String,
     pub labels: BTreeMap<String, String>,
     pub class: KindClass,
+    /// Bound to where it runs by the rule for its kind: it keeps data there, or runs once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bound: bool,
+    /// Why the rule for its kind could not be followed; empty: it could. Nothing is decided of what cannot be read.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub unreadable: String,
     /// `None` for kinds without replicas.
     pub replicas: Option<i64>,
     pub requests: Requests,
@@ -216,7 +225,33 @@ pub struct Allowance {
 impl Workload {
     /// Whether it is replaced elsewhere without proof that the old copy is dead (RULES 3.5).
     pub fn fails_over(&self) -> bool {
-        self.class.fails_over() && !self.exclusive && !self.is_claim()
+        self.class.fails_over() && !self.bound && !self.exclusive && !self.is_claim()
+    }
+
+    /// Where a custom kind has the replicas that are decided; none for kinds of Kubernetes itself, where it is known.
+    pub fn replicas_path(&self, rules: &Rules) -> Option<FieldPath> {
+        if self.class != KindClass::Scalable {
+            return None;
+        }
+        let ruled = rules.find(&self.key.gvk).and_then(|it| it.replicas_path().cloned());
+        ruled.or_else(|| FieldPath::parse(".spec.replicas"))
+    }
+
+    /// Left without a mode, it runs on one cluster.
+    pub fn on_one_cluster(&self) -> bool {
+        self.bound || self.class.on_one_cluster()
+    }
+
+    /// Whether its replicas can be shared out over clusters at all.
+    pub fn divisible(&self) -> bool {
+        !self.bound && self.class.divisible()
+    }
+
+    /// Whether it moves by an approved plan only (RULES 3.4).
+    pub fn is_bound(&self) -> bool {
+        self.bound
+            || matches!(self.class, KindClass::StatefulSet | KindClass::Job)
+            || self.is_claim()
     }
 
     /// A PersistentVolumeClaim: its data lies where it is bound, so it leaves a cluster by an approved plan only
@@ -225,47 +260,43 @@ impl Workload {
         self.key.gvk.group.is_empty() && self.key.gvk.kind == "PersistentVolumeClaim"
     }
 
-    /// Reads a template: workload kinds of Kubernetes, and any kind with `spec.replicas` or `spec.template`.
+    /// Reads a template with no rules but those that are built in.
     pub fn from_template(template: &Value) -> Self {
+        Self::read(template, &Rules::default())
+    }
+
+    /// Reads a template: workload kinds of Kubernetes, and custom kinds by their rules. One that its rule cannot be
+    /// evaluated on is [`unreadable`](Self::unreadable).
+    pub fn read(template: &Value, rules: &Rules) -> Self {
         let text = |pointer: &str| {
             template.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
         };
         let gvk = Gvk::new(&text("/apiVersion"), &text("/kind"));
+        let mut unreadable = String::new();
+        let custom = match native(&gvk) {
+            Some(class) => of_native(class, template),
+            None => custom::read(rules.find(&gvk), &gvk, template).unwrap_or_else(|error| {
+                unreadable = error.to_string();
+                Custom::default()
+            }),
+        };
+        let Custom { class, bound, replicas, pod, requests: stated, components } = custom;
+        let spec = pod.as_ref().and_then(|it| it.get("spec"));
         let number = |pointer: &str| template.pointer(pointer).and_then(Value::as_i64);
-        let components = components(&gvk, template);
-        let class = if components.is_empty() { class(&gvk, template) } else { KindClass::Unit };
-        let pod = match class {
-            KindClass::Pod => template.pointer("/spec"),
-            KindClass::CronJob => template.pointer("/spec/jobTemplate/spec/template/spec"),
-            _ => template.pointer("/spec/template/spec"),
-        };
-        let replicas = match class {
-            KindClass::Deployment | KindClass::ReplicaSet | KindClass::StatefulSet => {
-                Some(number("/spec/replicas").unwrap_or(1))
-            }
-            KindClass::Scalable => number("/spec/replicas"),
-            KindClass::Job => Some(number("/spec/parallelism").unwrap_or(1)),
-            KindClass::DaemonSet
-            | KindClass::CronJob
-            | KindClass::Pod
-            | KindClass::Unit
-            | KindClass::Plain => None,
-        };
-        let pod_labels = match class {
-            KindClass::Pod => template.pointer("/metadata/labels"),
-            KindClass::CronJob => {
-                template.pointer("/spec/jobTemplate/spec/template/metadata/labels")
-            }
-            _ => template.pointer("/spec/template/metadata/labels"),
-        };
         Self {
             api: gvk.path(),
             components,
             labels: strings(template.pointer("/metadata/labels")),
             class,
+            bound,
+            unreadable,
             replicas: replicas.map(|it| it.clamp(0, i64::from(i32::MAX))),
-            requests: pod.map(requests).unwrap_or_default(),
-            nodes: pod.map(|it| node_rules(it, &strings(pod_labels))).unwrap_or_default(),
+            requests: stated.or_else(|| spec.map(requests)).unwrap_or_default(),
+            nodes: spec
+                .map(|it| {
+                    node_rules(it, &pod.as_ref().map(|it| pod_labels(it)).unwrap_or_default())
+                })
+                .unwrap_or_default(),
             job: JobState {
                 indexed: text("/spec/completionMode") == "Indexed",
                 started: template.pointer("/status/startTime").is_some(),
@@ -298,8 +329,9 @@ impl Workload {
     }
 }
 
-fn class(gvk: &Gvk, template: &Value) -> KindClass {
-    match (gvk.group.as_str(), gvk.kind.as_str()) {
+/// The class of a kind that Kubernetes itself has.
+fn native(gvk: &Gvk) -> Option<KindClass> {
+    Some(match (gvk.group.as_str(), gvk.kind.as_str()) {
         ("apps", "Deployment") => KindClass::Deployment,
         ("apps", "ReplicaSet") | ("", "ReplicationController") => KindClass::ReplicaSet,
         ("apps", "StatefulSet") => KindClass::StatefulSet,
@@ -307,9 +339,25 @@ fn class(gvk: &Gvk, template: &Value) -> KindClass {
         ("batch", "Job") => KindClass::Job,
         ("batch", "CronJob") => KindClass::CronJob,
         ("", "Pod") => KindClass::Pod,
-        _ if template.pointer("/spec/replicas").is_some_and(Value::is_i64) => KindClass::Scalable,
-        _ => KindClass::Plain,
-    }
+        _ => return None,
+    })
+}
+
+fn of_native(class: KindClass, template: &Value) -> Custom<'_> {
+    let number = |pointer: &str| template.pointer(pointer).and_then(Value::as_i64).unwrap_or(1);
+    let replicas = match class {
+        KindClass::Deployment | KindClass::ReplicaSet | KindClass::StatefulSet => {
+            Some(number("/spec/replicas"))
+        }
+        KindClass::Job => Some(number("/spec/parallelism")),
+        _ => None,
+    };
+    let pod = match class {
+        KindClass::Pod => Some(template),
+        KindClass::CronJob => template.pointer("/spec/jobTemplate/spec/template"),
+        _ => template.pointer("/spec/template"),
+    };
+    Custom { class, replicas, pod: pod.map(Cow::Borrowed), ..Custom::default() }
 }
 
 /// Claims that a StatefulSet makes for each replica; a claim is its own.

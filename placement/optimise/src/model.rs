@@ -13,7 +13,6 @@ use placement_engine::{
     fleet::BASE,
     plan::{self, PolicySince, TemplatePlan},
     policy::Mode,
-    workload::KindClass,
 };
 
 use crate::{
@@ -232,7 +231,7 @@ fn stays(fleet: &Fleet, subject: &Subject, terms: &Terms) -> Option<&'static str
     if terms.mode != Mode::Cheapest {
         return Some("its policy does not divide by Cheapest");
     }
-    if matches!(workload.class, KindClass::StatefulSet | KindClass::Job) {
+    if workload.is_bound() {
         return Some("its kind is bound to where it runs");
     }
     if policy.spec.suspend {

@@ -6,11 +6,13 @@ use federation_types::{
     budget::ChangeBudgetSpec,
     cluster::{ClusterSetSpec, MemberClusterSpec, MemberClusterStatus},
     condition,
+    field_path::FieldPath,
     names::{API_VERSION, Gvk, ObjectKey},
     placement::TemplateRef,
     reason::{self, condition::READY},
     revision::NamedRule,
     selector::ClusterFacts,
+    status_rule::StatusRuleSpec,
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
@@ -26,7 +28,7 @@ use crate::{
 };
 
 /// Kinds of the hub that must be known before any member is touched.
-const WATCHES: usize = 8;
+const WATCHES: usize = 9;
 
 const NOT_LISTED: &str = "the cluster is not in the inventory";
 
@@ -56,6 +58,8 @@ struct RevisionText {
     content: Box<RawValue>,
     #[serde(default)]
     overrides: Vec<NamedRule>,
+    #[serde(default, rename = "replicasPath")]
+    replicas_path: Option<FieldPath>,
 }
 
 /// Feeds the index, for ever. Members are started once everything is known.
@@ -86,6 +90,7 @@ pub(crate) async fn watch_hub(shared: &Arc<Shared>) {
         each(shared, "memberclusters", &known, |shared, change| cluster(shared, change, started())),
         each(shared, "clustersets", &known, set),
         each(shared, "changebudgets", &known, budget),
+        each(shared, "statusrules", &known, rule),
         each(shared, "/api/v1/namespaces", &known, namespace),
     );
 }
@@ -214,6 +219,7 @@ fn revision(shared: &Arc<Shared>, change: Change<'_>) -> Result<(), serde_json::
                 generation: spec.template.generation,
                 content: spec.content,
                 rules: spec.overrides,
+                replicas_path: spec.replicas_path,
             };
             let due = shared.index.write().put_revision(
                 &metadata.namespace,
@@ -337,6 +343,27 @@ fn set(shared: &Arc<Shared>, change: Change<'_>) -> Result<(), serde_json::Error
     };
     for cluster in changed {
         redo(shared, &cluster);
+    }
+    Ok(())
+}
+
+/// Copies of the rule's kind are read anew, and the statuses of their templates with them.
+fn rule(shared: &Arc<Shared>, change: Change<'_>) -> Result<(), serde_json::Error> {
+    let kinds = match change {
+        Change::Is(text) => {
+            let Object { metadata, spec }: Object<StatusRuleSpec> = read(text)?;
+            shared.index.write().put_rule(&metadata.name, Some(spec))
+        }
+        Change::Gone { name, .. } => shared.index.write().put_rule(name, None),
+    };
+    for kind in kinds {
+        for (_, session) in shared.sessions() {
+            session.read_again(&kind);
+        }
+        let keys = shared.index.read().of_kind(&kind);
+        for key in keys {
+            shared.board.touch(&key);
+        }
     }
     Ok(())
 }

@@ -10,13 +10,16 @@ use std::{
 use federation_types::{
     budget::Freeze,
     cluster::{ClusterSetSpec, SecretRef, Taint},
+    field_path::FieldPath,
     names::{Gvk, ObjectKey, SmolStr, placement_name},
     placement::{PlacedCluster, PlacementSpec, PlacementStatus, RemovedCluster},
     revision::NamedRule,
     selector::ClusterFacts,
+    status_rule::StatusRuleSpec,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use status_rules::Rules;
 use syncer_render::Asked;
 
 use crate::queue::Key;
@@ -60,6 +63,7 @@ pub(crate) struct RevisionEntry {
     pub(crate) generation: i64,
     pub(crate) content: Box<RawValue>,
     pub(crate) rules: Vec<NamedRule>,
+    pub(crate) replicas_path: Option<FieldPath>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -97,11 +101,41 @@ pub(crate) struct Index {
     /// knows, is not among them.
     departed: HashMap<String, String>,
     freezes: BTreeMap<String, Freeze>,
+    /// StatusRules by name, and what they come to.
+    status_rules: BTreeMap<String, StatusRuleSpec>,
+    pub(crate) rules: Arc<Rules>,
 }
 
 impl Index {
     pub(crate) fn placement(&self, key: &ObjectKey) -> Option<Arc<PlacementEntry>> {
         self.placements.get(key).cloned()
+    }
+
+    /// A rule of a custom kind; says of which kinds, in no version, objects are to be read anew.
+    pub(crate) fn put_rule(&mut self, name: &str, spec: Option<StatusRuleSpec>) -> Vec<Gvk> {
+        let target = |it: &StatusRuleSpec| {
+            let gvk = Gvk::new(&it.target.api_version, &it.target.kind);
+            Gvk::unversioned(&gvk.group, &gvk.kind)
+        };
+        if self.status_rules.get(name) == spec.as_ref() {
+            return Vec::new();
+        }
+        let mut kinds: Vec<Gvk> = spec.iter().map(target).collect();
+        let old = match spec {
+            Some(spec) => self.status_rules.insert(name.to_owned(), spec),
+            None => self.status_rules.remove(name),
+        };
+        kinds.extend(old.iter().map(target));
+        kinds.dedup();
+        let specs = self.status_rules.iter().map(|(name, it)| (name.as_str(), it));
+        self.rules = Arc::new(Rules::new(specs).0);
+        kinds
+    }
+
+    /// The templates of a kind, in whatever version.
+    pub(crate) fn of_kind(&self, kind: &Gvk) -> Vec<Key> {
+        let same = |it: &&Key| it.gvk.group == kind.group && it.gvk.kind == kind.kind;
+        self.placements.keys().filter(same).cloned().collect()
     }
 
     /// The template that a Placement is about.
@@ -369,6 +403,7 @@ mod tests {
             generation: 1,
             content: RawValue::from_string("{}".into()).expect("JSON"),
             rules: Vec::new(),
+            replicas_path: None,
         };
         assert_eq!(
             names(index.put_revision("shop", "deployment-web-r1", &key, revision("r1"))),

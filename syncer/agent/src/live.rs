@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 pub(crate) struct LiveObject {
     /// Everything but `metadata.managedFields`.
     pub(crate) value: Value,
-    /// Who else than us wrote `spec.replicas` through the scale subresource: an autoscaler (RULES 4.5).
+    /// Who else than us wrote the replicas through the scale subresource: an autoscaler (RULES 4.5).
     pub(crate) scaled_by: Option<String>,
     /// Where our fields stand as written by a plain create; they must become ours as applied before the first apply, or
     /// what a later manifest leaves out would stay.
@@ -40,13 +40,7 @@ struct ManagedEntry {
 #[derive(Default, Deserialize)]
 struct Fields {
     #[serde(default, rename = "f:spec")]
-    spec: Option<SpecFields>,
-}
-
-#[derive(Default, Deserialize)]
-struct SpecFields {
-    #[serde(default, rename = "f:replicas")]
-    replicas: Option<IgnoredAny>,
+    spec: Option<IgnoredAny>,
 }
 
 impl LiveObject {
@@ -58,7 +52,8 @@ impl LiveObject {
         self.scaled_by = entries
             .iter()
             .filter(|it| it.subresource == "scale" && !it.manager.starts_with("kubectl"))
-            .find(|it| it.fields.spec.as_ref().is_some_and(|it| it.replicas.is_some()))
+            // The one field that this subresource writes is the number of replicas, wherever the kind has it.
+            .find(|it| it.fields.spec.is_some())
             .map(|it| it.manager.clone());
         self.created_at = entries.iter().position(|it| {
             it.manager == FIELD_MANAGER && it.operation == "Update" && it.subresource.is_empty()

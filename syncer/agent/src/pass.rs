@@ -518,7 +518,7 @@ impl Session {
             "apiVersion": "v1", "kind": "Namespace",
             "metadata": {"name": name, "labels": on_hub.labels, "annotations": on_hub.annotations},
         }));
-        let hash = revision::content_hash(&content, &[]);
+        let hash = revision::content_hash(&content, &[], None);
         let manifest = syncer_render::render(&syncer_render::Rendering {
             hub: &self.shared.hub_uid,
             key: &key,
@@ -529,6 +529,7 @@ impl Session {
             rules: &[],
             matching: &[],
             replicas: ReplicasOf::Content,
+            replicas_path: None,
             spot: None,
             asked: None,
         })

@@ -97,6 +97,7 @@ impl Renders {
             rules: &revision.rules,
             matching: &id.matching,
             replicas: id.replicas.clone(),
+            replicas_path: revision.replicas_path.as_ref(),
             spot: id.spot.as_deref(),
             asked: Some(&id.asked),
         })

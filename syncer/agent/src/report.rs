@@ -76,9 +76,12 @@ async fn write_template(
     snapshot: crate::board::Snapshot,
     now: &str,
 ) -> Result<(), kube::Error> {
-    if roll_up::numbers_of(&key.gvk).is_empty()
-        && !matches!(key.gvk.kind.as_str(), "Service" | "Ingress")
-    {
+    let rules = Arc::clone(&shared.index.read().rules);
+    let keep = rules.find(&key.gvk).map(|it| &it.keep[..]).unwrap_or_default();
+    // What a rule kept that is no longer there is taken away.
+    let kept =
+        || snapshot.template.as_ref().and_then(Value::as_object).is_some_and(|it| !it.is_empty());
+    if !roll_up::has_status(&key.gvk, keep) && !kept() {
         return Ok(());
     }
     let Some(resource) = shared.hub_kinds.find(&shared.hub, &key.gvk).await? else { return Ok(()) };
@@ -95,14 +98,25 @@ async fn write_template(
         },
         None => Value::Null,
     };
-    let status =
-        roll_up::template_status(&key.gvk, &placement.spec, &snapshot.reports, &previous, now);
-    let Some(status) = status else { return Ok(()) };
+    let status = roll_up::template_status(
+        &key.gvk,
+        &placement.spec,
+        &snapshot.reports,
+        &previous,
+        keep,
+        now,
+    );
+    let status = match status {
+        Some(status) => status,
+        None if !roll_up::has_status(&key.gvk, keep) => json!({}),
+        None => return Ok(()),
+    };
     if status == previous {
         shared.board.wrote_template(key, status);
         return Ok(());
     }
-    let body = json!({"metadata": {"uid": placement.spec.template.uid}, "status": &status});
+    let changes = roll_up::status_patch(&previous, &status);
+    let body = json!({"metadata": {"uid": placement.spec.template.uid}, "status": changes});
     match patch(&shared.hub, &format!("{path}/status"), &body).await {
         Ok(()) => {
             shared.metrics.wrote_status();

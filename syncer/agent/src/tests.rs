@@ -172,7 +172,7 @@ impl World {
     /// What the placement controller writes for a template.
     async fn place(&self, template: &Value, clusters: &Value, more: &Value) {
         let content = strip(template);
-        let hash = content_hash(&content, &[]);
+        let hash = content_hash(&content, &[], None);
         let gvk = Gvk::new(
             template["apiVersion"].as_str().expect("apiVersion"),
             template["kind"].as_str().expect("kind"),

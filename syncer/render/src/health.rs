@@ -1,7 +1,10 @@
 //! How a live object fares, kind by kind: what a watch event is reduced to before it is kept.
 
-use federation_types::{names::Gvk, placement::CopyState, reason::copy};
+use std::sync::{Arc, LazyLock};
+
+use federation_types::{field_path::FieldPath, names::Gvk, placement::CopyState, reason::copy};
 use serde_json::Value;
+use status_rules::{Rule, Rules};
 
 /// What is kept of a live object's status.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -18,6 +21,8 @@ pub struct Health {
     pub ready: Option<i64>,
     /// Numbers of `.status` that are rolled up, by the table of the kind in [`crate::roll_up`].
     pub numbers: Vec<(&'static str, i64)>,
+    /// What the rule of a custom kind keeps of `.status`.
+    pub kept: Vec<(Arc<FieldPath>, Value)>,
     /// `status.loadBalancer.ingress` of Services and Ingresses.
     pub ingress: Vec<Value>,
     /// When a Job began and ended, RFC 3339.
@@ -32,8 +37,8 @@ pub const FAILED: &str = "Failed";
 /// What a Deployment says that does not come forward.
 pub const DEADLINE: &str = "ProgressDeadlineExceeded";
 
-/// Reads a live object.
-pub fn assess(gvk: &Gvk, live: &Value) -> Health {
+/// Reads a live object, one of a custom kind by its rule.
+pub fn assess(gvk: &Gvk, live: &Value, rules: &Rules) -> Health {
     let mut health = match (gvk.group.as_str(), gvk.kind.as_str()) {
         ("apps", "Deployment") => deployment(live),
         ("apps", "StatefulSet") => stateful_set(live),
@@ -47,7 +52,10 @@ pub fn assess(gvk: &Gvk, live: &Value) -> Health {
         ("networking.k8s.io", "Ingress") => Health { ingress: ingress(live), ..Health::ready() },
         ("autoscaling", "HorizontalPodAutoscaler") => autoscaler(live),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => definition(live),
-        _ => other(live),
+        _ => match rules.find(gvk) {
+            Some(rule) => ruled(rule, live),
+            None => other(live),
+        },
     };
     for (field, _) in crate::roll_up::numbers_of(gvk) {
         let found = health.numbers.iter().any(|(name, _)| name == field);
@@ -286,6 +294,28 @@ fn definition(live: &Value) -> Health {
     }
 }
 
+/// Where custom kinds say which generation their operator has seen.
+pub(crate) static OBSERVED: LazyLock<Arc<FieldPath>> = LazyLock::new(|| {
+    Arc::new(FieldPath::parse(".status.observedGeneration").expect("it is a path"))
+});
+
+/// A custom kind, read by its rule; what that leaves out by the conventions.
+fn ruled(rule: &Rule, live: &Value) -> Health {
+    let reading = rule.read(live);
+    let mut health = match reading.health {
+        Some(_) if !observed(live) => {
+            Health { observed: false, ..Health::of(CopyState::Progressing, "", "") }
+        }
+        Some((state, reason, message)) => Health::of(state, &reason, &message),
+        None => other(live),
+    };
+    (health.replicas, health.ready, health.kept) = (reading.replicas, reading.ready, reading.kept);
+    if let Some(seen) = OBSERVED.get(live).filter(|_| !rule.keep.is_empty()) {
+        health.kept.push((Arc::clone(&OBSERVED), seen.clone()));
+    }
+    health
+}
+
 /// Kinds without an entry above, read by the conventions for conditions.
 fn other(live: &Value) -> Health {
     if let Some(stalled) = condition(live, "Stalled").filter(|it| it.status == "True") {
@@ -312,7 +342,7 @@ mod tests {
     #[expect(clippy::needless_pass_by_value, reason = "literals read better by value")]
     #[track_caller]
     fn check(api: &str, kind: &str, live: Value, state: CopyState, reason: &str) {
-        let health = assess(&Gvk::new(api, kind), &live);
+        let health = assess(&Gvk::new(api, kind), &live, &Rules::default());
         assert_eq!((health.state, health.reason.as_str()), (state, reason), "{live}");
     }
 
@@ -338,7 +368,8 @@ mod tests {
         check(live(2, 3, 2, late), CopyState::Degraded, DEADLINE);
         let new = json!({"metadata": {"generation": 1}, "spec": {"replicas": 0}});
         check(new, CopyState::Progressing, "");
-        let health = assess(&Gvk::new("apps/v1", "Deployment"), &live(2, 3, 2, fine));
+        let live = live(2, 3, 2, fine);
+        let health = assess(&Gvk::new("apps/v1", "Deployment"), &live, &Rules::default());
         assert_eq!((health.replicas, health.ready, health.observed), (Some(3), Some(2), true));
     }
 
@@ -368,6 +399,34 @@ mod tests {
         let api = "apiextensions.k8s.io/v1";
         check(api, "CustomResourceDefinition", definition, CopyState::Ready, "");
         check("v1", "ConfigMap", json!({"data": {}}), CopyState::Ready, "");
+    }
+
+    #[test]
+    fn custom_kinds_are_read_by_their_rules() {
+        let rule = json!({
+            "target": {"apiVersion": "example.org/v1", "kind": "Engine"},
+            "health": {"ready": "object.status.phase == 'Up'", "reason": "object.status.phase"},
+            "status": {"replicas": "object.status.pods", "readyReplicas": "object.status.up",
+                       "keep": [{"path": ".status.phase"}]},
+        });
+        let rule = serde_json::from_value(rule).expect("a rule");
+        let (rules, _) = Rules::new([("engines", &rule)]);
+        let gvk = Gvk::new("example.org/v1", "Engine");
+        let up = json!({"metadata": {"generation": 2},
+                        "status": {"phase": "Up", "pods": 3, "up": 2, "observedGeneration": 2}});
+        let health = assess(&gvk, &up, &rules);
+        assert_eq!((health.state, health.observed), (CopyState::Ready, true));
+        assert_eq!((health.replicas, health.ready), (Some(3), Some(2)));
+        let kept: Vec<_> = health.kept.iter().map(|(path, it)| format!("{path} {it}")).collect();
+        assert_eq!(kept, [r#".status.phase "Up""#, ".status.observedGeneration 2"]);
+        // What the operator has not seen yet is not ready, whatever its last word was.
+        let mut lagging = up;
+        lagging["metadata"]["generation"] = json!(3);
+        let health = assess(&gvk, &lagging, &rules);
+        assert_eq!((health.state, health.observed), (CopyState::Progressing, false));
+        let down = json!({"status": {"phase": "Starting"}});
+        let health = assess(&gvk, &down, &rules);
+        assert_eq!((health.state, health.reason.as_str()), (CopyState::Progressing, "Starting"));
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod bounds;
 pub mod drift;
 pub mod health;
 mod image;
+mod kept;
 pub mod manifest;
 pub mod marks;
 pub mod mask;

@@ -2,6 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use federation_types::{
+    field_path::FieldPath,
     names::{COPY_OF_ANNOTATION, MANAGED_LABEL, ObjectKey, REVISION_ANNOTATION},
     placement::{PlacedCluster, PlacementSpec},
     revision::NamedRule,
@@ -31,6 +32,8 @@ pub struct Rendering<'a> {
     /// Which of the rules are about the cluster, from [`overrides::matching`].
     pub matching: &'a [usize],
     pub replicas: ReplicasOf,
+    /// Where a custom kind has its replicas; none: at `spec.replicas`.
+    pub replicas_path: Option<&'a FieldPath>,
     /// The provider on whose spot nodes the copy is to run.
     pub spot: Option<&'a str>,
     /// The Placement that asks for the copy.
@@ -106,6 +109,8 @@ pub enum RenderProblem {
     Override(#[from] Problem),
     #[error("the revision holds no object with metadata")]
     NoObject,
+    #[error("{0}: what is above it is no object, and holds no replicas")]
+    NoReplicas(FieldPath),
 }
 
 /// Renders for a cluster; rules are matched first.
@@ -127,7 +132,10 @@ pub fn render(rendering: &Rendering<'_>) -> Result<Manifest, RenderProblem> {
             overrides::apply(&mut object, rule)?;
         }
     }
-    replicas(&mut object, &rendering.replicas);
+    match rendering.replicas_path {
+        None => replicas(&mut object, &rendering.replicas),
+        Some(path) => replicas_at(&mut object, path, &rendering.replicas)?,
+    }
     if let Some(provider) = rendering.spot {
         spot::pin(&mut object, provider);
     }
@@ -181,6 +189,25 @@ fn replicas(object: &mut Value, replicas: &ReplicasOf) {
     }
 }
 
+/// The replicas of a custom kind, where its rule says they are.
+fn replicas_at(
+    object: &mut Value,
+    path: &FieldPath,
+    replicas: &ReplicasOf,
+) -> Result<(), RenderProblem> {
+    match replicas {
+        ReplicasOf::Set { count, .. } | ReplicasOf::Share { count, .. } => {
+            let written = path.set(object, json!(count));
+            written.then_some(()).ok_or_else(|| RenderProblem::NoReplicas(path.clone()))
+        }
+        ReplicasOf::Released { .. } => {
+            path.remove(object);
+            Ok(())
+        }
+        ReplicasOf::Content | ReplicasOf::Bounds(_) => Ok(()),
+    }
+}
+
 /// Pods of a divided StatefulSet are numbered from where their cluster's part begins: no two have one name.
 fn ordinals(spec: &mut Map<String, Value>, start: Option<i64>) {
     if let Some(start) = start {
@@ -224,6 +251,14 @@ mod tests {
     use super::*;
 
     fn rendered(content: &Value, replicas: ReplicasOf) -> Manifest {
+        rendered_at(content, replicas, None).expect("renders")
+    }
+
+    fn rendered_at(
+        content: &Value,
+        replicas: ReplicasOf,
+        path: Option<&FieldPath>,
+    ) -> Result<Manifest, RenderProblem> {
         let text = |path: &str| {
             content.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned()
         };
@@ -242,10 +277,11 @@ mod tests {
             rules: &[],
             matching: &[],
             replicas,
+            replicas_path: path,
             spot: None,
             asked: None,
         };
-        render(&rendering).expect("renders")
+        render(&rendering)
     }
 
     fn set(count: i64) -> ReplicasOf {
@@ -301,6 +337,22 @@ mod tests {
         assert_ne!(one.mark.digest, two.mark.digest);
         let released = rendered(&deployment(), ReplicasOf::Released { ordinals: None });
         assert_eq!(released.object["spec"].get("replicas"), None);
+    }
+
+    #[test]
+    fn replicas_of_a_custom_kind_are_written_where_its_rule_says() {
+        let engine = |spec: &Value| json!({"apiVersion": "example.org/v1", "kind": "Engine", "metadata": {"name": "e"}, "spec": spec});
+        let path = FieldPath::parse(".spec.pool.size").expect("a path");
+        let spec = |content: &Value, replicas| {
+            rendered_at(content, replicas, Some(&path)).map(|it| it.object["spec"].clone())
+        };
+        let stated = engine(&json!({"pool": {"size": 9, "cpu": 1}}));
+        assert_eq!(spec(&stated, set(2)), Ok(json!({"pool": {"size": 2, "cpu": 1}})));
+        assert_eq!(spec(&engine(&json!({})), set(2)), Ok(json!({"pool": {"size": 2}})));
+        let released = ReplicasOf::Released { ordinals: None };
+        assert_eq!(spec(&stated, released), Ok(json!({"pool": {"cpu": 1}})));
+        let wrong = engine(&json!({"pool": "large"}));
+        assert_eq!(spec(&wrong, set(2)), Err(RenderProblem::NoReplicas(path.clone())));
     }
 
     #[test]

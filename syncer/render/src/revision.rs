@@ -1,17 +1,23 @@
 //! The name of a content: equal content and rules have one hash, on every machine and in every version.
 
-use federation_types::revision::NamedRule;
+use federation_types::{field_path::FieldPath, revision::NamedRule};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// 16 hexadecimal digits over a stripped template and the override rules that matched it.
 ///
-/// `spec.replicas` of a scalable kind does not count: the Placement says the replicas per cluster, so scaling makes no
-/// new revision and rolls nothing out.
-pub fn content_hash(content: &Value, rules: &[NamedRule]) -> String {
+/// Replicas that the Placement decides do not count, so scaling makes no new revision and rolls nothing out: those at
+/// `spec.replicas` of a scalable kind, and those of a custom kind at `replicas`.
+pub fn content_hash(content: &Value, rules: &[NamedRule], replicas: Option<&FieldPath>) -> String {
     let mut hasher = Sha256::new();
-    let scalable = is_scalable(content);
-    write(&mut hasher, content, if scalable { Some(&["spec", "replicas"]) } else { None });
+    let custom: Option<Vec<&str>> = replicas.map(|it| it.names().collect());
+    let conventional: &[&str] = &["spec", "replicas"];
+    let skip = custom.as_deref().or_else(|| is_scalable(content).then_some(conventional));
+    write(&mut hasher, content, skip);
+    if let Some(path) = replicas {
+        hasher.update(b"\nreplicas ");
+        text(&mut hasher, &path.to_string());
+    }
     for rule in rules {
         hasher.update(b"\nrule ");
         let value = serde_json::to_value(&rule.rule).expect("a rule is plain data");
@@ -98,12 +104,24 @@ mod tests {
 
     #[test]
     fn content_decides_and_scaling_does_not() {
-        let hash = content_hash(&deployment(2, "a"), &[]);
+        let hash_of = |content: &Value| content_hash(content, &[], None);
+        let hash = hash_of(&deployment(2, "a"));
         assert_eq!(hash.len(), 16);
-        assert_eq!(hash, content_hash(&deployment(5, "a"), &[]));
-        assert_ne!(hash, content_hash(&deployment(2, "b"), &[]));
-        let custom = |replicas: i64| json!({"apiVersion": "example.com/v1", "kind": "Web", "spec": {"replicas": replicas}});
-        assert_ne!(content_hash(&custom(1), &[]), content_hash(&custom(2), &[]));
+        assert_eq!(hash, hash_of(&deployment(5, "a")));
+        assert_ne!(hash, hash_of(&deployment(2, "b")));
+        let custom = |size: i64, colour: &str| {
+            json!({"apiVersion": "example.com/v1", "kind": "Web",
+                   "spec": {"size": size, "replicas": 1, "colour": colour}})
+        };
+        assert_ne!(hash_of(&custom(1, "red")), hash_of(&custom(2, "red")));
+        let path = FieldPath::parse(".spec.size");
+        let ruled = |content: &Value| content_hash(content, &[], path.as_ref());
+        assert_eq!(ruled(&custom(1, "red")), ruled(&custom(2, "red")));
+        assert_ne!(ruled(&custom(1, "red")), ruled(&custom(1, "blue")));
+        // Another rule may render the same content another way.
+        let other = FieldPath::parse(".spec.replicas");
+        let size = custom(1, "red");
+        assert_ne!(ruled(&size), content_hash(&size, &[], other.as_ref()));
     }
 
     #[test]
@@ -119,10 +137,10 @@ mod tests {
             },
         };
         let content = deployment(1, "a");
-        let hash = content_hash(&content, &[rule("x", "r1")]);
-        assert_eq!(hash, content_hash(&content, &[rule("y", "r1")]));
-        assert_ne!(hash, content_hash(&content, &[rule("x", "r2")]));
-        assert_ne!(hash, content_hash(&content, &[]));
+        let hash = content_hash(&content, &[rule("x", "r1")], None);
+        assert_eq!(hash, content_hash(&content, &[rule("y", "r1")], None));
+        assert_ne!(hash, content_hash(&content, &[rule("x", "r2")], None));
+        assert_ne!(hash, content_hash(&content, &[], None));
     }
 
     #[test]

@@ -12,8 +12,12 @@ use federation_types::{
     words::counted,
 };
 use serde_json::{Map, Value, json};
+use status_rules::Keep;
 
-use crate::health::{DEADLINE, FAILED, Health};
+use crate::{
+    health::{DEADLINE, FAILED, Health, OBSERVED},
+    kept::{self, kept_status},
+};
 
 /// Above so many clusters only those that are not Ready are listed.
 const LISTED: usize = 500;
@@ -294,19 +298,34 @@ pub fn numbers_of(gvk: &Gvk) -> &'static [(&'static str, Fold)] {
     }
 }
 
-/// The template's own `.status`, or none for kinds whose status means nothing outside one cluster.
+/// Whether the copies of a kind make a status of the template.
+pub fn has_status(gvk: &Gvk, keep: &[Keep]) -> bool {
+    !keep.is_empty() || !numbers_of(gvk).is_empty() || is_balanced(gvk)
+}
+
+/// Kinds whose status is the addresses that each cluster gave them.
+fn is_balanced(gvk: &Gvk) -> bool {
+    matches!(
+        (gvk.group.as_str(), gvk.kind.as_str()),
+        ("", "Service") | ("networking.k8s.io", "Ingress")
+    )
+}
+
+/// The template's own `.status`, or none for kinds whose status means nothing outside one cluster. Of a custom kind it is
+/// what its rule keeps.
 pub fn template_status(
     gvk: &Gvk,
     spec: &PlacementSpec,
     reports: &Reports,
     previous: &Value,
+    keep: &[Keep],
     now: &str,
 ) -> Option<Value> {
+    if !keep.is_empty() {
+        return Some(custom(spec, reports, previous, keep, now));
+    }
     let numbers = numbers_of(gvk);
-    let balanced = matches!(
-        (gvk.group.as_str(), gvk.kind.as_str()),
-        ("", "Service") | ("networking.k8s.io", "Ingress")
-    );
+    let balanced = is_balanced(gvk);
     if numbers.is_empty() && !balanced {
         return None;
     }
@@ -344,7 +363,42 @@ pub fn template_status(
     Some(Value::Object(status))
 }
 
-fn placed<'a>(
+fn custom(
+    spec: &PlacementSpec,
+    reports: &Reports,
+    previous: &Value,
+    keep: &[Keep],
+    now: &str,
+) -> Value {
+    let mut status = kept_status(keep, spec, reports, previous, now);
+    let says_observed = |report: &CopyReport| {
+        report.health.as_ref().is_some_and(|it| kept::find(&it.kept, &OBSERVED).is_some())
+    };
+    if placed(spec, reports).any(|(_, it)| it.is_some_and(says_observed)) {
+        observed(&mut status, spec, reports, previous);
+    }
+    // Where its operator has no conditions, the definition may well have none.
+    if keep.iter().any(|it| it.path.names().eq(["status", "conditions"])) {
+        unplaced(&mut status, spec, previous, now);
+    }
+    Value::Object(status)
+}
+
+/// A merge patch that makes one status the other: what is gone is taken away.
+pub fn status_patch(before: &Value, after: &Value) -> Value {
+    let (Some(old), Some(new)) = (before.as_object(), after.as_object()) else {
+        return after.clone();
+    };
+    let gone = old.keys().filter(|it| !new.contains_key(*it));
+    let mut patch: Map<String, Value> = gone.map(|it| (it.clone(), Value::Null)).collect();
+    for (name, value) in new {
+        let before = old.get(name).unwrap_or(&Value::Null);
+        patch.insert(name.clone(), status_patch(before, value));
+    }
+    Value::Object(patch)
+}
+
+pub(crate) fn placed<'a>(
     spec: &'a PlacementSpec,
     reports: &'a Reports,
 ) -> impl Iterator<Item = (&'a str, Option<&'a CopyReport>)> {
@@ -487,7 +541,7 @@ fn list(names: &[&str]) -> String {
 }
 
 /// A condition of a workload's own status; its times move only when it does.
-fn standing_condition(
+pub(crate) fn standing_condition(
     previous: &Value,
     kind: &str,
     status: &str,

@@ -56,6 +56,9 @@ pub enum CompileError {
 pub enum Fault {
     #[error("{0}")]
     Failed(String),
+    /// Something is not there that it asks for.
+    #[error("no such key: {0}")]
+    Missing(String),
     /// The budget is used up.
     #[error("it takes too long: the cost of its loops is over the limit")]
     Cost,
@@ -179,7 +182,10 @@ impl Program {
         if after.spent {
             return Err(Fault::Cost);
         }
-        result.map_err(|error| Fault::Failed(told(&error)))
+        result.map_err(|error| match error {
+            ExecutionError::NoSuchKey(key) => Fault::Missing(key.to_string()),
+            other => Fault::Failed(told(&other)),
+        })
     }
 }
 
@@ -205,7 +211,6 @@ fn syntax(text: &str) -> Result<IdedExpr, CompileError> {
 /// An error in few words: values in it may be large, or secret.
 fn told(error: &ExecutionError) -> String {
     match error {
-        ExecutionError::NoSuchKey(key) => format!("no such key: {key}"),
         ExecutionError::NoSuchOverload
         | ExecutionError::UnexpectedType { .. }
         | ExecutionError::UnsupportedTargetType { .. }

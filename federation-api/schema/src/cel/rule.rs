@@ -96,7 +96,9 @@ impl Rule {
             Ok(CelValue::Bool(true)) => return None,
             Ok(CelValue::Bool(false)) => self.message(&variables, size, budget),
             Ok(_) => format!("rule must evaluate to a bool: {}", self.program.text),
-            Err(Fault::Failed(why)) => format!("{why} evaluating rule: {}", self.program.text),
+            Err(fault @ (Fault::Failed(_) | Fault::Missing(_))) => {
+                format!("{fault} evaluating rule: {}", self.program.text)
+            }
             Err(fault @ Fault::Cost) => format!("{fault}, evaluating rule: {}", self.program.text),
         };
         let field = child(at, &self.field_path);

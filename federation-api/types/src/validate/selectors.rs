@@ -26,28 +26,29 @@ pub(super) fn is_cluster_scoped(api_version: &str, kind: &str) -> bool {
     }
 }
 
+/// The `apiVersion` and `kind` below a field.
+pub(super) fn api_and_kind(field: &str, api_version: &str, kind: &str, check: &mut Check<'_>) {
+    if kind.is_empty() {
+        check.required(&format!("{field}.kind"), "name the kind");
+    } else if !is_kind(kind) {
+        let rule = "must be a kind, such as Deployment; * is no wildcard here";
+        check.invalid(&format!("{field}.kind"), format!("{kind:?}"), rule);
+    }
+    if api_version.is_empty() {
+        check.required(&format!("{field}.apiVersion"), "name the group and version");
+    } else if !is_api_version(api_version) {
+        let rule = "must be a version, or a group and a version: v1, apps/v1";
+        check.invalid(&format!("{field}.apiVersion"), format!("{api_version:?}"), rule);
+    }
+}
+
 pub(super) fn selectors(selectors: &[TemplateSelector], check: &mut Check<'_>) {
     if selectors.is_empty() {
         check.required("spec.selectors", "a policy selects at least one kind");
     }
     for (at, selector) in selectors.iter().enumerate() {
         let field = format!("spec.selectors[{at}]");
-        if selector.kind.is_empty() {
-            check.required(&format!("{field}.kind"), "name the kind");
-        } else if !is_kind(&selector.kind) {
-            let rule = "must be a kind, such as Deployment; * is no wildcard here";
-            check.invalid(&format!("{field}.kind"), format!("{:?}", selector.kind), rule);
-        }
-        if selector.api_version.is_empty() {
-            check.required(&format!("{field}.apiVersion"), "name the group and version");
-        } else if !is_api_version(&selector.api_version) {
-            let rule = "must be a version, or a group and a version: v1, apps/v1";
-            check.invalid(
-                &format!("{field}.apiVersion"),
-                format!("{:?}", selector.api_version),
-                rule,
-            );
-        }
+        api_and_kind(&field, &selector.api_version, &selector.kind, check);
         check.form_if_any(&format!("{field}.name"), &selector.name, Form::Word);
         let own = selector.api_version.split_once('/').map_or("", |(group, _)| group);
         if own == crate::names::GROUP || own.ends_with(&format!(".{}", crate::names::GROUP)) {

@@ -7,14 +7,13 @@ use federation_types::{
     names::ObjectKey,
     placement::PlacementSpec,
     review::plan::{Action, ClusterChange},
-    revision::NamedRule,
+    revision::RevisionSpec,
     selector::ClusterFacts,
 };
 use placement_engine::expression::Expression;
-use serde_json::Value;
 use syncer_render::{Rendering, manifest::ReplicasOf, overrides, render};
 
-use crate::{dry_run::DryRun, index::Index};
+use crate::{dry_run::DryRun, index::Index, revision::revision};
 
 /// A copy that cannot be rendered, with the override rule that is in the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,9 +88,7 @@ type Made = (Vec<usize>, ReplicasOf, Option<String>);
 struct Side<'a> {
     key: &'a ObjectKey,
     placement: &'a PlacementSpec,
-    content: Value,
-    rules: Vec<NamedRule>,
-    revision: String,
+    revision: RevisionSpec,
     /// Clusters with the same rules and replicas share a manifest.
     made: Vec<(Made, Result<String, String>)>,
 }
@@ -100,21 +97,20 @@ impl<'a> Side<'a> {
     fn of(index: &'a Index, key: &'a ObjectKey) -> Option<Self> {
         let template = index.templates.get(key)?;
         let placement = &index.placements.get(key)?.spec;
-        let content: Value = serde_json::from_str(&template.content).ok()?;
-        let rules = index.override_rules(key, template);
-        let revision = syncer_render::revision::content_hash(&content, &rules);
-        Some(Self { key, placement, content, rules, revision, made: Vec::new() })
+        let revision = revision(index, key, template, &placement.template);
+        Some(Self { key, placement, revision, made: Vec::new() })
     }
 
     /// The digest of what the cluster is sent, or why that cannot be made. `None` where it is to hold another revision
     /// than this one, which is not known here.
     fn manifest(&mut self, cluster: &ClusterFacts) -> Option<Result<String, String>> {
         let placed = self.placement.clusters.iter().find(|it| it.name == cluster.name)?;
-        if placed.revision != self.revision {
+        if placed.revision != self.revision.hash {
             return None;
         }
         let evaluate = |text: &str, facts: &ClusterFacts| Expression::parse(text)?.holds_for(facts);
-        let matching = match overrides::matching(&self.rules, cluster, Some(&evaluate)) {
+        let matching = match overrides::matching(&self.revision.overrides, cluster, Some(&evaluate))
+        {
             Ok(matching) => matching,
             Err(problem) => return Some(Err(problem.to_string())),
         };
@@ -130,10 +126,11 @@ impl<'a> Side<'a> {
             template_uid: "",
             revision: "",
             generation: 0,
-            content: &self.content,
-            rules: &self.rules,
+            content: &self.revision.content,
+            rules: &self.revision.overrides,
             matching: &id.0,
             replicas: id.1.clone(),
+            replicas_path: self.revision.replicas_path.as_ref(),
             spot: id.2.as_deref(),
             asked: None,
         });

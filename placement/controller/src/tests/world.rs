@@ -63,6 +63,7 @@ fn api_version(kind: &str) -> &'static str {
         "HorizontalPodAutoscaler" => "autoscaling/v2",
         "PodDisruptionBudget" => "policy/v1",
         "Job" | "CronJob" => "batch/v1",
+        "Engine" => "example.org/v1",
         _ => "apps/v1",
     }
 }
@@ -163,6 +164,7 @@ impl World {
                 "apps/v1/Deployment",
                 "apps/v1/StatefulSet",
                 "apps/v1/DaemonSet",
+                "example.org/v1/Engine",
                 "batch/v1/Job",
                 "autoscaling/v2/HorizontalPodAutoscaler",
                 "policy/v1/PodDisruptionBudget",
@@ -292,7 +294,7 @@ impl World {
         let status = content.as_object_mut().and_then(|it| it.remove("status"));
         let text = content.to_string();
         content["status"] = status.unwrap_or_default();
-        let workload = Workload::from_template(&content);
+        let workload = Workload::read(&content, &self.index.reading.rules);
         let old = self.index.templates.get(key).filter(|it| it.uid == uid);
         let template = Template {
             api_version,

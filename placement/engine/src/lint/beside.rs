@@ -10,6 +10,7 @@ use federation_types::{
     spend::TrafficTo,
 };
 use serde_json::Value;
+use status_rules::Rules;
 
 use super::{Finding, Given, Report, together::is_template};
 use crate::{
@@ -18,9 +19,15 @@ use crate::{
     workload::Workload,
 };
 
-pub(super) fn look(documents: &[&Document], given: &Given, findings: &mut Vec<Finding>) {
+pub(super) fn look(
+    documents: &[&Document],
+    given: &Given,
+    rules: &Rules,
+    findings: &mut Vec<Finding>,
+) {
+    let given_templates = documents.iter().filter(|it| is_template(it));
     let templates: Vec<Template> =
-        documents.iter().filter(|it| is_template(it)).filter_map(|it| Template::of(it)).collect();
+        given_templates.filter_map(|it| Template::of(it, rules)).collect();
     for it in &given.policies {
         let policy = &it.policy;
         let mut report = Report { document: it.document, findings };
@@ -56,8 +63,8 @@ struct Template {
 
 impl Template {
     /// None for what is never a template.
-    fn of(document: &Document) -> Option<Self> {
-        let mut workload = Workload::from_template(&document.value);
+    fn of(document: &Document, rules: &Rules) -> Option<Self> {
+        let mut workload = Workload::read(&document.value, rules);
         if workload.key.gvk.kind.is_empty() || workload.key.name.is_empty() {
             return None;
         }

@@ -10,10 +10,12 @@ use federation_types::{
     rollout::RolloutStrategySpec,
     score::ClusterScoreSpec,
     shape,
+    status_rule::StatusRuleSpec,
     validate::{self, Problem},
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use status_rules::Rule;
 
 use super::{Report, Severity};
 use crate::{
@@ -37,6 +39,7 @@ pub(super) enum Ours {
     PriceBook(PriceBookSpec),
     ClusterScore(ClusterScoreSpec),
     Strategy(RolloutStrategySpec),
+    StatusRule(StatusRuleSpec),
 }
 
 /// The object of a document, if it is one of ours and nothing is wrong with it; what is wrong is reported.
@@ -123,6 +126,11 @@ fn rules(kind: &str, value: &Value, problems: &mut Vec<Problem>) -> Option<Ours>
             add(problems, validate::rollout_strategy(&it));
             add(problems, Waves::compile(&it).err().unwrap_or_default());
             Some(Ours::Strategy(it))
+        }
+        "StatusRule" => {
+            let it: StatusRuleSpec = typed(spec, problems)?;
+            add(problems, Rule::compile("the rule", &it).err().unwrap_or_default());
+            Some(Ours::StatusRule(it))
         }
         "MemberCluster" => {
             let it = typed(spec, problems)?;

@@ -7,6 +7,7 @@ use federation_types::{
     shape,
     words::counted,
 };
+use status_rules::Rules;
 
 use super::{Finding, Read, Report, Severity, selector};
 use crate::{
@@ -15,12 +16,17 @@ use crate::{
     workload::Workload,
 };
 
-pub(super) fn look(documents: &[&Document], policies: &[Read], findings: &mut Vec<Finding>) {
+pub(super) fn look(
+    documents: &[&Document],
+    policies: &[Read],
+    rules: &Rules,
+    findings: &mut Vec<Finding>,
+) {
     for it in policies {
         let mut report = Report { document: it.document, findings };
         shadowed(it, policies, &mut report);
     }
-    templates(documents, policies, findings);
+    templates(documents, policies, rules, findings);
 }
 
 /// A policy every selector of which another one wins.
@@ -103,30 +109,35 @@ pub(super) fn is_template(document: &Document) -> bool {
 }
 
 /// Templates whose size the policy that claims them cannot hold.
-fn templates(documents: &[&Document], policies: &[Read], findings: &mut Vec<Finding>) {
+fn templates(
+    documents: &[&Document],
+    policies: &[Read],
+    rules: &Rules,
+    findings: &mut Vec<Finding>,
+) {
     for document in documents.iter().filter(|it| is_template(it)) {
-        let workload = Workload::from_template(&document.value);
+        let workload = Workload::read(&document.value, rules);
         let Some(replicas) = workload.replicas else { continue };
         let facts = Facts { key: &workload.key, labels: &workload.labels, secret_type: "" };
         let Some(it) = claimant(&facts, policies) else { continue };
         let spec = &it.policy.spec;
-        let Some(rules) =
+        let Some(wanted) =
             spec.replicas.as_ref().filter(|it| it.mode != Some(ReplicaMode::Duplicated))
         else {
             continue;
         };
         let mut report = Report { document: it.document, findings };
         let clusters = spec.spread.iter().filter_map(|it| it.min).max().unwrap_or(1).max(1);
-        let each = rules.min_per_cluster.unwrap_or(1).max(1);
-        let divided = rules.mode == Some(ReplicaMode::Divided)
-            || rules.division.is_some()
-            || rules.min_per_cluster.is_some();
+        let each = wanted.min_per_cluster.unwrap_or(1).max(1);
+        let divided = wanted.mode == Some(ReplicaMode::Divided)
+            || wanted.division.is_some()
+            || wanted.min_per_cluster.is_some();
         let needed = i64::from(clusters) * i64::from(each);
         if divided && replicas > 0 && replicas < needed {
             report.say(
                 Severity::Error,
                 code::TOO_FEW_REPLICAS,
-                if rules.min_per_cluster.is_some() {
+                if wanted.min_per_cluster.is_some() {
                     "spec.replicas.minPerCluster"
                 } else {
                     "spec.spread"
@@ -139,7 +150,7 @@ fn templates(documents: &[&Document], policies: &[Read], findings: &mut Vec<Find
                 "lower minPerCluster or the spread's min, or give the template more replicas",
             );
         }
-        if rules.division == Some(Division::Cheapest) && workload.requests.base[..2] == [0, 0] {
+        if wanted.division == Some(Division::Cheapest) && workload.requests.base[..2] == [0, 0] {
             report.warn(
                 code::NO_REQUESTS,
                 "spec.replicas.division",

@@ -18,12 +18,16 @@ use federation_types::{
     price::PriceBook,
     reason::placed,
     shape,
+    status_rule::{StatusRule, StatusRuleSpec},
     validate::Problem,
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
+use status_rules::Rules;
 
-use super::{Deciding, Flaw, Given, Scenario, line, misnamed, refused, template, text};
+use super::{
+    Deciding, Flaw, Given, Scenario, line, misnamed, refused, standing_problems, template, text,
+};
 use crate::{
     claim::{Claim, Facts, Override, Policy, claim, never},
     fleet::{ClusterInput, Fleet, SetInput},
@@ -179,12 +183,14 @@ impl Scenario {
             since: PolicySince::Same,
             workloads: Vec::new(),
             overrides: Vec::new(),
+            rules: Rules::default(),
             figures: false,
         };
         let (mut policies, mut templates) = (Vec::new(), Vec::new());
+        let mut specs: BTreeMap<String, (usize, StatusRuleSpec)> = BTreeMap::new();
         let mut members = BTreeSet::new();
         let mut placements: BTreeMap<(String, String), Previous> = BTreeMap::new();
-        for it in &mut documents {
+        for (at, it) in documents.iter_mut().enumerate() {
             at_home(&mut it.value);
             if !reader.is_sound(it) {
                 continue;
@@ -244,6 +250,12 @@ impl Scenario {
                         })
                     }));
                 }
+                "StatusRule" => {
+                    if let Some(rule) = reader.read::<StatusRule>(it) {
+                        let name = rule.metadata.name.unwrap_or_default();
+                        specs.insert(name, (at, rule.spec));
+                    }
+                }
                 "Placement" => {
                     if let Some(placed) = reader.read::<Placement>(it) {
                         let id = (
@@ -270,14 +282,23 @@ impl Scenario {
                 }
             }
         }
+        let given = specs.iter().map(|(name, (_, spec))| (name.as_str(), spec));
+        let (rules, standings) = Rules::new(given);
+        for (name, standing) in &standings {
+            let document = &documents[specs[name].0];
+            let problems = standing_problems(standing, "spec");
+            reader.flaws.extend(problems.into_iter().map(|it| document.flaw(text, it)));
+        }
         if !reader.flaws.is_empty() {
             return Err(reader.flaws);
         }
+        scenario.rules = rules;
         for template in templates {
             let key = key(&template);
             let previous = placements
                 .remove(&(key.namespace.to_string(), placement_name(&key.gvk, &key.name)));
-            scenario.workloads.push(Given::new(template, previous.unwrap_or_default()));
+            let given = Given::new(template, previous.unwrap_or_default(), &scenario.rules);
+            scenario.workloads.push(given);
         }
         if !scenario.sets.iter().any(|it| it.name == "all") {
             let spec =

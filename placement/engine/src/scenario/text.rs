@@ -9,6 +9,7 @@ use federation_types::{
     policy::Limits,
     price::{Charge, Commitment, EgressPrice, NodePrice, StoragePrice},
     shape,
+    status_rule::StatusRuleSpec,
     validate::Problem,
 };
 use serde::Deserialize;
@@ -45,6 +46,9 @@ pub(super) struct Text {
     /// Whether the marginal and the committed cost are told, too.
     #[serde(default)]
     pub(super) figures: bool,
+    /// The specs of StatusRules, by name.
+    #[serde(default)]
+    pub(super) rules: BTreeMap<String, StatusRuleSpec>,
     /// What the hub knows of every workload beside its template.
     #[serde(default)]
     pub(super) around: Around,
@@ -198,6 +202,7 @@ const PARTS: &[(&str, &str, &str)] = &[
     ("/egress", "PriceBook", "/properties/spec/properties/egress"),
     ("/commitments", "PriceBook", "/properties/spec/properties/commitments"),
     ("/limits/*", "ClusterPlacementPolicy", "/properties/spec/properties/limits"),
+    ("/rules/*", "StatusRule", "/properties/spec"),
     ("/policies/*", "", ""),
 ];
 

@@ -49,7 +49,7 @@ fn reports(reports: &[(&str, CopyReport)]) -> Reports {
 }
 
 fn status(spec: &PlacementSpec, reports: &Reports) -> Value {
-    template_status(&deployment(), spec, reports, &Value::Null, "now").expect("a status")
+    template_status(&deployment(), spec, reports, &Value::Null, &[], "now").expect("a status")
 }
 
 fn condition_of<'a>(status: &'a Value, kind: &str) -> &'a Value {
@@ -79,7 +79,7 @@ fn rule_4_6_a_generation_is_observed_when_every_target_observed_it() {
     let with = |second: CopyReport| {
         let both = reports(&[("a", report(1, 1)), ("b", second)]);
         let previous = json!({"observedGeneration": 6});
-        template_status(&deployment(), &spec, &both, &previous, "now").expect("a status")
+        template_status(&deployment(), &spec, &both, &previous, &[], "now").expect("a status")
             ["observedGeneration"]
             .clone()
     };
@@ -153,8 +153,9 @@ fn times_move_only_with_what_they_are_about_so_that_an_idle_fleet_writes_nothing
     let one = reports(&[("a", report(1, 1))]);
     let first = placement_status(&spec, 1, &one, &PlacementStatus::default(), "t1");
     assert_eq!(placement_status(&spec, 1, &one, &first, "t2"), first);
-    let template = template_status(&deployment(), &spec, &one, &Value::Null, "t1").expect("one");
-    assert_eq!(template_status(&deployment(), &spec, &one, &template, "t2"), Some(template));
+    let template =
+        template_status(&deployment(), &spec, &one, &Value::Null, &[], "t1").expect("one");
+    assert_eq!(template_status(&deployment(), &spec, &one, &template, &[], "t2"), Some(template));
     let changed = reports(&[("a", report(1, 0))]);
     let second = placement_status(&spec, 1, &changed, &first, "t3");
     assert_eq!(second.clusters[0].since, "t3");
@@ -176,7 +177,7 @@ fn jobs_end_when_all_their_copies_did_and_services_show_every_address() {
     };
     let spec = spec(true, &["a", "b"]);
     let status = |gvk: &Gvk, both: &[(&str, CopyReport)]| {
-        template_status(gvk, &spec, &reports(both), &Value::Null, "now").expect("a status")
+        template_status(gvk, &spec, &reports(both), &Value::Null, &[], "now").expect("a status")
     };
     let half = status(&job, &[("a", copy("Completed", 2, "t")), ("b", copy("", 1, ""))]);
     assert_eq!((half.get("conditions"), &half["succeeded"]), (None, &json!(3)));
@@ -196,8 +197,14 @@ fn jobs_end_when_all_their_copies_did_and_services_show_every_address() {
         service,
         json!({"loadBalancer": {"ingress": [{"ip": "1.1.1.1"}, {"ip": "2.2.2.2"}]}})
     );
-    let map =
-        template_status(&Gvk::new("v1", "ConfigMap"), &spec, &Reports::new(), &Value::Null, "");
+    let map = template_status(
+        &Gvk::new("v1", "ConfigMap"),
+        &spec,
+        &Reports::new(),
+        &Value::Null,
+        &[],
+        "",
+    );
     assert_eq!(map, None);
 }
 
@@ -228,7 +235,10 @@ proptest! {
 #[test]
 fn rule_4_6_what_runs_nowhere_says_why_on_the_template_itself() {
     let mut spec = spec(true, &[]);
-    assert_eq!(template_status(&deployment(), &spec, &reports(&[]), &Value::Null, "now"), None);
+    assert_eq!(
+        template_status(&deployment(), &spec, &reports(&[]), &Value::Null, &[], "now"),
+        None
+    );
     spec.outcome.status = "False".into();
     spec.outcome.reason = "NoClusterFits".into();
     spec.outcome.message = "no cluster fits (3 Taint)".into();
@@ -240,7 +250,8 @@ fn rule_4_6_what_runs_nowhere_says_why_on_the_template_itself() {
     assert_eq!((&status["replicas"], &status["observedGeneration"]), (&json!(0), &json!(7)));
     for kind in ["StatefulSet", "DaemonSet", "ReplicaSet"] {
         let gvk = Gvk::new("apps/v1", kind);
-        let status = template_status(&gvk, &spec, &reports(&[]), &Value::Null, "now").expect("one");
+        let status =
+            template_status(&gvk, &spec, &reports(&[]), &Value::Null, &[], "now").expect("one");
         assert_eq!(condition_of(&status, "Placed")["status"], "False", "{kind}");
     }
     // What still runs is not stalled, and says that it is not as it was asked for.
@@ -334,4 +345,53 @@ fn among_many_clusters_one_that_is_ready_in_an_older_revision_is_listed() {
     let status = placement_status(&spec, 1, &reports, &PlacementStatus::default(), "t");
     let listed: Vec<&str> = status.clusters.iter().map(|it| it.name.as_str()).collect();
     assert_eq!(listed, ["c0007"]);
+}
+
+#[test]
+fn a_custom_kind_has_the_status_that_its_rule_keeps() {
+    let rule = json!({
+        "target": {"apiVersion": "example.org/v1", "kind": "Engine"},
+        "status": {"keep": [{"path": ".status.up"}, {"path": ".status.conditions"}]},
+    });
+    let rule = serde_json::from_value(rule).expect("a rule");
+    let (rules, _) = status_rules::Rules::new([("engines", &rule)]);
+    let gvk = Gvk::new("example.org/v1", "Engine");
+    let keep = &rules.find(&gvk).expect("it is active").keep;
+    let report = |up: i64| {
+        let live =
+            json!({"metadata": {"generation": 1}, "status": {"up": up, "observedGeneration": 1}});
+        let health = crate::health::assess(&gvk, &live, &rules);
+        CopyReport {
+            state: health.state,
+            current: true,
+            health: Some(Arc::new(health)),
+            ..CopyReport::default()
+        }
+    };
+    let mut spec = PlacementSpec { divided: true, ..PlacementSpec::default() };
+    spec.template.generation = 4;
+    spec.outcome.status = "True".into();
+    let mut both = Reports::new();
+    for (name, up) in [("a", 2), ("b", 3)] {
+        spec.clusters.push(PlacedCluster { name: name.into(), ..PlacedCluster::default() });
+        both.insert(name.into(), report(up));
+    }
+    let status = template_status(&gvk, &spec, &both, &Value::Null, keep, "now");
+    let expected = json!({"up": 5, "observedGeneration": 4});
+    assert_eq!(status, Some(expected.clone()));
+    // Without a rule it has none, and what there was is taken away.
+    assert_eq!(template_status(&gvk, &spec, &both, &expected, &[], "now"), None);
+    assert_eq!(
+        status_patch(&expected, &json!({})),
+        json!({"up": null, "observedGeneration": null})
+    );
+    let (old, new) = (json!({"a": {"b": 1, "c": 2}}), json!({"a": {"b": 3}, "d": [1]}));
+    assert_eq!(status_patch(&old, &new), json!({"a": {"b": 3, "c": null}, "d": [1]}));
+    // What is not placed says so where its author looks.
+    spec.clusters.clear();
+    spec.outcome.status = "False".into();
+    spec.outcome.reason = "NoClusterFits".into();
+    let status =
+        template_status(&gvk, &spec, &Reports::new(), &expected, keep, "now").expect("one");
+    assert_eq!(status["conditions"][0]["reason"], "NoClusterFits");
 }

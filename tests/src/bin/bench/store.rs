@@ -153,7 +153,7 @@ fn workload(n: usize, clusters: &[String]) -> [(String, String); 3] {
         "apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": {"name": name, "namespace": namespace, "labels": labels}, "spec": spec,
     });
-    let hash = syncer_render::revision::content_hash(&content, &[]);
+    let hash = syncer_render::revision::content_hash(&content, &[], None);
     let reference = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": name, "uid": uid(5, n), "generation": 1});
     let metadata = json!({
         "name": format!("{placement}-{hash}"), "namespace": namespace, "uid": uid(6, n), "creationTimestamp": MADE,
