@@ -182,7 +182,7 @@ fn decide(
         },
         policy_ref: Some(winner.reference()),
         sync: winner.spec.sync.clone(),
-        needs: follow::needs(&winner, template),
+        needs: follow::needs(index, &winner, template),
         follows: follow::named(index, &claim),
         ..previous.clone()
     };

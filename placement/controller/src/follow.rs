@@ -95,12 +95,14 @@ fn held(key: &ObjectKey, spec: &PlacementSpec) -> User {
 }
 
 /// What follows a template that a policy places: all that it names.
-pub(crate) fn needs(policy: &Policy, template: &Template) -> Vec<Dependency> {
+pub(crate) fn needs(index: &Index, policy: &Policy, template: &Template) -> Vec<Dependency> {
     // What is in no namespace has none in which to look.
     if !follows(policy) || template.workload.key.namespace.is_empty() {
         return Vec::new();
     }
-    serde_json::from_str(&template.content).map_or_else(|_| Vec::new(), |it| dependencies(&it))
+    let rules = &index.reading.rules;
+    serde_json::from_str(&template.content)
+        .map_or_else(|_| Vec::new(), |it| dependencies(&it, rules))
 }
 
 impl Follow {

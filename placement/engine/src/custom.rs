@@ -41,6 +41,8 @@ pub(crate) fn read<'a>(
         let class = replicas.map_or(KindClass::Plain, |_| KindClass::Scalable);
         return Ok(Custom { class, replicas, pod: conventional(), ..Custom::default() });
     };
+    // What it needs is asked for later, by policies that follow it; whether that can be told is known now.
+    rule.dependencies(template)?;
     let bound = rule.bound;
     let parts = match rule.components(template)? {
         Some(parts) => parts.iter().map(component).filter(|it| it.replicas > 0).collect(),

@@ -11,6 +11,7 @@ use federation_types::{
     policy::{Dependencies, PlacementPolicySpec, Toleration, TolerationOperator, WorkloadTerm},
 };
 use serde_json::Value;
+use status_rules::Rules;
 
 use crate::{
     beside::{Beside, Neighbours},
@@ -20,8 +21,8 @@ use crate::{
 
 /// What a template names in its own namespace, sorted, each once; left out is what is never a template (RULES 2.4).
 ///
-/// Whoever knows more of a kind than this adds to it what it finds.
-pub fn dependencies(template: &Value) -> Vec<Dependency> {
+/// Of a custom kind it is what its rule says, beside what pod templates in the usual places name.
+pub fn dependencies(template: &Value, rules: &Rules) -> Vec<Dependency> {
     let text =
         |pointer: &str| template.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let gvk = Gvk::new(text("/apiVersion"), text("/kind"));
@@ -50,7 +51,33 @@ pub fn dependencies(template: &Value) -> Vec<Dependency> {
         name,
         optional,
     };
-    found.all.into_iter().map(|(id, optional)| key(id, optional)).collect()
+    let mut all: Vec<Dependency> =
+        found.all.into_iter().map(|(id, optional)| key(id, optional)).collect();
+    // A template that its rule cannot be evaluated on is not placed, and needs nothing.
+    let ruled = rules.find(&gvk).and_then(|it| it.dependencies(template).ok());
+    for it in ruled.into_iter().flatten().filter(|it| may_follow(it, text("/metadata/namespace"))) {
+        let known = all.iter_mut().find(|known| {
+            (&known.api_version, &known.kind, &known.name) == (&it.api_version, &it.kind, &it.name)
+        });
+        match known {
+            Some(known) => known.optional = false,
+            None => all.push(Dependency {
+                api_version: it.api_version,
+                kind: it.kind,
+                name: it.name,
+                optional: false,
+            }),
+        }
+    }
+    all.sort();
+    all
+}
+
+/// Whether something can be a template at all (RULES 2.4).
+fn may_follow(it: &status_rules::Dependency, namespace: &str) -> bool {
+    let gvk = Gvk::new(&it.api_version, &it.kind);
+    let key = ObjectKey { gvk, namespace: namespace.into(), name: SmolStr::new(&it.name) };
+    never(&Facts { key: &key, labels: &BTreeMap::new(), secret_type: "" }).is_none()
 }
 
 /// Kinds that are followed without any definition, all of them of the core group.

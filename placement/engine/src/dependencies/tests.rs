@@ -4,7 +4,7 @@ use super::*;
 
 /// `ConfigMap/a Secret/b?`, where `?` marks what is optional.
 fn read(template: &Value) -> String {
-    let all = dependencies(template);
+    let all = dependencies(template, &Rules::default());
     let one = |it: &Dependency| {
         assert_eq!(it.api_version, "v1");
         format!("{}/{}{}", it.kind, it.name, if it.optional { "?" } else { "" })
@@ -182,4 +182,30 @@ fn what_is_malformed_names_nothing() {
                      "imagePullSecrets": [[], {"name": []}]});
     assert_eq!(read(&deployment(&odd)), "");
     assert_eq!(read(&Value::Null), "");
+}
+
+#[test]
+fn rule_4_7_a_custom_kind_needs_what_its_rule_says() {
+    let rule = json!({
+        "target": {"apiVersion": "example.org/v1", "kind": "Engine"},
+        "dependencies": "[{'apiVersion': 'v1', 'kind': 'Secret', 'name': object.spec.secret}, \
+                         {'apiVersion': 'v1', 'kind': 'ServiceAccount', 'name': 'default'}, \
+                         {'apiVersion': 'example.org/v1', 'kind': 'Fuel', 'name': 'e10'}]",
+    });
+    let rule = serde_json::from_value(rule).unwrap();
+    let (rules, _) = Rules::new([("engines", &rule)]);
+    let pod =
+        json!({"containers": [{"envFrom": [{"secretRef": {"name": "key", "optional": true}}]}]});
+    let engine = json!({
+        "apiVersion": "example.org/v1", "kind": "Engine", "metadata": {"namespace": "shop", "name": "e"},
+        "spec": {"secret": "key", "template": {"spec": pod}},
+    });
+    let found = dependencies(&engine, &rules);
+    let found: Vec<_> = found
+        .iter()
+        .map(|it| (it.api_version.as_str(), it.kind.as_str(), it.name.as_str(), it.optional))
+        .collect();
+    // Needed by the rule, it is optional nowhere; what is never a template does not follow.
+    let expected = [("example.org/v1", "Fuel", "e10", false), ("v1", "Secret", "key", false)];
+    assert_eq!(found, expected);
 }

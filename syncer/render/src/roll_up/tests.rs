@@ -1,5 +1,7 @@
+use federation_types::names::Gvk;
 use federation_types::placement::{Outcome, PlacedCluster, RemovedCluster, TemplateRef};
 use proptest::prelude::*;
+use serde_json::{Value, json};
 
 use super::*;
 
