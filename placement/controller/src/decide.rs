@@ -229,7 +229,7 @@ fn decide(
     let workload = &*index.in_company(key, template, workload, &winner.spec);
     // What may turn out to need an approval must not take room that it then does not use.
     let takes_room = (template.workload.is_bound() && !template.workload.is_claim())
-        || winner.spec.rollout.is_some();
+        || previous.rollout.is_some();
     let mut before = (takes_room && !meant.clusters.is_empty()).then(|| room.clone());
     let chosen = approval::chosen(template, &previous, &meant);
     let moved = chosen.map(|to| {
@@ -286,11 +286,7 @@ fn decide(
         };
         spec.outcome = outcome("False", reason::NEEDS_APPROVAL, message);
         spec.divided = previous.divided;
-        // An edit that is not carried out yet is still one when it is.
-        match known {
-            Some(known) => drop(index.decided.insert(key.clone(), known)),
-            None => drop(index.decided.remove(key)),
-        }
+        staging::not_done(index, key, known);
         if let Some(before) = before.take() {
             *room = before;
         }
@@ -362,12 +358,11 @@ fn decide(
         spec.divided = previous.divided;
         spec.affinity.clone_from(&previous.affinity);
         spec.approval.clone_from(&previous.approval);
-        match known {
-            Some(known) => drop(index.decided.insert(key.clone(), known)),
-            None => drop(index.decided.remove(key)),
-        }
-        if let Some(before) = before.take() {
-            *room = before;
+        staging::not_done(index, key, known);
+        match before.take() {
+            Some(before) => *room = before,
+            // It waits since this pass: what it took is free again once room is looked at anew.
+            None => index.room_version += 1,
         }
     }
     staging::say(&mut spec, &release);

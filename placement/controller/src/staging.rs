@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use federation_types::{placement::PlacementSpec, reason::cause};
+use federation_types::{names::ObjectKey, placement::PlacementSpec, reason::cause};
 use placement_engine::{Decision, Previous};
 
 use crate::{
@@ -53,6 +53,15 @@ pub(crate) fn hold_back(
         clusters.extend(begun.map(|(name, replicas)| (name.clone(), *replicas)));
     }
     Target { clusters, revision: target.revision.clone() }
+}
+
+/// A decision that is not carried out yet: an edit that led to it is still one when it is. `known`: the policy by which
+/// the template was decided before.
+pub(crate) fn not_done(index: &mut Index, key: &ObjectKey, known: Option<u64>) {
+    match known {
+        Some(known) => drop(index.decided.insert(key.clone(), known)),
+        None => drop(index.decided.remove(key)),
+    }
 }
 
 /// What a Placement says of the waves in which a change is released.
