@@ -140,6 +140,8 @@ pub enum Counterfactual {
         field: String,
         to: i64,
     },
+    /// A group of the policy that decides names this cluster alone; without a group, it has one that does.
+    Alone { field: String, cluster: String },
     /// The policy tolerates the taint.
     Tolerated {
         key: String,
@@ -190,6 +192,7 @@ impl std::fmt::Display for Counterfactual {
             Self::Raised { policy, field, to } => {
                 write!(f, "{field}{} is at least {to}", of(policy))
             }
+            Self::Alone { field, cluster } => write!(f, "{field} is [{cluster}]"),
             Self::Tolerated { key, value, effect } => {
                 let value = if value.is_empty() { String::new() } else { format!("={value}") };
                 write!(f, "spec.tolerations has {key}{value}:{effect:?}")

@@ -87,6 +87,13 @@ impl Inputs {
             Counterfactual::Raised { policy, field, to } => {
                 *at_path(self.policy(policy), field) = json!(to);
             }
+            Counterfactual::Alone { field, cluster } => {
+                let affinities = at_path(&mut self.spec, "spec.affinities");
+                if affinities.as_array().is_none_or(Vec::is_empty) {
+                    *affinities = json!([{"clusters": {}}]);
+                }
+                *at_path(&mut self.spec, field) = json!([cluster]);
+            }
             Counterfactual::Tolerated { key, value, effect } => {
                 let it = json!({"key": key, "operator": "Equal", "value": value, "effect": effect});
                 match at_path(&mut self.spec, "spec.tolerations") {

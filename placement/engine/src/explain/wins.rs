@@ -52,6 +52,9 @@ impl Teller<'_> {
         if mode.divides() && matches!(rule, Rule::NotNeeded | Rule::Dearer) {
             found.extend(self.by_replicas(id).map(|it| vec![it]));
         }
+        if found.is_empty() && matches!(rule, Rule::NotNeeded | Rule::Dearer) {
+            found.extend(self.by_policy(id).map(|it| vec![it]));
+        }
         Some(found)
     }
 
@@ -176,6 +179,24 @@ impl Teller<'_> {
         let own = spread.map(|(at, _)| raised("", format!("spec.spread[{at}].max")));
         let others = limits.map(|it| raised(&it.policy, "spec.limits.maxClusters".to_owned()));
         Some(own.chain(others).collect())
+    }
+
+    /// A policy that leaves no choice.
+    fn by_policy(&self, id: ClusterId) -> Option<Counterfactual> {
+        let at = self.check.group;
+        let cluster = self.fleet.name(id).to_owned();
+        let mut policy = self.policy.clone();
+        let group = policy.groups.get_mut(at)?;
+        group.selector.spec.names = vec![cluster.clone()];
+        if policy.spec.affinities.is_empty() {
+            group.label = format!("affinities[{at}]");
+        }
+        // What is known of a policy is known by its id, and this is another one.
+        policy.id ^= u64::from(id.0) + 1;
+        self.wins(self.fleet, self.workload, &policy, id, None).then(|| Counterfactual::Alone {
+            field: format!("spec.affinities[{at}].clusters.names"),
+            cluster,
+        })
     }
 
     /// More replicas, up to four times as many.
