@@ -1,8 +1,9 @@
-//! CEL expressions over a cluster: parsed with the policy, evaluated once per fleet and text.
+//! CEL expressions over a cluster: parsed with the policy, evaluated once per fleet and text. What they may cost is
+//! bounded: whoever may write a policy in one namespace must not hold up the decisions of all.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use cel::{Context, Env, ExecutionError, Program, Value};
+use federation_schema::cel::{Budget, CelValue, Fault, Program, on_large_stack, plain};
 use federation_types::selector::ClusterFacts;
 use serde::Serialize;
 
@@ -11,11 +12,74 @@ use crate::{
     fleet::{Cluster, Fleet},
 };
 
+/// What one variable of an expression holds.
+#[derive(Clone, Debug)]
+pub(crate) struct Subject {
+    value: CelValue,
+    size: u64,
+}
+
+impl Subject {
+    pub(crate) fn new(view: &impl Serialize) -> Self {
+        let json = serde_json::to_value(view).expect("text, numbers and maps of them are values");
+        let mut size = 0;
+        Self { value: plain(&json, &mut size), size }
+    }
+}
+
+/// A compiled expression that is to be true or false of one variable.
+#[derive(Clone, Debug)]
+pub(crate) struct Condition {
+    program: Arc<Program>,
+    variable: &'static str,
+    budget: Budget,
+}
+
+/// Above so many brackets and signs a text is parsed on a stack of its own.
+const SHALLOW: usize = 16;
+
+impl Condition {
+    /// Compiles it; the error is for people.
+    pub(crate) fn parse(
+        text: &str,
+        variable: &'static str,
+        budget: Budget,
+    ) -> Result<Self, String> {
+        let compile = || Program::compile(text, &[variable]);
+        let depth = text.bytes().filter(|it| b"([{?!-".contains(it)).count();
+        let compiled = if depth > SHALLOW { on_large_stack(compile) } else { compile() };
+        let program = compiled.map_err(|error| {
+            let why = error.to_string();
+            let why = why.trim_start_matches("compilation failed: ");
+            match why.strip_prefix("undeclared reference to ") {
+                Some(name) => format!("unknown variable {name}; it knows `{variable}` only"),
+                None => why.to_owned(),
+            }
+        })?;
+        Ok(Self { program: Arc::new(program), variable, budget })
+    }
+
+    fn ask(&self, subject: &Subject) -> Result<CelValue, Fault> {
+        let mut budget = self.budget;
+        let variables = [(self.variable, subject.value.clone())];
+        self.program.evaluate(&variables, subject.size, &mut budget)
+    }
+
+    /// What it is; the error is for people.
+    pub(crate) fn holds(&self, subject: &Subject) -> Result<bool, String> {
+        match self.ask(subject) {
+            Ok(CelValue::Bool(value)) => Ok(value),
+            Ok(other) => Err(format!("yields {}, not true or false", other.type_of())),
+            Err(fault) => Err(fault.to_string()),
+        }
+    }
+}
+
 /// A parsed expression.
 #[derive(Clone)]
 pub struct Expression {
     pub text: String,
-    program: Arc<Program>,
+    condition: Condition,
 }
 
 impl fmt::Debug for Expression {
@@ -39,34 +103,20 @@ const FIELDS: [&str; 9] = [
     "properties",
 ];
 
+/// What it may cost on one cluster: some hundred times what a condition on labels costs.
+const BUDGET: Budget = Budget(20_000);
+
 impl Expression {
     /// Parses it; the error is for people.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let program = Program::compile(text).map_err(|error| {
-            let message = error.to_string();
-            let line = message.lines().find(|it| !it.trim().is_empty());
-            // What the parser would have taken instead is a long list of little use.
-            let line = line.unwrap_or("it does not parse").split(" expecting").next();
-            line.unwrap_or_default().trim_start_matches("ERROR: <input>:").to_owned()
-        })?;
-        let references = program.references();
-        let loops = loops(text);
-        let known = |it: &&str| *it == VARIABLE || it.starts_with('@') || loops.contains(it);
-        let mut unknown: Vec<_> =
-            references.variables().into_iter().filter(|it| !known(it)).collect();
-        unknown.sort_unstable();
-        if let Some(name) = unknown.first() {
-            return Err(format!("unknown variable {name}; an expression knows `cluster` only"));
-        }
-        drop(unknown);
-        drop(references);
-        let parsed = Self { text: text.to_owned(), program: Arc::new(program) };
+        let condition = Condition::parse(text, VARIABLE, BUDGET)?;
+        let parsed = Self { text: text.to_owned(), condition };
         parsed.refuse_what_is_no_condition()?;
         Ok(parsed)
     }
 
     /// Tried on a cluster of which little is known: what yields something that is neither true nor false there does so
-    /// everywhere. What cannot be evaluated on it may still be a condition.
+    /// everywhere, and so does what takes too long. What cannot be evaluated on it may still be a condition.
     fn refuse_what_is_no_condition(&self) -> Result<(), String> {
         let nothing = BTreeMap::new();
         let view = View {
@@ -80,14 +130,12 @@ impl Expression {
             minor: 0,
             properties: &nothing,
         };
-        let cluster = cel::to_value(view).expect("text, numbers and maps of them are values");
-        let mut context = Context::with_env(Arc::new(Env::stdlib()));
-        context.add_variable_from_value(VARIABLE, cluster);
-        match self.program.execute(&context) {
-            Err(ExecutionError::NoSuchKey(name)) if self.asks_cluster_for(&name) => {
+        match self.condition.ask(&Subject::new(&view)) {
+            Err(Fault::Missing(name)) if self.asks_cluster_for(&name) => {
                 Err(format!("cluster has no field {name}; it has {}", FIELDS.join(", ")))
             }
-            Ok(Value::Bool(_)) | Err(_) => Ok(()),
+            Err(fault @ Fault::Cost) => Err(fault.to_string()),
+            Ok(CelValue::Bool(_)) | Err(_) => Ok(()),
             Ok(other) => Err(format!("yields {}, not true or false", other.type_of())),
         }
     }
@@ -103,16 +151,6 @@ impl Expression {
                 .any(|rest| !rest.starts_with(goes_on))
     }
 
-    fn evaluate(&self, env: &Arc<Env>, cluster: &Value) -> Result<bool, String> {
-        let mut context = Context::with_env(env.clone());
-        context.add_variable_from_value(VARIABLE, cluster.clone());
-        match self.program.execute(&context) {
-            Ok(Value::Bool(value)) => Ok(value),
-            Ok(other) => Err(format!("yields {}, not true or false", other.type_of())),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-
     /// Whether it is true of a cluster of which only the told facts are known, as the selectors of overrides are asked:
     /// `cluster.minor`, `version` and `properties` are not among them.
     pub fn holds_for(&self, facts: &ClusterFacts) -> Result<bool, String> {
@@ -124,31 +162,22 @@ impl Expression {
             jurisdiction: &facts.jurisdiction,
             labels: &facts.labels,
         };
-        let cluster = cel::to_value(view).expect("text and maps of it are values");
-        self.evaluate(&Arc::new(Env::stdlib()), &cluster)
+        self.condition.holds(&Subject::new(&view))
     }
 
     /// For people: what the expression gave on a cluster.
     pub(crate) fn outcome(&self, cluster: &Cluster) -> String {
-        match self.evaluate(&Arc::new(Env::stdlib()), &value(cluster)) {
+        match self.condition.holds(&Subject::new(&View::of(cluster))) {
             Ok(value) => value.to_string(),
             Err(error) => error,
         }
     }
 }
 
-/// The variables of the loops in an expression: `it` of `wave.clusters.all(it, …)`.
-pub(crate) fn loops(text: &str) -> Vec<&str> {
-    let macros = [".all(", ".exists(", ".exists_one(", ".filter(", ".map("];
-    let bodies = macros.iter().flat_map(|it| text.split(it).skip(1));
-    bodies.filter_map(|it| Some(it.split_once(',')?.0.trim())).collect()
-}
-
 /// What expressions gave on the clusters of one fleet.
 #[derive(Clone, Default)]
 pub(crate) struct Expressions {
-    env: Option<Arc<Env>>,
-    clusters: Arc<Vec<Value>>,
+    clusters: Arc<Vec<Subject>>,
     results: BTreeMap<String, Arc<Bits>>,
 }
 
@@ -164,13 +193,13 @@ impl Expressions {
         if let Some(known) = self.results.get(&expression.text) {
             return known.clone();
         }
-        let env = self.env.get_or_insert_with(|| Arc::new(Env::stdlib())).clone();
         if self.clusters.len() != fleet.len() {
-            self.clusters = Arc::new(fleet.clusters.iter().map(value).collect());
+            self.clusters =
+                Arc::new(fleet.clusters.iter().map(|it| Subject::new(&View::of(it))).collect());
         }
         let mut bits = Bits::none(fleet.len());
         for (at, cluster) in self.clusters.iter().enumerate() {
-            if expression.evaluate(&env, cluster) == Ok(true) {
+            if expression.condition.holds(cluster) == Ok(true) {
                 bits.insert(at);
             }
         }
@@ -217,10 +246,6 @@ impl<'a> View<'a> {
             properties: &cluster.properties,
         }
     }
-}
-
-fn value(cluster: &Cluster) -> Value {
-    cel::to_value(View::of(cluster)).expect("text, numbers and maps of them are values")
 }
 
 #[cfg(test)]
@@ -313,5 +338,24 @@ mod tests {
         assert!(Expression::parse("node.name == \"x\"").unwrap_err().contains("node"));
         let other = "cluster.zones.exists(it, that == \"a\")";
         assert!(Expression::parse(other).unwrap_err().contains("that"));
+    }
+
+    #[test]
+    fn an_expression_that_never_ends_is_refused_when_it_is_parsed() {
+        let list = "[1,2,3,4,5,6,7,8,9,10]";
+        let all = |depth: usize| {
+            (0..depth)
+                .rev()
+                .fold("true".to_owned(), |inner, at| format!("{list}.all(v{at}, {inner})"))
+        };
+        assert!(Expression::parse(&all(2)).is_ok());
+        let why = Expression::parse(&all(9)).unwrap_err();
+        assert!(why.contains("takes too long"), "{why}");
+        // Nor is one that takes the more the more a cluster has.
+        let labels = (0..300).map(|it| (format!("l{it}"), String::new())).collect();
+        let facts = ClusterFacts { labels, ..ClusterFacts::default() };
+        let nested = "cluster.labels.all(a, cluster.labels.all(b, cluster.labels.all(c, true)))";
+        let why = Expression::parse(nested).unwrap().holds_for(&facts).unwrap_err();
+        assert!(why.contains("takes too long"), "{why}");
     }
 }
