@@ -32,6 +32,11 @@ struct StateLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RuleLabels {
+    rule: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CostLabels {
     budget: String,
 }
@@ -66,6 +71,7 @@ pub struct Metrics {
     spent: Family<CostLabels, Gauge>,
     limits: Family<CostLabels, Gauge>,
     rollouts: Family<StateLabels, Gauge>,
+    unreadable: Family<RuleLabels, Gauge>,
     plans: Family<PlanLabels, Counter>,
     plan_seconds: Family<ReviewLabels, Histogram>,
 }
@@ -83,6 +89,7 @@ impl Default for Metrics {
             spent: Family::default(),
             limits: Family::default(),
             rollouts: Family::default(),
+            unreadable: Family::default(),
             plans: Family::default(),
             plan_seconds: Family::new_with_constructor(durations),
         }
@@ -90,6 +97,14 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// On how many templates each rule fails.
+    pub(crate) fn rules<'a>(&self, unreadable: impl Iterator<Item = (&'a String, i64)>) {
+        self.unreadable.clear();
+        for (rule, count) in unreadable {
+            self.unreadable.get_or_create(&RuleLabels { rule: rule.clone() }).set(count);
+        }
+    }
+
     /// Adds them to a registry.
     pub fn register(&self, registry: &mut Registry) {
         let prefix = |name: &str| format!("archipel_placement_{name}");
@@ -114,6 +129,11 @@ impl Metrics {
             self.limits.clone(),
         );
         registry.register(prefix("gate_holds"), "Passes that the gate held", self.holds.clone());
+        registry.register(
+            prefix("unreadable"),
+            "Templates that the StatusRule of their kind cannot be evaluated on",
+            self.unreadable.clone(),
+        );
         registry.register(
             "archipel_rollouts",
             "Rollouts by where they stand; those that are over stay until the next one",

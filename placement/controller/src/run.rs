@@ -157,7 +157,7 @@ impl Decider {
         self.events.write(&self.context.client);
         self.statuses.write(&self.context).await;
         self.overrides.write(&self.context).await;
-        self.rules.write(&self.context).await;
+        self.rules.write(&self.context, &self.metrics).await;
         budget_status::write(&self.context).await;
         cost_status::write(&self.context).await;
         farewell::release(&self.context).await;

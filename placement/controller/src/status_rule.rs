@@ -17,6 +17,7 @@ use crate::{
     clock,
     context::Context,
     index::Index,
+    metrics::Metrics,
     reading,
     status::{self, Id, Names},
 };
@@ -35,15 +36,17 @@ impl StatusRuleStatuses {
     }
 
     /// Writes what has changed.
-    pub(crate) async fn write(&mut self, context: &Context) {
+    pub(crate) async fn write(&mut self, context: &Context, metrics: &Metrics) {
         let statuses = {
             let mut index = context.index.lock();
             let changed = std::mem::take(&mut index.reading.changed);
-            if !(changed | std::mem::take(&mut self.dirty)) || index.reading.objects.is_empty() {
+            let dirty = std::mem::take(&mut self.dirty) && !index.reading.objects.is_empty();
+            if !(changed || dirty) {
                 return;
             }
             count(&index)
         };
+        metrics.rules(statuses.iter().map(|(name, it)| (name, it.unreadable)));
         self.written.retain(|name, _| statuses.contains_key(name));
         for (name, mut status) in statuses {
             let id: Id = (String::new(), name.clone());
