@@ -9,7 +9,7 @@ use federation_types::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::rule::{Rule, target};
+use crate::rule::Rule;
 
 const TEXT: &str = include_str!("../data/rules.yaml");
 
@@ -28,7 +28,7 @@ static SPECS: LazyLock<BTreeMap<Gvk, StatusRuleSpec>> = LazyLock::new(|| {
             entry["target"] = serde_json::to_value(&it).expect("a target is plain data");
             let spec = StatusRuleSpec::deserialize(&entry)
                 .expect("an entry of data/rules.yaml is the spec of a rule");
-            specs.insert(target(&spec), spec);
+            specs.insert(spec.kind(), spec);
         }
     }
     specs

@@ -1,6 +1,6 @@
 //! One expression of a rule.
 
-use federation_schema::cel::{Budget, CelValue, Fault, Program, json, on_large_stack, plain};
+use federation_schema::cel::{Budget, CelValue, Fault, Program, json, plain};
 use federation_types::validate::Problem;
 use serde_json::Value;
 
@@ -35,8 +35,7 @@ impl Subject {
 impl Expression {
     /// Compiles the text of a field.
     pub(crate) fn compile(field: &'static str, text: &str) -> Result<Self, Problem> {
-        let compiled = on_large_stack(|| Program::compile(text, &[VARIABLE]));
-        match compiled {
+        match Program::compile_anywhere(text, &[VARIABLE]) {
             Ok(program) => Ok(Self { field, program }),
             Err(error) => {
                 let message = format!("Invalid value: {text:?}: {error}");

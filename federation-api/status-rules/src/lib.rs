@@ -19,5 +19,5 @@ pub use built_in::built_in;
 pub use error::RuleError;
 pub use live::Reading;
 pub use rule::{Keep, Rule};
-pub use rules::{Rules, Standing};
+pub use rules::{Compiled, Rules, Standing};
 pub use template::{Dependency, Part};

@@ -21,7 +21,7 @@ pub struct Reading {
     pub kept: Vec<(Arc<FieldPath>, Value)>,
 }
 
-/// A value that is longer than this as JSON is not kept: status is brought back to be read, not to be stored.
+/// So much of one copy's status is kept, as JSON: it is brought back to be read, not to be stored.
 const LARGEST: usize = 16 << 10;
 /// A reason is a word, and a message a sentence.
 const LONGEST_REASON: usize = 128;
@@ -31,15 +31,18 @@ impl Rule {
     /// Reads a live object.
     pub fn read(&self, live: &Value) -> Reading {
         let mut subject = Subject::new(live);
+        let mut left = LARGEST;
         let kept = self.keep.iter().filter_map(|it| {
             let value = it.path.get(live).filter(|it| !it.is_null())?;
-            (value.to_string().len() <= LARGEST).then(|| (Arc::clone(&it.path), value.clone()))
+            left = left.checked_sub(value.to_string().len())?;
+            Some((Arc::clone(&it.path), value.clone()))
         });
+        let kept: Vec<_> = kept.collect();
         Reading {
             health: self.health.as_ref().map(|it| assess(it, &self.name, &mut subject)),
             replicas: self.count.as_ref().and_then(|it| it.number(&mut subject)),
             ready: self.ready.as_ref().and_then(|it| it.number(&mut subject)),
-            kept: kept.collect(),
+            kept,
         }
     }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use federation_types::{
     field_path::FieldPath,
-    names::Gvk,
     status_rule::{Across, KeptField, StatusRuleSpec, Unreachable},
     validate::{self, Problem},
 };
@@ -126,10 +125,4 @@ pub(crate) fn completed(own: &StatusRuleSpec, built_in: &StatusRuleSpec) -> Stat
         }
     }
     spec
-}
-
-/// The kind that a rule is about, in no version.
-pub(crate) fn target(spec: &StatusRuleSpec) -> Gvk {
-    let gvk = Gvk::new(&spec.target.api_version, &spec.target.kind);
-    Gvk::unversioned(&gvk.group, &gvk.kind)
 }

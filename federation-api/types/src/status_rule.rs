@@ -5,7 +5,7 @@ use kube_derive::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::condition::Condition;
+use crate::{condition::Condition, names::Gvk};
 
 /// Says of a custom kind how many replicas its objects run and what these take, when a copy is ready, which part of its
 /// status is brought back to the template, and what else it needs. What is left out follows from the rule that is built
@@ -58,6 +58,14 @@ pub struct StatusRuleSpec {
     /// `{"apiVersion": …, "kind": …, "name": …}` of its namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dependencies: Option<String>,
+}
+
+impl StatusRuleSpec {
+    /// The kind that it is about, in no version.
+    pub fn kind(&self) -> Gvk {
+        let gvk = Gvk::new(&self.target.api_version, &self.target.kind);
+        Gvk::unversioned(&gvk.group, &gvk.kind)
+    }
 }
 
 /// A kind, in whatever version it is served.

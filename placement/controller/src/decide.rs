@@ -80,6 +80,7 @@ pub(crate) fn pass(
     now: i64,
 ) -> Pass {
     index.settling.at(now);
+    index.refresh(key);
     index.over_budget.remove(key);
     index.postponed.remove(key);
     spending::refresh(index, snapshots, Some(key), now);

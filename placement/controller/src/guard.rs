@@ -140,15 +140,11 @@ impl Index {
 
     /// What the author of a rule should know: that another one is about the same kind.
     pub fn rule_warnings(&self, name: &str, spec: &StatusRuleSpec) -> Vec<String> {
-        let kind = |api_version: &str, kind: &str| {
-            let gvk = Gvk::new(api_version, kind);
-            (gvk.group, gvk.kind)
-        };
-        let own = kind(&spec.target.api_version, &spec.target.kind);
-        let same = self.reading.objects.iter().filter(|(other, it)| {
-            let target = &it.spec.target;
-            other.as_str() != name && kind(&target.api_version, &target.kind) == own
-        });
+        let same = self
+            .reading
+            .objects
+            .iter()
+            .filter(|(other, it)| other.as_str() != name && it.spec.kind() == spec.kind());
         same.map(|(other, _)| {
             let first = if other.as_str() < name { other } else { name };
             format!("spec.target: StatusRule {other} is about the same kind; {first} is followed")

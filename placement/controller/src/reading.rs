@@ -11,7 +11,7 @@ use federation_types::{
 };
 use placement_engine::Workload;
 use serde_json::Value;
-use status_rules::{Rules, Standing};
+use status_rules::{Compiled, Rules, Standing};
 
 use crate::index::{Index, Template};
 
@@ -20,17 +20,14 @@ use crate::index::{Index, Template};
 pub(crate) struct Reading {
     /// By name.
     pub(crate) objects: BTreeMap<String, Arc<StatusRule>>,
+    compiled: BTreeMap<String, Arc<Compiled>>,
     pub(crate) rules: Arc<Rules>,
     /// How each rule stands.
     pub(crate) standings: BTreeMap<String, Standing>,
     /// Statuses of rules may have changed.
     pub(crate) changed: bool,
-}
-
-/// The kind that a rule is about, as templates are keyed.
-pub(crate) fn target(rule: &StatusRule) -> Gvk {
-    let gvk = Gvk::new(&rule.spec.target.api_version, &rule.spec.target.kind);
-    Gvk::unversioned(&gvk.group, &gvk.kind)
+    /// Templates that were read by rules that hold no more.
+    outdated: BTreeSet<ObjectKey>,
 }
 
 impl Index {
@@ -46,26 +43,39 @@ impl Index {
         if old.as_ref().map(|it| &it.spec) == new.as_ref().map(|it| &it.spec) {
             return;
         }
-        let specs = reading.objects.iter().map(|(name, it)| (name.as_str(), &it.spec));
-        let (rules, standings) = Rules::new(specs);
+        match &new {
+            Some(new) => {
+                let compiled = Arc::new(Compiled::new(name, new.spec.clone()));
+                reading.compiled.insert(name.to_owned(), compiled);
+            }
+            None => drop(reading.compiled.remove(name)),
+        }
+        let all = reading.compiled.iter().map(|(name, it)| (name.as_str(), &**it));
+        let (rules, standings) = Rules::of(all);
         reading.rules = Arc::new(rules);
         reading.standings = standings;
-        let kinds: BTreeSet<Gvk> = old.iter().chain(&new).map(|it| target(it)).collect();
+        let kinds: BTreeSet<Gvk> = old.iter().chain(&new).map(|it| it.spec.kind()).collect();
         let keys: Vec<ObjectKey> =
             self.templates.keys().filter(|it| kinds.contains(&it.gvk)).cloned().collect();
         for key in keys {
-            self.read_again(key);
+            // What the rule changes is an edit of somebody's, and no change of a cluster.
+            self.decided.remove(&key);
+            self.dirty.insert(key.clone());
+            self.reading.outdated.insert(key);
         }
     }
 
-    fn read_again(&mut self, key: ObjectKey) {
-        let Some(old) = self.templates.get(&key) else { return };
+    /// Reads a template anew if its rule has changed since: each by its own pass, so that others get their turn.
+    pub(crate) fn refresh(&mut self, key: &ObjectKey) {
+        if !self.reading.outdated.remove(key) {
+            return;
+        }
+        let Some(old) = self.templates.get(key) else { return };
         let Ok(content) = serde_json::from_str::<Value>(&old.content) else { return };
         let workload = Workload::read(&content, &self.reading.rules);
         let template = Template { workload, ..(**old).clone() };
         self.templates.insert(key.clone(), Arc::new(template));
-        // What the rule changes is an edit of somebody's, and no change of a cluster.
-        self.decided.remove(&key);
-        self.dirty.insert(key);
+        // It may be one more, or one less, that the rule cannot be evaluated on.
+        self.reading.changed = true;
     }
 }

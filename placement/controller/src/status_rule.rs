@@ -18,7 +18,6 @@ use crate::{
     context::Context,
     index::Index,
     metrics::Metrics,
-    reading,
     status::{self, Id, Names},
 };
 
@@ -103,7 +102,7 @@ pub(crate) fn count(index: &Index) -> BTreeMap<String, StatusRuleStatus> {
     }
     let none = Read::default();
     let status_of = |name: &str, rule: &StatusRule| {
-        let read = kinds.get(&reading::target(rule)).unwrap_or(&none);
+        let read = kinds.get(&rule.spec.kind()).unwrap_or(&none);
         let templates = |count: i64| counted(count, "template", "templates");
         let (mut objects, mut unreadable) = (0, 0);
         let (ready, reason, message) = match index.reading.standings.get(name) {

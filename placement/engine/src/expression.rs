@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use federation_schema::cel::{Budget, CelValue, Fault, Program, on_large_stack, plain};
+use federation_schema::cel::{Budget, CelValue, Fault, Program, plain};
 use federation_types::selector::ClusterFacts;
 use serde::Serialize;
 
@@ -35,9 +35,6 @@ pub(crate) struct Condition {
     budget: Budget,
 }
 
-/// Above so many brackets and signs a text is parsed on a stack of its own.
-const SHALLOW: usize = 16;
-
 impl Condition {
     /// Compiles it; the error is for people.
     pub(crate) fn parse(
@@ -45,10 +42,7 @@ impl Condition {
         variable: &'static str,
         budget: Budget,
     ) -> Result<Self, String> {
-        let compile = || Program::compile(text, &[variable]);
-        let depth = text.bytes().filter(|it| b"([{?!-".contains(it)).count();
-        let compiled = if depth > SHALLOW { on_large_stack(compile) } else { compile() };
-        let program = compiled.map_err(|error| {
+        let program = Program::compile_anywhere(text, &[variable]).map_err(|error| {
             let why = error.to_string();
             let why = why.trim_start_matches("compilation failed: ");
             match why.strip_prefix("undeclared reference to ") {

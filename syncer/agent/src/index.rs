@@ -19,7 +19,7 @@ use federation_types::{
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use status_rules::Rules;
+use status_rules::{Compiled, Rules};
 use syncer_render::Asked;
 
 use crate::queue::Key;
@@ -102,7 +102,7 @@ pub(crate) struct Index {
     departed: HashMap<String, String>,
     freezes: BTreeMap<String, Freeze>,
     /// StatusRules by name, and what they come to.
-    status_rules: BTreeMap<String, StatusRuleSpec>,
+    status_rules: BTreeMap<String, Compiled>,
     pub(crate) rules: Arc<Rules>,
 }
 
@@ -113,22 +113,18 @@ impl Index {
 
     /// A rule of a custom kind; says of which kinds, in no version, objects are to be read anew.
     pub(crate) fn put_rule(&mut self, name: &str, spec: Option<StatusRuleSpec>) -> Vec<Gvk> {
-        let target = |it: &StatusRuleSpec| {
-            let gvk = Gvk::new(&it.target.api_version, &it.target.kind);
-            Gvk::unversioned(&gvk.group, &gvk.kind)
-        };
-        if self.status_rules.get(name) == spec.as_ref() {
+        if self.status_rules.get(name).map(Compiled::spec) == spec.as_ref() {
             return Vec::new();
         }
-        let mut kinds: Vec<Gvk> = spec.iter().map(target).collect();
+        let mut kinds: Vec<Gvk> = spec.iter().map(StatusRuleSpec::kind).collect();
         let old = match spec {
-            Some(spec) => self.status_rules.insert(name.to_owned(), spec),
+            Some(spec) => self.status_rules.insert(name.to_owned(), Compiled::new(name, spec)),
             None => self.status_rules.remove(name),
         };
-        kinds.extend(old.iter().map(target));
+        kinds.extend(old.iter().map(|it| it.spec().kind()));
         kinds.dedup();
-        let specs = self.status_rules.iter().map(|(name, it)| (name.as_str(), it));
-        self.rules = Arc::new(Rules::new(specs).0);
+        let all = self.status_rules.iter().map(|(name, it)| (name.as_str(), it));
+        self.rules = Arc::new(Rules::of(all).0);
         kinds
     }
 

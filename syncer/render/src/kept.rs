@@ -75,8 +75,8 @@ fn fold(
     };
     let number = |it: Option<i64>| it.map(Value::from);
     match across {
-        Across::Sum => number(Some(numbers().sum())),
-        Across::Total if divided => number(Some(numbers().sum())),
+        Across::Sum => number(Some(numbers().fold(0, i64::saturating_add))),
+        Across::Total if divided => number(Some(numbers().fold(0, i64::saturating_add))),
         Across::Total | Across::Lowest => number(numbers().min()),
         Across::Highest => number(numbers().max()),
         Across::Same => values.iter().all(|it| it.value == Some(first)).then(|| first.clone()),

@@ -116,6 +116,15 @@ impl Program {
         Self::parse(text, variables).map(Self::metered)
     }
 
+    /// The same for a caller with an ordinary stack: where the text may be nested deeply, it is parsed on a larger one.
+    pub fn compile_anywhere(text: &str, variables: &[&str]) -> Result<Self, CompileError> {
+        let nests = text.bytes().filter(|it| b"([{?!-".contains(it)).count();
+        if nests <= SHALLOW {
+            return Self::compile(text, variables);
+        }
+        on_large_stack(|| Self::compile(text, variables))
+    }
+
     /// Compiles an expression of a mutation, which may make messages.
     pub fn mutation(
         text: &str,

@@ -76,7 +76,7 @@ fn user_roles() -> Vec<Value> {
                     "archipel.dev",
                     "changebudgets clusteroverridepolicies clusterplacementpolicies clusterplacements clusterscores \
                      clustersets costbudgets memberclusters overridepolicies placementpolicies placements placements/copies \
-                     clusterplacements/copies pricebooks statusrules",
+                     clusterplacements/copies pricebooks rollouts rolloutstrategies statusrules",
                 ),
             ],
         ),

@@ -9,6 +9,9 @@ use crate::{
     status_rule::{StatusRuleSpec, is_native},
 };
 
+/// So many fields of a status are kept at most: of every copy they are held in memory.
+const MOST_KEPT: usize = 32;
+
 /// What is wrong with a status rule.
 pub fn status_rule(spec: &StatusRuleSpec) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -38,6 +41,11 @@ pub fn status_rule(spec: &StatusRuleSpec) -> Vec<Problem> {
         && health.degraded.is_none()
     {
         check.required("spec.health.ready", "say when a copy is ready, or when it is degraded");
+    }
+    let kept = spec.status.as_ref().map_or(0, |it| it.keep.len());
+    if kept > MOST_KEPT {
+        let rule = format!("must have at most {MOST_KEPT} items");
+        check.invalid("spec.status.keep", kept, &rule);
     }
     let mut paths = BTreeSet::new();
     for (at, kept) in spec.status.iter().flat_map(|it| &it.keep).enumerate() {
@@ -74,6 +82,14 @@ mod tests {
         let problems = status_rule(&serde_json::from_value(spec).unwrap());
         let found: Vec<&str> = problems.iter().map(|it| it.field.as_str()).collect();
         assert_eq!(found, fields, "{problems:?}");
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let keep: Vec<Value> =
+            (0..33).map(|it| json!({"path": format!(".status.f{it}")})).collect();
+        let engine = json!({"apiVersion": "example.org/v1", "kind": "Engine"});
+        check(json!({"target": engine, "status": {"keep": keep}}), &["spec.status.keep"]);
     }
 
     #[test]
