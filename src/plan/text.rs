@@ -195,6 +195,10 @@ fn check(it: &Check) -> String {
 fn replicas(change: &ClusterChange) -> String {
     match (change.replicas_before, change.replicas_after) {
         (None, None) => String::new(),
+        (None, Some(after)) if change.action == Action::Update => format!("as written → {after}"),
+        (Some(before), None) if change.action == Action::Update => {
+            format!("{before} → as written")
+        }
         (before, after) if before == after => before.unwrap_or(0).to_string(),
         (before, after) => format!("{} → {}", before.unwrap_or(0), after.unwrap_or(0)),
     }

@@ -3,7 +3,10 @@
 use std::{fmt::Write as _, path::PathBuf};
 
 use clap::Args;
-use federation_types::status_rule::{StatusRule, is_native};
+use federation_types::{
+    reason::copy,
+    status_rule::{StatusRule, is_native},
+};
 use placement_engine::{
     Workload,
     scenario::{Document, documents},
@@ -54,12 +57,17 @@ struct Reading {
     replicas: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     replicas_path: Option<String>,
+    /// Whether the object has a number there; without one it counts as 1.
+    stated: bool,
     #[serde(skip_serializing_if = "String::is_empty")]
     requests: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     components: Vec<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     health: Option<Value>,
+    /// Its health cannot be told.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    fails: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     kept: Vec<Value>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -82,7 +90,8 @@ impl Read {
             let texts: Vec<String> = readings.iter().map(text).collect();
             output::line(texts.join("\n").trim_end());
         }
-        match readings.iter().filter(|it| !it.unreadable.is_empty()).count() {
+        let fails = |it: &&Reading| !it.unreadable.is_empty() || it.fails;
+        match readings.iter().filter(fails).count() {
             0 => Ok(()),
             unreadable => Err(ReadError::Unreadable(unreadable).into()),
         }
@@ -135,14 +144,15 @@ fn reading(object: &Value, rules: &Rules) -> Reading {
         None if is_native(&gvk.group, &gvk.kind) => String::new(),
         None => "no rule: the conventions for custom kinds".to_owned(),
     };
-    let ruled = workload.class == KindClass::Scalable;
+    let path = workload.replicas_path(rules).filter(|_| workload.class == KindClass::Scalable);
     Reading {
         object: workload.key.to_string(),
         rule: own,
         unreadable,
         bound: workload.is_bound(),
         replicas: workload.replicas,
-        replicas_path: workload.replicas_path(rules).filter(|_| ruled).map(String::from),
+        stated: path.as_ref().is_none_or(|it| it.get(object).is_some()),
+        replicas_path: path.map(String::from),
         requests: requests(&workload.requests),
         components: workload.components.iter().map(component).collect(),
         kept: health
@@ -150,6 +160,7 @@ fn reading(object: &Value, rules: &Rules) -> Reading {
             .flat_map(|it| &it.kept)
             .map(|(path, value)| json!({"path": path.to_string(), "value": value}))
             .collect(),
+        fails: health.as_ref().is_some_and(|it| it.reason == copy::RULE_FAILED),
         health: health.map(|it| state(&it)),
         needs: needs
             .iter()
@@ -192,7 +203,11 @@ fn text(reading: &Reading) -> String {
     };
     line("unreadable", reading.unreadable.clone());
     if let Some(replicas) = reading.replicas {
-        let at = reading.replicas_path.iter().map(|it| format!(" at {it}")).collect::<String>();
+        let at = match &reading.replicas_path {
+            Some(path) if reading.stated => format!(" at {path}"),
+            Some(path) => format!(", as it has no {path}"),
+            None => String::new(),
+        };
         line("replicas", format!("{replicas}{at}"));
     }
     line("each takes", reading.requests.clone());

@@ -104,9 +104,13 @@ fn namespace_basics(object: &mut Value) {
         object["spec"]["finalizers"] = finalizers.into();
     }
     object["status"] = json!({ "phase": "Active" });
-    if name.is_empty() {
-        return;
+    if !name.is_empty() {
+        label_with_name(object, &name);
     }
+}
+
+/// Selectors of namespaces can name one: whoever writes it without the label gets it back.
+fn label_with_name(object: &mut Value, name: &str) {
     let Some(metadata) = object::metadata_mut(object) else { return };
     let labels = metadata.entry("labels").or_insert_with(|| Value::Object(Map::new()));
     if let Some(labels) = labels.as_object_mut() {
@@ -148,6 +152,8 @@ pub(crate) fn prepare_update(old: &Value, new: &mut Value, kind: &Kind, part: Pa
             }
             if kind.is("", "namespaces") {
                 keep_field(old, new, "spec");
+                let name = object::meta(old, "name").to_owned();
+                label_with_name(new, &name);
             }
             secret_data(new, kind);
             if counts_generation(kind, new) {
@@ -279,6 +285,17 @@ mod tests {
         assert_eq!(name.len(), 9);
         assert!(name.starts_with("web-"));
         assert_eq!(generated_name(&"a".repeat(100)).len(), 63);
+    }
+
+    #[test]
+    fn a_namespace_keeps_the_label_with_its_name() {
+        for mut object in [
+            json!({"metadata": {"name": "shop"}}),
+            json!({"metadata": {"name": "shop", "labels": {"kubernetes.io/metadata.name": "x", "tier": "a"}}}),
+        ] {
+            label_with_name(&mut object, "shop");
+            assert_eq!(object["metadata"]["labels"]["kubernetes.io/metadata.name"], "shop");
+        }
     }
 
     #[test]

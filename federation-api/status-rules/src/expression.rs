@@ -2,7 +2,7 @@
 
 use federation_schema::cel::{Budget, CelValue, Fault, Program, json, plain};
 use federation_types::validate::Problem;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The only variable that an expression has.
 const VARIABLE: &str = "object";
@@ -21,6 +21,38 @@ pub(crate) struct Subject {
     budget: Budget,
 }
 
+/// What an expression is to yield.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Yields {
+    Truth,
+    Text,
+    Number,
+    Object,
+    List,
+}
+
+impl Yields {
+    fn holds(self, value: &CelValue) -> bool {
+        match self {
+            Self::Truth => matches!(value, CelValue::Bool(_)),
+            Self::Text => matches!(value, CelValue::String(_)),
+            Self::Number => matches!(value, CelValue::Int(_) | CelValue::UInt(_)),
+            Self::Object => matches!(value, CelValue::Map(_)),
+            Self::List => matches!(value, CelValue::List(_)),
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Truth => "true or false",
+            Self::Text => "a text",
+            Self::Number => "a whole number",
+            Self::Object => "an object",
+            Self::List => "a list",
+        }
+    }
+}
+
 /// What all expressions of a rule may cost on one object: some milliseconds.
 const BUDGET: Budget = Budget(200_000);
 
@@ -33,13 +65,26 @@ impl Subject {
 }
 
 impl Expression {
-    /// Compiles the text of a field.
-    pub(crate) fn compile(field: &'static str, text: &str) -> Result<Self, Problem> {
-        match Program::compile_anywhere(text, &[VARIABLE]) {
-            Ok(program) => Ok(Self { field, program }),
-            Err(error) => {
-                let message = format!("Invalid value: {text:?}: {error}");
-                Err(Problem { field: field.to_owned(), message })
+    /// Compiles the text of a field. What yields something else than it should on an object of which nothing is known
+    /// does so on every one, and so does what takes too long there.
+    pub(crate) fn compile(
+        field: &'static str,
+        text: &str,
+        yields: Yields,
+    ) -> Result<Self, Problem> {
+        let invalid = |why: String| Problem {
+            field: field.to_owned(),
+            message: format!("Invalid value: {text:?}: {why}"),
+        };
+        let program = Program::compile_anywhere(text, &[VARIABLE])
+            .map_err(|error| invalid(error.to_string()))?;
+        let expression = Self { field, program };
+        match expression.evaluate(&mut Subject::new(&Value::Object(Map::new()))) {
+            Err(fault @ Fault::Cost) => Err(invalid(fault.to_string())),
+            Err(_) => Ok(expression),
+            Ok(value) if yields.holds(&value) => Ok(expression),
+            Ok(value) => {
+                Err(invalid(format!("yields {}, not {}", value.type_of(), yields.words())))
             }
         }
     }

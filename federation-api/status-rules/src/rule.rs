@@ -8,7 +8,10 @@ use federation_types::{
     validate::{self, Problem},
 };
 
-use crate::{error::RuleError, expression::Expression};
+use crate::{
+    error::RuleError,
+    expression::{Expression, Yields},
+};
 
 /// How objects of one kind are read.
 #[derive(Debug)]
@@ -56,26 +59,30 @@ impl Rule {
     /// Makes a rule of what its user wrote; the error names each field that is wrong.
     pub fn compile(name: &str, spec: &StatusRuleSpec) -> Result<Self, Vec<Problem>> {
         let mut problems = validate::status_rule(spec);
-        let mut expression = |field: &'static str, text: Option<&String>| {
-            let compiled = Expression::compile(field, text?);
+        let mut expression = |field: &'static str, text: Option<&String>, yields: Yields| {
+            let compiled = Expression::compile(field, text?, yields);
             compiled.map_err(|it| problems.push(it)).ok()
         };
-        let components = expression("spec.components", spec.components.as_ref());
-        let dependencies = expression("spec.dependencies", spec.dependencies.as_ref());
+        let components = expression("spec.components", spec.components.as_ref(), Yields::List);
+        let dependencies =
+            expression("spec.dependencies", spec.dependencies.as_ref(), Yields::List);
         let replicas = spec.replicas.as_ref().and_then(|it| {
-            let template = expression("spec.replicas.podTemplate", it.pod_template.as_ref());
-            let requests = expression("spec.replicas.requests", it.requests.as_ref());
+            let template =
+                expression("spec.replicas.podTemplate", it.pod_template.as_ref(), Yields::Object);
+            let requests =
+                expression("spec.replicas.requests", it.requests.as_ref(), Yields::Object);
             Some(Replicas { path: FieldPath::parse(&it.path)?, template, requests })
         });
         let health = spec.health.as_ref().map(|it| Health {
-            ready: expression("spec.health.ready", it.ready.as_ref()),
-            degraded: expression("spec.health.degraded", it.degraded.as_ref()),
-            reason: expression("spec.health.reason", it.reason.as_ref()),
-            message: expression("spec.health.message", it.message.as_ref()),
+            ready: expression("spec.health.ready", it.ready.as_ref(), Yields::Truth),
+            degraded: expression("spec.health.degraded", it.degraded.as_ref(), Yields::Truth),
+            reason: expression("spec.health.reason", it.reason.as_ref(), Yields::Text),
+            message: expression("spec.health.message", it.message.as_ref(), Yields::Text),
         });
         let status = spec.status.clone().unwrap_or_default();
-        let count = expression("spec.status.replicas", status.replicas.as_ref());
-        let ready = expression("spec.status.readyReplicas", status.ready_replicas.as_ref());
+        let count = expression("spec.status.replicas", status.replicas.as_ref(), Yields::Number);
+        let ready =
+            expression("spec.status.readyReplicas", status.ready_replicas.as_ref(), Yields::Number);
         if !problems.is_empty() {
             return Err(problems);
         }

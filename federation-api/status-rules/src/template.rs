@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use federation_schema::cel::Fault;
+use federation_types::quantity;
 use serde_json::Value;
 
 use crate::{
@@ -43,7 +44,7 @@ impl Rule {
         match replicas.path.get(template) {
             None | Some(Value::Null) => Ok(Some(1)),
             Some(value) => match value.as_i64() {
-                Some(count) if count >= 0 => Ok(Some(count)),
+                Some(count) if (0..=i64::from(i32::MAX)).contains(&count) => Ok(Some(count)),
                 _ => {
                     let path = &replicas.path;
                     Err(self
@@ -58,7 +59,11 @@ impl Rule {
         let Some(expression) = self.replicas.as_ref().and_then(|it| it.template.as_ref()) else {
             return Ok(None);
         };
-        let value = self.required(expression, template)?;
+        let value = match expression.json(&mut Subject::new(template)) {
+            // What a replica takes is stated beside it.
+            Err(Fault::Missing(_)) if self.states_requests() => return Ok(None),
+            other => other.map_err(|fault| self.error(expression.field, fault.to_string()))?,
+        };
         if value.is_object() {
             Ok(Some(value))
         } else {
@@ -113,6 +118,10 @@ impl Rule {
         Ok(all)
     }
 
+    fn states_requests(&self) -> bool {
+        self.replicas.as_ref().is_some_and(|it| it.requests.is_some())
+    }
+
     fn required(&self, expression: &Expression, template: &Value) -> Result<Value, RuleError> {
         let value = expression.json(&mut Subject::new(template));
         value.map_err(|fault: Fault| self.error(expression.field, fault.to_string()))
@@ -157,5 +166,9 @@ fn amounts(value: &Value) -> Option<BTreeMap<String, String>> {
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     };
-    value.as_object()?.iter().map(|(name, it)| Some((name.clone(), text(it)?))).collect()
+    let amount = |name: &str, it: &Value| {
+        let text = text(it)?;
+        quantity::units(name, &text).filter(|it| *it >= 0).map(|_| text)
+    };
+    value.as_object()?.iter().map(|(name, it)| Some((name.clone(), amount(name, it)?))).collect()
 }

@@ -58,6 +58,8 @@ pub mod placed {
     /// A started Job is on a cluster that lets go of all that it holds: it runs there until it ends (RULES 3.4).
     pub const RUNS_TO_END: &str = "RunsToItsEnd";
     pub const INVALID: &str = "Invalid";
+    /// The StatusRule of its kind cannot be evaluated on it.
+    pub const UNREADABLE: &str = "Unreadable";
     /// More replicas run than a limit allows that came after them (RULES 2.2).
     pub const OVER_LIMIT: &str = "OverLimit";
     /// Of what followed: the templates that needed it were deleted, and its copies go with them.

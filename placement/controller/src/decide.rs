@@ -203,6 +203,12 @@ fn decide(
         let spec = undecided(outcome("Unknown", reason::SUSPENDED, message));
         return place(index, key, placed, template, spec, None);
     }
+    if !template.workload.unreadable.is_empty() {
+        // Nor is its new content released: nobody knows what each cluster's part of it would be.
+        let why = template.workload.unreadable.clone();
+        let spec = undecided(outcome("False", reason::UNREADABLE, why));
+        return place(index, key, placed, template, spec, None);
+    }
     let compiled = snapshots.policy(&claim, &winner);
     let compiled = match &*compiled {
         Ok(compiled) => compiled,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use federation_types::{
     cluster::PROVIDERS,
+    field_path::FieldPath,
     names::{ALLOW_DELETE_ANNOTATION, GROUP, Gvk, SYSTEM_NAMESPACE},
     policy::PlacementPolicySpec,
     score::ClusterScoreSpec,
@@ -28,6 +29,9 @@ pub struct Reach {
     pub objects: usize,
     pub clusters: usize,
 }
+
+/// So many templates of a kind are looked at for the fields of a rule.
+const LOOKED_AT: usize = 100;
 
 impl Index {
     /// A warning for the author of an object whose kind some policy selects, and that none claims.
@@ -138,29 +142,53 @@ impl Index {
         warnings
     }
 
-    /// What the author of a rule should know: that another one is about the same kind.
+    /// What the author of a rule should know: that another one is about the same kind, and that no template has the field.
     pub fn rule_warnings(&self, name: &str, spec: &StatusRuleSpec) -> Vec<String> {
         let same = self
             .reading
             .objects
             .iter()
             .filter(|(other, it)| other.as_str() != name && it.spec.kind() == spec.kind());
-        same.map(|(other, _)| {
-            let first = if other.as_str() < name { other } else { name };
-            format!("spec.target: StatusRule {other} is about the same kind; {first} is followed")
+        let mut warnings: Vec<String> = same
+            .map(|(other, _)| {
+                let first = if other.as_str() < name { other } else { name };
+                format!(
+                    "spec.target: StatusRule {other} is about the same kind; {first} is followed"
+                )
+            })
+            .collect();
+        warnings.extend(self.no_such_path(spec));
+        warnings
+    }
+
+    /// That none of the templates of a rule's kind has its replicas where it says: a slip of the pen, most likely.
+    fn no_such_path(&self, spec: &StatusRuleSpec) -> Option<String> {
+        let path = FieldPath::parse(&spec.replicas.as_ref()?.path)?;
+        let kind = spec.kind();
+        let templates: Vec<_> =
+            self.templates.iter().filter(|(key, _)| key.gvk == kind).take(LOOKED_AT).collect();
+        let has = |content: &str| {
+            serde_json::from_str::<Value>(content).is_ok_and(|it| path.get(&it).is_some())
+        };
+        let none = !templates.is_empty() && !templates.iter().any(|(_, it)| has(&it.content));
+        none.then(|| {
+            let of = counted(templates.len(), "template", "templates");
+            format!("spec.replicas.path: none of {of} looked at has {path}: each counts as 1")
         })
-        .collect()
     }
 
     /// What whoever deletes a rule should know: how many templates it reads.
     pub fn rule_delete_warning(&self, name: &str) -> Option<String> {
         let objects = crate::status_rule::count(self).get(name)?.objects;
         let told = counted(objects, "template is", "templates are");
-        (objects > 0).then(|| {
-            format!(
-                "{told} read by it: from now on as if there were no rule, but for a built-in one"
-            )
-        })
+        let kind = self.reading.objects.get(name)?.spec.kind();
+        let mut others = self.reading.objects.iter();
+        let next = others.find(|(other, it)| other.as_str() != name && it.spec.kind() == kind);
+        let then = match next {
+            Some((other, _)) => format!("StatusRule {other} is followed instead"),
+            None => "from now on as if there were no rule, but for a built-in one".to_owned(),
+        };
+        (objects > 0).then(|| format!("{told} read by it: {then}"))
     }
 
     /// What the author of a score should know: that it is for nobody, or counts no more.

@@ -257,7 +257,12 @@ impl Index {
 
     pub fn set_template(&mut self, key: ObjectKey, template: Option<Arc<Template>>) {
         match template {
-            Some(new) => {
+            Some(mut new) => {
+                if let Some(old) = self.templates.get(&key)
+                    && !new.workload.unreadable.is_empty()
+                {
+                    Arc::make_mut(&mut new).workload.remember(&old.workload);
+                }
                 let old = self.templates.insert(key.clone(), Arc::clone(&new));
                 if old.as_ref().is_some_and(|old| old.labels != new.labels) {
                     self.moved_in.insert(key.namespace.to_string());

@@ -72,7 +72,8 @@ impl Index {
         }
         let Some(old) = self.templates.get(key) else { return };
         let Ok(content) = serde_json::from_str::<Value>(&old.content) else { return };
-        let workload = Workload::read(&content, &self.reading.rules);
+        let mut workload = Workload::read(&content, &self.reading.rules);
+        workload.remember(&old.workload);
         let template = Template { workload, ..(**old).clone() };
         self.templates.insert(key.clone(), Arc::new(template));
         // It may be one more, or one less, that the rule cannot be evaluated on.

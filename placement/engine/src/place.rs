@@ -127,9 +127,8 @@ impl Outcome {
                 placed::NO_CLUSTER_FITS
             }
             Self::Partial { .. } | Self::NotEnoughRoom { .. } => placed::NOT_ENOUGH_ROOM,
-            Self::TooFewReplicas { .. } | Self::OverReplicas { .. } | Self::Unreadable { .. } => {
-                placed::INVALID
-            }
+            Self::TooFewReplicas { .. } | Self::OverReplicas { .. } => placed::INVALID,
+            Self::Unreadable { .. } => placed::UNREADABLE,
             Self::OverBudget { .. } => placed::OVER_COST,
             Self::SpotNeedsTwo { .. } => placed::SPOT_NEEDS_TWO,
             Self::Suspended => placed::SUSPENDED,

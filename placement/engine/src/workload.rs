@@ -228,6 +228,20 @@ impl Workload {
         self.class.fails_over() && !self.bound && !self.exclusive && !self.is_claim()
     }
 
+    /// A template that cannot be read counts for what it was when it last could: what runs of it takes room and costs
+    /// money all the same.
+    pub fn remember(&mut self, before: &Self) {
+        if self.unreadable.is_empty() {
+            return;
+        }
+        self.class = before.class;
+        self.bound = before.bound;
+        self.replicas = before.replicas;
+        self.requests.clone_from(&before.requests);
+        self.nodes.clone_from(&before.nodes);
+        self.components.clone_from(&before.components);
+    }
+
     /// Where a custom kind has the replicas that are decided; none for kinds of Kubernetes itself, where it is known.
     pub fn replicas_path(&self, rules: &Rules) -> Option<FieldPath> {
         if self.class != KindClass::Scalable {

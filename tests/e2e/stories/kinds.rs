@@ -309,7 +309,7 @@ pub(super) async fn a_custom_kind_is_read_by_its_rule(fleet: &mut Fleet) {
         .apply(&engine_rule("object.status.up < 1", "{'cpu': object.spec.none}").to_string())
         .await;
     let held =
-        fleet.shows("the rule that fails", &args, |it| placed_is(it, "False", "Invalid")).await;
+        fleet.shows("the rule that fails", &args, |it| placed_is(it, "False", "Unreadable")).await;
     assert_eq!(replicas(&held).values().sum::<u64>(), 8, "{}", held["spec"]);
     let rule = fleet
         .shows("the rule that says so", &["statusrule", "engines"], |it| {
@@ -317,6 +317,14 @@ pub(super) async fn a_custom_kind_is_read_by_its_rule(fleet: &mut Fleet) {
         })
         .await;
     assert_eq!(rule["status"]["conditions"][0]["reason"], "Unreadable", "{rule}");
+    // Nor does an edit of what cannot be read reach a member.
+    let larger = r#"{"spec": {"pool": {"size": 20}}}"#;
+    kubectl.ok(["patch", "engine", "v8", "-n", "motors", "--type=merge", "-p", larger]).await;
+    kubectl.ok(["annotate", "statusrule", "engines", "seen=1"]).await;
+    fleet.shows("the edit held", &args, |it| placed_is(it, "False", "Unreadable")).await;
+    assert_eq!(sizes(8).await, Ok(()), "what runs stays as it is");
+    let back = r#"{"spec": {"pool": {"size": 8}}}"#;
+    kubectl.ok(["patch", "engine", "v8", "-n", "motors", "--type=merge", "-p", back]).await;
 
     kubectl.apply(&engine_rule("object.status.up < 1", requests).to_string()).await;
     fleet.shows("placed again", &args, |it| placed_is(it, "True", "Placed")).await;

@@ -21,12 +21,16 @@ pub(super) fn schema(kind: &CustomKind<'_>, dialect: Dialect, metadata: Value) -
         simplify(&mut schema);
     }
     schema["type"] = "object".into();
-    if !schema["properties"].is_object() {
-        schema["properties"] = Value::Object(Map::new());
+    // A reader of v2 takes the properties that are named for all that there may be: where any may be, none is.
+    let open = schema["x-kubernetes-preserve-unknown-fields"] == true;
+    if dialect != Dialect::V2 || !open {
+        if !schema["properties"].is_object() {
+            schema["properties"] = Value::Object(Map::new());
+        }
+        schema["properties"]["apiVersion"] = json!({"type": "string"});
+        schema["properties"]["kind"] = json!({"type": "string"});
+        schema["properties"]["metadata"] = metadata;
     }
-    schema["properties"]["apiVersion"] = json!({"type": "string"});
-    schema["properties"]["kind"] = json!({"type": "string"});
-    schema["properties"]["metadata"] = metadata;
     schema["x-kubernetes-group-version-kind"] =
         json!([{"group": kind.group, "version": kind.version, "kind": kind.kind}]);
     schema

@@ -178,3 +178,16 @@ fn the_index_names_documents_by_path_and_hash() {
     );
     assert_eq!(hash.len(), 64);
 }
+
+#[test]
+fn a_kind_that_may_hold_anything_names_no_field_in_v2() {
+    let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let custom = [custom(&schema)];
+    let catalogue = Catalogue::builtin();
+    let widget = "dev.example.v1.Widget";
+    let document = v2(catalogue, &custom);
+    assert_eq!(document["definitions"][widget]["properties"], Value::Null);
+    assert_eq!(document["definitions"][widget]["type"], "object");
+    let document = v3(catalogue, "example.dev", "v1", &custom);
+    assert!(document["components"]["schemas"][widget]["properties"]["metadata"].is_object());
+}

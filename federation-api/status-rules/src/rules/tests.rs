@@ -41,6 +41,16 @@ fn replicas_are_read_where_the_rule_says() {
         error.to_string(),
         "StatusRule engines: spec.replicas.path: .spec.pool.size is no number of replicas"
     );
+    let error =
+        rule.replicas(&json!({"spec": {"pool": {"size": 99_999_999_999_i64}}})).unwrap_err();
+    assert!(error.to_string().ends_with("is no number of replicas"));
+    // What a replica takes is stated beside the pod template: without one nothing is amiss.
+    assert_eq!(rule.pod_template(&json!({"spec": {"pool": {"size": 3, "cpu": 2}}})), Ok(None));
+    for bad in [json!("lots"), json!(-3), json!([1])] {
+        let template = json!({"spec": {"pool": {"cpu": bad}}});
+        let error = rule.requests(&template).unwrap_err().to_string();
+        assert!(error.ends_with("does not yield quantities by resource"), "{error}");
+    }
     let error = rule.requests(&json!({"spec": {}})).unwrap_err();
     assert_eq!(error.to_string(), "StatusRule engines: spec.replicas.requests: no such key: pool");
 }
@@ -61,7 +71,7 @@ fn parts_are_read_and_a_bad_one_is_named() {
     assert_eq!(found[1].requests.as_ref().unwrap()["cpu"], "500m");
     for (expression, why) in [
         ("object.spec.none", "no such key: none"),
-        ("1", "does not yield a list"),
+        ("object.spec.head", "does not yield a list"),
         ("[{'name': 'a'}]", "part 0 has neither a template nor requests"),
         ("[{'requests': {}}]", "part 0 has no name"),
         (
@@ -90,9 +100,9 @@ fn health_says_degraded_first_and_what_is_not_there_yet_is_false() {
     let (state, reason, message) = health(json!({"phase": "Up", "errors": "many"}));
     assert_eq!((state, reason.as_str()), (CopyState::Progressing, "StatusRuleFailed"));
     assert_eq!(message, "StatusRule engines: spec.health.degraded: no such overload");
-    let number = engine(json!({"health": {"ready": "1"}}));
-    let (_, _, message) = read(&number, &json!({})).health.unwrap();
-    assert_eq!(message, "StatusRule engines: spec.health.ready: yields int, not true or false");
+    let phase = engine(json!({"health": {"ready": "object.status.phase"}}));
+    let (_, _, message) = read(&phase, &json!({"status": {"phase": "Up"}})).health.unwrap();
+    assert_eq!(message, "StatusRule engines: spec.health.ready: yields string, not true or false");
 }
 
 #[test]
@@ -113,10 +123,42 @@ fn an_expression_that_never_ends_is_stopped() {
     let list = "[1,2,3,4,5,6,7,8,9,10]";
     let all =
         (0..9).rev().fold("true".to_owned(), |inner, at| format!("{list}.all(v{at}, {inner})"));
-    let rule = engine(json!({"health": {"ready": all}}));
-    let (state, reason, message) = read(&rule, &json!({})).health.unwrap();
+    let why = |rule: &StatusRuleSpec| {
+        let Standing::Invalid(problems) = Rules::new([("engines", rule)]).1["engines"].clone()
+        else {
+            panic!("it is active")
+        };
+        problems[0].message.clone()
+    };
+    let message = why(&engine(json!({"health": {"ready": all}})));
+    assert!(message.contains("takes too long"), "{message}");
+    // Nor does one that takes the more the more an object holds.
+    let nested = "object.l.all(a, object.l.all(b, object.l.all(c, true)))";
+    let rule = engine(json!({"health": {"ready": nested}}));
+    let list: Vec<i64> = (0..300).collect();
+    let (state, reason, message) = read(&rule, &json!({"l": list})).health.unwrap();
     assert_eq!((state, reason.as_str()), (CopyState::Progressing, "StatusRuleFailed"));
     assert!(message.contains("takes too long"), "{message}");
+}
+
+#[test]
+fn what_yields_the_wrong_thing_whatever_the_object_is_refused() {
+    let why = |rule: Value| {
+        let Standing::Invalid(problems) = Rules::new([("r", &engine(rule))]).1["r"].clone() else {
+            panic!("it is active")
+        };
+        format!("{}: {}", problems[0].field, problems[0].message)
+    };
+    assert_eq!(
+        why(json!({"health": {"ready": "'yes'"}})),
+        "spec.health.ready: Invalid value: \"'yes'\": yields string, not true or false"
+    );
+    assert!(why(json!({"components": "3"})).ends_with("yields int, not a list"));
+    let requests = json!({"replicas": {"path": ".spec.size", "requests": "[1]"}});
+    assert!(why(requests).ends_with("yields list, not an object"));
+    assert!(
+        why(json!({"status": {"replicas": "'3'"}})).ends_with("yields string, not a whole number")
+    );
 }
 
 #[test]

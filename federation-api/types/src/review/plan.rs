@@ -103,8 +103,12 @@ impl PlanStatus {
                     Action::Update => summary.update += 1,
                 }
                 summary.held += i64::from(!change.held.is_empty());
-                summary.replicas_before += change.replicas_before.unwrap_or(0);
-                summary.replicas_after += change.replicas_after.unwrap_or(0);
+                // Of what stays, but is no longer or not yet counted in replicas, the difference is not known.
+                let known = change.replicas_before.is_some() == change.replicas_after.is_some();
+                if known || change.action != Action::Update {
+                    summary.replicas_before += change.replicas_before.unwrap_or(0);
+                    summary.replicas_after += change.replicas_after.unwrap_or(0);
+                }
             }
         }
         summary.clusters = i64::try_from(clusters.len()).unwrap_or(i64::MAX);

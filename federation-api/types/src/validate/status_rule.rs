@@ -19,7 +19,7 @@ pub fn status_rule(spec: &StatusRuleSpec) -> Vec<Problem> {
     let target = &spec.target;
     api_and_kind("spec.target", &target.api_version, &target.kind, check);
     let gvk = Gvk::new(&target.api_version, &target.kind);
-    if !target.kind.is_empty() && is_native(&gvk.group, &gvk.kind) {
+    if check.problems.is_empty() && is_native(&gvk.group, &gvk.kind) {
         let why = "kinds of Kubernetes itself are read by the hub; a rule is about a custom kind";
         check.forbidden("spec.target", why);
     }
@@ -103,7 +103,7 @@ mod tests {
         );
         check(
             json!({"target": {"apiVersion": "", "kind": "engine x"}, "bound": true}),
-            &["spec.target.kind", "spec.target.apiVersion", "spec.target"],
+            &["spec.target.kind", "spec.target.apiVersion"],
         );
         check(
             json!({"target": engine, "replicas": {"path": "spec.size"}}),

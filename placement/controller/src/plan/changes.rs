@@ -46,6 +46,14 @@ pub(super) fn of(run: &DryRun, key: &ObjectKey, before: &Index) -> Vec<ClusterCh
                 held: held(run, key, &was.name),
                 ..change
             }),
+            // Whether its replicas are decided at all has changed: how many there were, or will be, is for its kind to say.
+            Some(is) if is.replicas.is_some() != was.replicas.is_some() => {
+                found.push(ClusterChange {
+                    action: Action::Update,
+                    replicas_after: is.replicas,
+                    ..change
+                });
+            }
             Some(is) if is.replicas != was.replicas => found.push(ClusterChange {
                 action: Action::Resize,
                 replicas_after: is.replicas,

@@ -32,6 +32,7 @@ pub(super) fn checks(
     let mut checks = vec![
         unmet("policy", &[reason::NO_CLUSTER_FITS, reason::POLICY_GONE, reason::SUSPENDED]),
         unmet("limits", &[reason::INVALID]),
+        unmet("statusRules", &[reason::UNREADABLE]),
         admission("quota", admission::QUOTA_EXCEEDED, objects),
         admission("limitRange", admission::LIMIT_RANGE_EXCEEDED, objects),
         unmet("room", &[reason::NOT_ENOUGH_ROOM]),

@@ -73,12 +73,17 @@ fn rule_1_2_what_its_rule_cannot_read_keeps_what_runs() {
     engine(&mut world, &json!({"size": 5, "cores": 1}));
     world.settle();
     assert_eq!(world.show("Engine/e"), "a=3 b=2 | Placed");
+    let before = revision(&world);
     engine(&mut world, &json!({"size": 9}));
     world.settle();
-    assert_eq!(world.show("Engine/e"), "a=3 b=2 | Invalid");
+    assert_eq!(world.show("Engine/e"), "a=3 b=2 | Unreadable");
     let placed = world.placed("Engine/e").unwrap();
+    // What each cluster would run of the new content is not known: it is not released.
+    assert_eq!(placed.spec.clusters[0].revision, before);
+    // It counts for what it last was.
+    assert_eq!(world.index.templates[&key("Engine/e")].workload.requests.base[0], 1_000);
     let why = "StatusRule engines: spec.replicas.requests: no such key: cores";
-    assert!(placed.spec.outcome.message.starts_with(why), "{:?}", placed.spec.outcome);
+    assert_eq!(placed.spec.outcome.message, why);
     let status = &count(&world.index)["engines"];
     assert_eq!((status.objects, status.unreadable), (1, 1));
     let ready = &status.conditions[0];
@@ -121,8 +126,8 @@ fn a_rule_is_planned_as_any_other_change() {
     let plan = plan(&world, &[edit]);
     expect![[r#"
         Engine shop/e
-          Resize a - → 3 ScaledUp 
-          Resize b - → 2 ScaledUp 
+          Update a - → 3 PolicyChanged 
+          Update b - → 2 PolicyChanged 
     "#]]
     .assert_eq(&lines(&plan));
     assert_eq!(world.show("Engine/e"), "a b | Placed");
@@ -140,10 +145,13 @@ fn of_two_rules_about_one_kind_the_second_says_so() {
     assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "Shadowed"));
     let warnings = world.index.rule_warnings("other", &sized().spec);
     assert_eq!(warnings.len(), 2, "{warnings:?}");
-    let told = world.index.rule_delete_warning("engines").unwrap();
-    assert_eq!(
-        told,
-        "1 template is read by it: from now on as if there were no rule, but for a built-in one"
-    );
-    assert_eq!(world.index.rule_delete_warning("more"), None);
+    let slip = rule(json!({"replicas": {"path": ".spec.seize"}})).spec;
+    let warned = world.index.rule_warnings("engines", &slip);
+    assert!(warned.iter().any(|it| it.contains("has .spec.seize: each counts as 1")), "{warned:?}");
+    let told = |world: &World| world.index.rule_delete_warning("engines").unwrap();
+    assert_eq!(told(&world), "1 template is read by it: StatusRule more is followed instead");
+    world.index.set_status_rule("more", None);
+    let said =
+        "1 template is read by it: from now on as if there were no rule, but for a built-in one";
+    assert_eq!(told(&world), said);
 }
