@@ -228,6 +228,10 @@ pub struct PlacedCluster {
     /// Of a copy that leaves: nothing was made in its stead, and it waits for no other copy to be ready.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unreplaced: bool,
+    /// Of what follows: nothing needs it here any more, and it stays until something does, a policy claims it, or it is
+    /// deleted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kept: bool,
     /// Of a divided StatefulSet: the ordinal at which this cluster's pods begin; fixed at first placement, never reused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ordinals_start: Option<i64>,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use federation_types::{
     budget::DEFAULT_CHANGE_BUDGET,
     names::{COPIES_FINALIZER, ObjectKey},
-    placement::{Outcome, PlacementSpec, TemplateRef},
+    placement::{Outcome, PlacedCluster, PlacementSpec, TemplateRef},
     policy::Purge,
     reason::{cause, placed as reason},
     revision::RevisionSpec,
@@ -254,7 +254,8 @@ fn decide(
         index.postponed.insert(key.clone());
     }
     let followed = !claim.users.is_empty();
-    let unfit = followed.then(|| follow::bind(index, key, fleet, &meant, &mut decision)).flatten();
+    let unfit =
+        followed.then(|| follow::bind(index, key, fleet, &previous, &mut decision)).flatten();
     let ends = run_out(index, template, fleet, &mut decision).or(unfit);
     let kept = &previous.preferred_since;
     spec.preferred_since = index.note_failback(key, decision.failback, wait, kept, now);
@@ -331,6 +332,7 @@ fn decide(
             let all = template.workload.replicas.filter(|_| held && alone);
             cluster.replicas = same.and_then(|it| it.replicas).or(all).or(cluster.replicas);
         }
+        follow::keep_needs(&winner, &mut spec, &previous, &revision.hash);
         let pass = place(index, key, placed, template, spec, Some(revision));
         return Pass { refused, ..released(pass, release) };
     }
@@ -377,7 +379,9 @@ fn decide(
     if returns {
         spec.returned = Some(failback::returned(previous.returned.as_ref(), now));
     }
-    let nobody = |name: &str| followed && !index.follow.is_needed_on(key, name);
+    let needed = |index: &Index, name: &str| index.follow.is_needed_on(key, name);
+    // What no user has brought is not taken away by one.
+    let nobody = |name: &str| followed && !previous.follows.is_empty() && !needed(index, name);
     let because = |name: &str| match lost.contains(name) {
         _ if nobody(name) => Trigger::UserGone,
         true => Trigger::Failover,
@@ -389,6 +393,7 @@ fn decide(
     let mut draft =
         transition::draft(&previous, copies, &target, &because, &standing(index, &previous));
     for cluster in draft.clusters.iter_mut().filter(|it| it.leaving.is_empty()) {
+        cluster.kept = followed && !needed(index, &cluster.name);
         if let Some(kept) = release.keeps(&previous, &cluster.name) {
             (cluster.spot, cluster.revision) = (kept.spot, kept.revision.clone());
             continue;
@@ -410,6 +415,7 @@ fn decide(
         let spec = PlacementSpec { outcome, ..previous };
         return place(index, key, placed, template, spec, None);
     }
+    follow::keep_needs(&winner, &mut spec, &previous, &revision.hash);
     let pass = place(index, key, placed, template, spec, Some(revision));
     let approval = rebalanced.or(approval).filter(|_| !waits);
     let pass = Pass { counted: gated.counted, hold: gated.hold, approval, refused, ..pass };
@@ -441,7 +447,8 @@ fn unclaimed(
         let (revisions, release) = (revision_names(index, key), has_finalizer(template));
         return Pass::write(Some(Write::Forget { revisions, release }));
     }
-    let forsaken = index.is_forsaken(key, template, placed);
+    let mut previous = previous;
+    let forsaken = follow::is_forsaken(index, key, template, &mut previous);
     let policy_ref = previous.policy_ref.clone().filter(|_| forsaken);
     let mut spec = PlacementSpec { policy_ref, dependencies: None, ..previous };
     spec.outcome = follow::unclaimed(&spec, forsaken);
@@ -453,7 +460,8 @@ fn unclaimed(
 }
 
 /// A move that was begun is finished although nothing is decided any more: once every successor is ready, the copies that
-/// were left behind go. Otherwise both would run for ever (RULES 3.2). All copies go of what is `forsaken`.
+/// were left behind go. Otherwise both would run for ever (RULES 3.2). Of what is
+/// `forsaken` all copies go that are not kept.
 fn finish_move(
     index: &mut Index,
     key: &ObjectKey,
@@ -462,7 +470,8 @@ fn finish_move(
     forsaken: bool,
     now: i64,
 ) -> (PlacementSpec, Gated) {
-    let meant = spec.clusters.iter().filter(|it| it.leaving.is_empty() && !forsaken);
+    let stays = |it: &&PlacedCluster| it.leaving.is_empty() && (!forsaken || it.kept);
+    let meant = spec.clusters.iter().filter(stays);
     let clusters: BTreeMap<_, _> = meant.map(|it| (it.name.clone(), it.replicas)).collect();
     if (clusters.is_empty() && !forsaken) || clusters.len() == spec.clusters.len() {
         return (spec, Gated::default());

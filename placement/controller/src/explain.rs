@@ -85,7 +85,7 @@ pub(crate) fn explain(
     let Some(winner) = &claim.winner else {
         let summary = match copies {
             Some(placed) => {
-                let forsaken = index.is_forsaken(&key, template, placed);
+                let forsaken = follow::is_forsaken(index, &key, template, &mut placed.spec.clone());
                 let why = follow::unclaimed(&placed.spec, forsaken).message;
                 format!("{key}: {}; {why}", stands::text(placed))
             }

@@ -18,23 +18,20 @@ use std::{
 
 use federation_types::{
     names::{Gvk, ObjectKey, SmolStr},
-    placement::{Dependency, Follows, Outcome, PlacementSpec, PolicyRef},
+    placement::{Dependency, Follows, PlacementSpec, PolicyRef},
     policy::Dependencies,
-    reason::placed,
 };
-use placement_engine::{
-    Decision, Fleet, Outcome as Decided, Placed as PlacedOn, Previous, Rule,
-    dependencies::{self, dependencies},
-};
+use placement_engine::dependencies::{self, RBAC, dependencies};
 
 mod met;
+mod stay;
 
 pub(crate) use met::{note, remarks};
+pub(crate) use stay::{bind, is_forsaken, keep_needs, unclaimed};
 
 use crate::{
     claim::{Claim, Facts, Policy, never},
     index::{Index, KindKey, Placed, Template, template_key},
-    outcome::outcome,
 };
 
 /// Who needs what, and where.
@@ -81,15 +78,18 @@ pub(crate) fn user_key(namespace: &str, it: &Follows) -> ObjectKey {
     template_key(&Gvk::new(&it.api_version, &it.kind), namespace, &it.name)
 }
 
+/// The clusters that hold a copy. What is needed goes last: what is being removed still needs it.
+fn holding(spec: &PlacementSpec) -> impl Iterator<Item = &str> {
+    let clusters = spec.clusters.iter().map(|it| it.name.as_str());
+    clusters.chain(spec.removing.iter().map(|it| it.name.as_str()))
+}
+
 fn held(key: &ObjectKey, spec: &PlacementSpec) -> User {
-    let clusters = spec.clusters.iter().map(|it| &it.name);
-    // It goes last: what is being removed still needs it.
-    let going = spec.removing.iter().map(|it| &it.name);
     let needs = spec.needs.iter().map(|it| needed_key(&key.namespace, it));
     User {
         // What names itself would never be let go.
         needs: needs.filter(|it| it != key).collect(),
-        clusters: clusters.chain(going).map(Into::into).collect(),
+        clusters: holding(spec).map(Into::into).collect(),
         policy: spec.policy_ref.clone(),
     }
 }
@@ -379,34 +379,6 @@ impl Index {
         let touched: Vec<ObjectKey> = theirs.flat_map(|it| it.1.needs.iter().cloned()).collect();
         self.dirty.extend(touched);
     }
-
-    /// Whether everybody for whose sake it was placed is gone: without a copy left, and deleted or claimed by nobody. A
-    /// kind that is not served, or not listed yet, shows nothing (RULES 1.2).
-    pub(crate) fn is_forsaken(
-        &self,
-        key: &ObjectKey,
-        template: &Template,
-        placed: &Placed,
-    ) -> bool {
-        let gone = |user: ObjectKey| {
-            if self.placements.get(&user).is_some_and(|it| it.holds_copies()) {
-                return false;
-            }
-            match self.templates.get(&user) {
-                Some(it) => it.deleting || self.claim(&user, it).winner.is_none(),
-                None => {
-                    let kind = (user.gvk.group, user.gvk.kind);
-                    self.kinds.get(&kind).is_some_and(|it| it.synced)
-                }
-            }
-        };
-        let follows = &placed.spec.follows;
-        // Data is not let go because what used it is gone (RULES 3.4).
-        !template.workload.is_claim()
-            && self.follow.clusters(key).next().is_none()
-            && !follows.is_empty()
-            && follows.iter().all(|it| gone(user_key(&key.namespace, it)))
-    }
 }
 
 fn policy_id(namespace: &str, reference: &PolicyRef) -> (String, String) {
@@ -427,10 +399,12 @@ pub(crate) fn follows(policy: &Policy) -> bool {
     policy.spec.dependencies == Some(Dependencies::Follow)
 }
 
-/// Whether a template can be taken along at all: what runs pods is placed by a policy.
+/// Whether a template can be taken along at all: what runs pods is placed by a policy, and so is what grants rights.
 pub(crate) fn may_follow(key: &ObjectKey, template: &Template) -> bool {
     let Facts { key, labels, secret_type } = Index::facts(key, template);
-    never(&Facts { key, labels, secret_type }).is_none() && !template.workload.has_pods()
+    key.gvk.group != RBAC
+        && never(&Facts { key, labels, secret_type }).is_none()
+        && !template.workload.has_pods()
 }
 
 /// The users of a claim, as a Placement names them.
@@ -445,53 +419,4 @@ pub(crate) fn named(index: &Index, claim: &Claim) -> Vec<Follows> {
         }
     };
     claim.users.iter().map(one).collect()
-}
-
-/// What is said of a template that no policy claims.
-pub(crate) fn unclaimed(spec: &PlacementSpec, forsaken: bool) -> Outcome {
-    let (reason, message) = if forsaken {
-        (placed::USER_GONE, "what needed it is gone, and its copies go too")
-    } else if spec.follows.is_empty() {
-        (
-            placed::POLICY_GONE,
-            "no policy claims it any more; its copies stay until one does, or it is deleted",
-        )
-    } else {
-        (
-            placed::POLICY_GONE,
-            "nothing takes it along any more; its copies stay until something does, a policy claims it, or it is deleted",
-        )
-    };
-    outcome("Unknown", reason, message.to_owned())
-}
-
-/// The decision for what follows: nowhere but where it is needed; and what it holds there it keeps, whatever keeps new
-/// copies away, for it goes after those that need it. The limits that match it hold for it as well (RULES 2.2).
-/// What is to be said where that leaves no cluster.
-pub(crate) fn bind(
-    index: &Index,
-    key: &ObjectKey,
-    fleet: &Fleet,
-    previous: &Previous,
-    decision: &mut Decision,
-) -> Option<Outcome> {
-    if decision.outcome.is_placed() {
-        decision.clusters.retain(|it| index.follow.is_needed_on(key, fleet.name(it.cluster)));
-    } else {
-        decision.clusters.clear();
-    }
-    for it in previous.clusters.iter().filter(|it| index.follow.is_needed_on(key, &it.name)) {
-        let Some(cluster) = fleet.id(&it.name) else { continue };
-        let rule = decision.report.rules.get(cluster.0 as usize);
-        let refused = matches!(rule, Some(Rule::Limit | Rule::Residency | Rule::ClusterSet));
-        if !refused && !decision.clusters.iter().any(|it| it.cluster == cluster) {
-            decision.clusters.push(PlacedOn { cluster, replicas: it.replicas });
-        }
-    }
-    decision.clusters.sort_by_key(|it| it.cluster);
-    decision.outcome = Decided::Placed;
-    decision.clusters.is_empty().then(|| {
-        let message = "no cluster where it is needed may hold it now".to_owned();
-        outcome("False", placed::NO_CLUSTER_FITS, message)
-    })
 }

@@ -155,6 +155,7 @@ pub fn draft(
             share: old.and_then(|it| it.share),
             leaving: String::new(),
             unreplaced: false,
+            kept: old.is_some_and(|it| it.kept),
         });
     }
     draft.removing = previous

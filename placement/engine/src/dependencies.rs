@@ -19,7 +19,8 @@ use crate::{
     components,
 };
 
-/// What a template names in its own namespace, sorted, each once; left out is what is never a template (RULES 2.4).
+/// What a template names in its own namespace, sorted, each once; left out is what is never a template (RULES 2.4), and
+/// what grants rights.
 ///
 /// Of a custom kind it is what its rule says, beside what pod templates in the usual places name.
 pub fn dependencies(template: &Value, rules: &Rules) -> Vec<Dependency> {
@@ -73,11 +74,18 @@ pub fn dependencies(template: &Value, rules: &Rules) -> Vec<Dependency> {
     all
 }
 
-/// Whether something can be a template at all (RULES 2.4).
+/// The group of what grants rights: that it is copied is for those to say who may federate (RULES 2.3, 2.5).
+pub const RBAC: &str = "rbac.authorization.k8s.io";
+
+/// Why a policy may want its template to follow a rollout strategy, and cannot have that of what the template names.
+pub const AT_ONCE: &str = "what follows is released to all clusters at once: the rollout strategy holds back the template, not what it names";
+
+/// Whether something can be a template at all (RULES 2.4), and follow.
 fn may_follow(it: &status_rules::Dependency, namespace: &str) -> bool {
     let gvk = Gvk::new(&it.api_version, &it.kind);
     let key = ObjectKey { gvk, namespace: namespace.into(), name: SmolStr::new(&it.name) };
-    never(&Facts { key: &key, labels: &BTreeMap::new(), secret_type: "" }).is_none()
+    key.gvk.group != RBAC
+        && never(&Facts { key: &key, labels: &BTreeMap::new(), secret_type: "" }).is_none()
 }
 
 /// Kinds that are followed without any definition, all of them of the core group.

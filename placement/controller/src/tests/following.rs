@@ -65,6 +65,12 @@ impl World {
         format!("{status} {reason} {message}").trim_end().to_owned()
     }
 
+    /// What it needs.
+    fn needs(&self, text: &str) -> String {
+        let all = self.placed(text).map(|it| it.spec.needs.clone()).unwrap_or_default();
+        all.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(" ")
+    }
+
     /// Whom it follows.
     fn follows(&self, text: &str) -> String {
         let all = self.placed(text).map(|it| it.spec.follows.clone()).unwrap_or_default();
@@ -165,6 +171,185 @@ fn rule_1_2_where_nothing_is_followed_any_more_the_copies_stay() {
     assert_eq!(world.show("ConfigMap/cfg"), "c | PolicyGone");
     // Whose user is deleted then goes with it.
     world.delete("web");
+    world.settle();
+    assert_eq!(world.show("ConfigMap/cfg"), "-");
+}
+
+#[test]
+fn rule_1_6_what_a_revision_needs_follows_as_long_as_a_cluster_runs_it() {
+    let mut world = World::new("a eks, b gke, c onprem");
+    let waves = json!([{"name": "canary", "clusters": {"names": ["a"]}},
+                       {"name": "rest", "approval": "Required"}]);
+    world.strategy("waves", json!({"waves": waves}));
+    world.policy(
+        "web",
+        json!({"selectors": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}],
+               "dependencies": "Follow", "rollout": {"strategyName": "waves"}}),
+    );
+    world.following("api", &["a"], "api");
+    world.apply_naming("api", "ConfigMap/one");
+    world.apply_naming("web", "ConfigMap/one");
+    world.plain("ConfigMap/one");
+    world.plain("ConfigMap/two");
+    world.settle();
+    assert_eq!(world.show("ConfigMap/one"), "a b c | Placed");
+    world.apply_naming("web", "ConfigMap/one? ConfigMap/two");
+    world.settle();
+    assert_eq!(world.needs("web"), "one two");
+    world.apply_naming("web", "ConfigMap/two");
+    world.settle();
+    assert_eq!(world.needs("web"), "one two", "b and c run the first revision");
+    assert_eq!(world.show("ConfigMap/one"), "a b c | Placed");
+    assert_eq!(world.follows("ConfigMap/one"), "api web");
+    world.tell("web", |it| it.aborted = true);
+    world.settle();
+    assert_eq!(world.needs("web"), "one two", "all of them run it again");
+    assert_eq!(world.show("ConfigMap/one"), "a b c | Placed");
+    world.tell("web", |it| it.retry = "again".into());
+    world.settle();
+    world.tell("web", |it| it.approved.push("rest".into()));
+    world.settle();
+    assert_eq!(world.needs("web"), "two");
+    // Named no more, it keeps its copies.
+    assert_eq!(world.follows("ConfigMap/one"), "api");
+    assert_eq!(world.show("ConfigMap/one"), "a b c | Placed");
+    // Where nothing is followed any more, that goes for the revision before as well.
+    world.apply_naming("web", "ConfigMap/one");
+    world.settle();
+    assert_eq!(world.needs("web"), "one two");
+    world.policy("web", json!({"rollout": {"strategyName": "waves"}}));
+    world.settle();
+    assert_eq!(world.needs("web"), "");
+}
+
+#[test]
+fn rule_1_2_what_a_user_takes_along_no_more_stays_where_that_user_is() {
+    let mut world = World::new("a eks, b gke, c onprem");
+    let still = |world: &mut World, cluster: &str| {
+        world.policy(
+            "api",
+            json!({"affinities": [{"clusters": {"names": [cluster]}}],
+                   "selectors": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "api"}]}),
+        );
+        world.settle();
+    };
+    world.following("web", &["a"], "web");
+    world.following("api", &["b"], "api");
+    world.apply_naming("web", "ConfigMap/cfg");
+    world.apply_naming("api", "ConfigMap/cfg");
+    world.plain("ConfigMap/cfg");
+    world.settle();
+    assert_eq!(world.show("ConfigMap/cfg"), "a b | Placed");
+    still(&mut world, "b");
+    assert_eq!(world.show("ConfigMap/cfg"), "a b | Placed");
+    assert_eq!(world.follows("ConfigMap/cfg"), "web");
+    // It stays as others come and go.
+    world.following("web", &["c"], "web");
+    world.settle();
+    assert_eq!(world.show("ConfigMap/cfg"), "b c | Placed");
+    world.delete("web");
+    world.settle();
+    assert_eq!(world.show("ConfigMap/cfg"), "b | PolicyGone");
+    // Taken along again, it leaves with its user.
+    world.following("api", &["b"], "api");
+    world.settle();
+    assert_eq!(world.show("ConfigMap/cfg"), "b | Placed");
+    world.following("api", &["a"], "api");
+    world.settle();
+    assert_eq!(world.show("ConfigMap/cfg"), "a | Placed");
+    // A cluster that leaves is not held up by it.
+    world.following("web", &["c"], "web");
+    world.apply_naming("web", "ConfigMap/cfg");
+    world.settle();
+    still(&mut world, "a");
+    assert_eq!(world.show("ConfigMap/cfg"), "a c | Placed");
+    world.cluster("a eks drain=archipel.dev/draining");
+    world.settle();
+    assert_eq!(world.show("ConfigMap/cfg"), "c | Placed");
+}
+
+#[test]
+fn rule_1_2_what_another_names_stays_where_that_other_runs() {
+    let mut world = world();
+    world.following("api", &["b", "c"], "api");
+    world.apply_naming("api", "ConfigMap/cfg");
+    world.settle();
+    // It takes nothing along any more, and names it all the same.
+    world.policy(
+        "api",
+        json!({"affinities": [{"clusters": {"names": ["b"]}}],
+               "selectors": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "api"}]}),
+    );
+    world.settle();
+    world.following("web", &["c"], "web");
+    world.settle();
+    assert_eq!(world.show("ConfigMap/cfg"), "b c | Placed");
+    assert_eq!(world.follows("ConfigMap/cfg"), "web");
+    world.delete("web");
+    world.settle();
+    assert_eq!(world.show("ConfigMap/cfg"), "b | PolicyGone");
+}
+
+#[test]
+fn rule_1_2_what_a_policy_of_its_own_has_placed_stays_when_that_is_deleted() {
+    let mut world = World::new("a eks, b gke, c onprem");
+    world.policy(
+        "cfg",
+        json!({"selectors": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "cfg"}]}),
+    );
+    world.following("web", &["a"], "web");
+    world.apply_naming("web", "ConfigMap/cfg");
+    world.plain("ConfigMap/cfg");
+    world.settle();
+    assert_eq!(world.show("ConfigMap/cfg"), "a b c | Placed");
+    world.drop_policy("cfg");
+    world.settle();
+    assert_eq!(world.show("ConfigMap/cfg"), "a b c | Placed");
+    world.following("web", &["a", "b"], "web");
+    world.settle();
+    world.following("web", &["a"], "web");
+    world.settle();
+    assert_eq!(world.show("ConfigMap/cfg"), "a c | Placed", "b was its user's, and is left by it");
+    world.delete("web");
+    world.settle();
+    assert_eq!(world.show("ConfigMap/cfg"), "c | PolicyGone");
+}
+
+#[test]
+fn rule_1_2_not_all_are_gone_when_all_that_are_named_are() {
+    let mut world = World::new("a eks, b gke");
+    let everybody = |more: Value| {
+        let mut spec = json!({"affinities": [{"clusters": {"names": ["a"]}}]});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        spec
+    };
+    world.policy("all", everybody(json!({"dependencies": "Follow"})));
+    let names: Vec<String> = (0..11).map(|it| format!("user-{it:02}")).collect();
+    for it in &names {
+        world.apply_naming(it, "ConfigMap/cfg");
+    }
+    world.plain("ConfigMap/cfg");
+    world.settle();
+    assert_eq!(world.placed("ConfigMap/cfg").unwrap().spec.follows.len(), 10);
+    world.policy("all", everybody(json!({})));
+    world.settle();
+    assert_eq!(world.show("ConfigMap/cfg"), "a | PolicyGone");
+    for it in &names[..10] {
+        world.delete(it);
+    }
+    world.settle();
+    assert_eq!(world.show("user-10"), "a=1 | Placed");
+    assert_eq!(world.show("ConfigMap/cfg"), "a | PolicyGone");
+    // Taken along, it goes with the last of many.
+    world.pass_time(700);
+    world.policy("all", everybody(json!({"dependencies": "Follow"})));
+    for it in &names {
+        world.apply_naming(it, "ConfigMap/cfg");
+    }
+    world.settle();
+    for it in &names {
+        world.delete(it);
+    }
     world.settle();
     assert_eq!(world.show("ConfigMap/cfg"), "-");
 }
@@ -602,8 +787,14 @@ proptest! {
                 |it: &&String| world.index.clusters.get(*it).is_some_and(|it| is_ready(it));
             let lacks: Vec<_> = needed.difference(&has).filter(answers).collect();
             prop_assert!(lacks.is_empty(), "{lacks:?} is not on {has:?}");
-            let more: Vec<_> = has.difference(&needed).filter(answers).collect();
-            prop_assert!(more.is_empty(), "{more:?} beside {needed:?}");
+            // Elsewhere it only stays where nobody took it along and left.
+            let clusters = placed.iter().flat_map(|it| &it.spec.clusters);
+            let kept: BTreeSet<String> =
+                clusters.filter(|it| it.kept).map(|it| it.name.clone()).collect();
+            prop_assert!(kept.is_disjoint(&needed), "{kept:?} and {needed:?}");
+            let beside: BTreeSet<String> = has.difference(&needed).cloned().collect();
+            let more: Vec<_> = beside.difference(&kept).filter(answers).collect();
+            prop_assert!(more.is_empty(), "{more:?} beside {needed:?} and {kept:?}");
         }
     }
 }

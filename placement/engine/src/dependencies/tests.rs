@@ -190,6 +190,7 @@ fn rule_4_7_a_custom_kind_needs_what_its_rule_says() {
         "target": {"apiVersion": "example.org/v1", "kind": "Engine"},
         "dependencies": "[{'apiVersion': 'v1', 'kind': 'Secret', 'name': object.spec.secret}, \
                          {'apiVersion': 'v1', 'kind': 'ServiceAccount', 'name': 'default'}, \
+                         {'apiVersion': 'rbac.authorization.k8s.io/v1', 'kind': 'RoleBinding', 'name': 'admin'}, \
                          {'apiVersion': 'example.org/v1', 'kind': 'Fuel', 'name': 'e10'}]",
     });
     let rule = serde_json::from_value(rule).unwrap();
