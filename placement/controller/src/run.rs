@@ -41,6 +41,9 @@ const WRITES: usize = 128;
 const TICK: Duration = Duration::from_secs(1);
 /// At most one part in so many of the time goes into following what is free.
 const REST: u32 = 20;
+/// What follows what follows, so many times over, is decided with its user; what comes after that in its turn, so that no
+/// chain of templates is too long.
+const NESTED: u32 = 8;
 
 /// Why the controller ended.
 #[derive(Debug, thiserror::Error)]
@@ -214,7 +217,7 @@ impl Decider {
                 self.again.insert(key);
                 continue;
             }
-            drop(self.pass(key));
+            drop(self.pass(key, 0));
         }
     }
 
@@ -233,8 +236,9 @@ impl Decider {
         }
     }
 
-    /// Decides for one template, and writes what came of it. What it returns ends with the write.
-    fn pass(&mut self, key: ObjectKey) -> Option<Ended> {
+    /// Decides for one template, and writes what came of it. What it returns ends with the write. `depth`: so many
+    /// templates are decided around it that it follows.
+    fn pass(&mut self, key: ObjectKey, depth: u32) -> Option<Ended> {
         let (pass, template, standing) = {
             let mut index = self.context.index.lock();
             let pass = decide::pass(&mut index, &mut self.snapshots, &key, clock::now());
@@ -263,22 +267,30 @@ impl Decider {
         let resource = self.kinds.resource(&kind).cloned();
         let resource = resource.or_else(|| standing.as_deref().map(named))?;
         self.writing.insert(key.clone());
-        let first = self.take_along(&key, write.as_ref());
+        let first = self.take_along(&key, write.as_ref(), depth);
         let job =
             Job { resource, template, standing, rollout, write, stale_revisions, counted, first };
         Some(self.spawn(key, job))
     }
 
     /// What follows a template is decided before its Placement is written, and written before it (RULES 4.7).
-    fn take_along(&mut self, key: &ObjectKey, write: Option<&Write>) -> Vec<Ended> {
+    fn take_along(&mut self, key: &ObjectKey, write: Option<&Write>, depth: u32) -> Vec<Ended> {
         let Some(Write::Place { spec, .. }) = write else { return Vec::new() };
-        let followers = self.context.index.lock().announce(key, spec);
         let mut first = Vec::new();
+        let followers = {
+            let mut index = self.context.index.lock();
+            let followers = index.announce(key, spec);
+            if depth == NESTED {
+                index.dirty.extend(followers);
+                return first;
+            }
+            followers
+        };
         for it in followers {
             if self.writing.contains(&it) {
                 self.again.insert(it);
             } else {
-                first.extend(self.pass(it));
+                first.extend(self.pass(it, depth + 1));
             }
         }
         first
@@ -376,5 +388,102 @@ impl std::fmt::Display for Chain<'_> {
             cause = it.source();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use federation_types::{
+        placement::{PlacementSpec, TemplateRef},
+        status_rule::StatusRule,
+    };
+    use kube::client::Body;
+    use serde_json::json;
+    use tower::service_fn;
+
+    use super::*;
+    use crate::tests::world::{World, key};
+
+    const CHAIN: usize = 5_000;
+
+    fn link(at: usize) -> ObjectKey {
+        key(&format!("Engine/e{at:04}"))
+    }
+
+    /// Engines of which each needs the next, the first of them placed by a policy.
+    fn chain() -> World {
+        let mut world = World::new("a eks");
+        world.synced("example.org", "Engine");
+        let next = "[{'apiVersion': 'example.org/v1', 'kind': 'Engine', 'name': object.spec.next}]";
+        let spec = json!({"target": {"apiVersion": "example.org/v1", "kind": "Engine"},
+                          "dependencies": next});
+        let rule = StatusRule::new("engines", serde_json::from_value(spec).unwrap());
+        world.index.set_status_rule("engines", Some(rule));
+        for at in 0..CHAIN {
+            let (own, next) = (link(at), link(at + 1));
+            let object = json!({"apiVersion": "example.org/v1", "kind": "Engine",
+                                "metadata": {"namespace": "shop", "name": own.name},
+                                "spec": {"next": next.name}});
+            world.store(&own, &object, "uid-1");
+            // By it the kind is known without a hub that serves it.
+            let template = TemplateRef {
+                api_version: "example.org/v1".into(),
+                kind: "Engine".into(),
+                name: own.name.to_string(),
+                ..TemplateRef::default()
+            };
+            let placed = Placed {
+                name: format!("engine-{}", own.name),
+                uid: String::new(),
+                generation: 1,
+                resource_version: "1".into(),
+                spec: PlacementSpec { template, ..PlacementSpec::default() },
+                status: Default::default(),
+            };
+            world.index.set_placement(own, Some(placed));
+        }
+        world.policy(
+            "engines",
+            json!({"dependencies": "Follow", "selectors": [
+                {"apiVersion": "example.org/v1", "kind": "Engine", "name": "e0000"}]}),
+        );
+        world.index.dirty.clear();
+        world
+    }
+
+    #[tokio::test]
+    async fn a_long_chain_of_what_follows_is_decided_in_parts() {
+        let nowhere = service_fn(|_: http::Request<Body>| {
+            std::future::pending::<Result<http::Response<Body>, std::io::Error>>()
+        });
+        let index = Arc::new(Mutex::new(chain().index));
+        let context = Context::new(Client::new(nowhere, "shop"), Arc::clone(&index));
+        let mut decider = Decider {
+            context,
+            metrics: Arc::default(),
+            kinds: Kinds::default(),
+            snapshots: Snapshots::resting(REST),
+            queue: Queue::default(),
+            writes: JoinSet::new(),
+            writing: BTreeSet::new(),
+            again: BTreeSet::new(),
+            events: Events::default(),
+            statuses: PolicyStatuses::default(),
+            overrides: OverrideStatuses::default(),
+            rules: StatusRuleStatuses::default(),
+        };
+        index.lock().dirty.insert(link(0));
+        let mut parts = 0;
+        loop {
+            let before = decider.writing.len();
+            decider.take_in();
+            let Some(next) = decider.queue.pop() else { break };
+            drop(decider.pass(next, 0));
+            let more = decider.writing.len() - before;
+            assert!(more <= 1 + NESTED as usize, "{more} at once");
+            parts += usize::from(more > 0);
+        }
+        assert_eq!(decider.writing.len(), CHAIN);
+        assert_eq!(parts, CHAIN.div_ceil(1 + NESTED as usize));
     }
 }

@@ -97,7 +97,7 @@ impl World {
         world
     }
 
-    pub(super) fn synced(&mut self, group: &str, kind: &str) {
+    pub(crate) fn synced(&mut self, group: &str, kind: &str) {
         let state = KindState { synced: true, ..KindState::default() };
         self.index.kinds.insert((group.into(), kind.into()), state);
     }
@@ -288,7 +288,7 @@ impl World {
         }
     }
 
-    pub(super) fn store(&mut self, key: &ObjectKey, object: &Value, uid: &str) {
+    pub(crate) fn store(&mut self, key: &ObjectKey, object: &Value, uid: &str) {
         let api_version = object["apiVersion"].as_str().unwrap_or_default().to_owned();
         let mut content = object.clone();
         let status = content.as_object_mut().and_then(|it| it.remove("status"));
