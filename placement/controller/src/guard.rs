@@ -7,14 +7,14 @@ use federation_types::{
     cluster::PROVIDERS,
     field_path::FieldPath,
     names::{ALLOW_DELETE_ANNOTATION, GROUP, Gvk, SYSTEM_NAMESPACE},
-    policy::PlacementPolicySpec,
+    policy::{Dependencies, PlacementPolicySpec},
     score::ClusterScoreSpec,
     selector::TemplateSelector,
     status_rule::StatusRuleSpec,
     validate::Problem,
     words::counted,
 };
-use placement_engine::CompiledPolicy;
+use placement_engine::{CompiledPolicy, dependencies::AT_ONCE};
 use serde_json::Value;
 
 use crate::{
@@ -134,6 +134,9 @@ impl Index {
                 if namespace.is_empty() { SYSTEM_NAMESPACE } else { namespace },
                 rollout.strategy_name
             ));
+        }
+        if spec.rollout.is_some() && spec.dependencies == Some(Dependencies::Follow) {
+            warnings.push(format!("spec.dependencies: {AT_ONCE}"));
         }
         warnings.extend(self.unknown_names(spec));
         let opposed = placement_engine::lint::opposed(spec);
@@ -386,6 +389,27 @@ mod tests {
             ),
             [
                 "spec.workloadAntiAffinity[0]: workloadAffinity[0] wants the same templates in the same zone"
+            ]
+        );
+    }
+
+    #[test]
+    fn rule_2_6_what_follows_past_a_rollout_strategy_is_said_to_the_author() {
+        let said = |dependencies: &str| {
+            let spec = json!({"selectors": [], "affinities": [{"clusters": {"names": ["a"]}}],
+                              "rollout": {"strategyName": "waves"}, "dependencies": dependencies});
+            let spec = serde_json::from_value(spec).unwrap();
+            let mut warnings = index().policy_warnings("shop", &spec, true, &|_, _| true);
+            // There is no such strategy.
+            assert!(warnings.remove(0).starts_with("spec.rollout.strategyName: "));
+            warnings
+        };
+        assert!(said("Ignore").is_empty());
+        assert_eq!(
+            said("Follow"),
+            [
+                "spec.dependencies: what follows is released to all clusters at once: the rollout strategy holds back the \
+              template, not what it names"
             ]
         );
     }

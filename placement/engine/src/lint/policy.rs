@@ -2,7 +2,8 @@
 
 use federation_types::{
     policy::{
-        Affinity, Limits, PlacementPolicySpec, ReplicaMode, Replicas, Spread, WhenUnsatisfiable,
+        Affinity, Dependencies, Limits, PlacementPolicySpec, ReplicaMode, Replicas, Spread,
+        WhenUnsatisfiable,
     },
     reason::lint as code,
     selector::LabelSelector,
@@ -10,7 +11,7 @@ use federation_types::{
 };
 
 use super::{Report, Severity, money, places, selector};
-use crate::claim::never_selected;
+use crate::{claim::never_selected, dependencies::AT_ONCE};
 
 pub(super) fn look(
     spec: &PlacementPolicySpec,
@@ -52,6 +53,11 @@ pub(super) fn look(
     replicas(spec, report);
     overflow(spec, report);
     near(spec, report);
+    if spec.rollout.is_some() && spec.dependencies == Some(Dependencies::Follow) {
+        let advice =
+            "give what changes a new name with each change, or a policy with a rollout of its own";
+        report.warn(code::NO_EFFECT, "spec.dependencies", AT_ONCE, advice);
+    }
     terms(spec, report);
     money::policy(spec, limits, report);
     if let (Some(residency), Some(limits)) = (&spec.residency, limits)

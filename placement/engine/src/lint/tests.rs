@@ -456,4 +456,7 @@ fn a_strategy_is_read_and_looked_at_beside_the_policies_that_name_it() {
     };
     assert_eq!(policy("s"), [""; 0]);
     assert_eq!(policy("t"), ["warning UnknownName spec.rollout.strategyName"]);
+    assert_eq!(policy("s}, dependencies: Ignore, sync: {"), [""; 0]);
+    let follow = policy("s}, dependencies: Follow, sync: {");
+    assert_eq!(follow, ["warning NoEffect spec.dependencies"]);
 }
