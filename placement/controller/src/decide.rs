@@ -449,10 +449,18 @@ fn unclaimed(
     }
     let mut previous = previous;
     let forsaken = follow::is_forsaken(index, key, template, &mut previous);
+    if !forsaken {
+        follow::stay(&mut previous);
+    }
     let policy_ref = previous.policy_ref.clone().filter(|_| forsaken);
     let mut spec = PlacementSpec { policy_ref, dependencies: None, ..previous };
-    spec.outcome = follow::unclaimed(&spec, forsaken);
-    let (spec, gated) = finish_move(index, key, placed, spec, forsaken, now);
+    let said = follow::unclaimed(&spec, forsaken);
+    spec.outcome = said.clone();
+    let (mut spec, gated) = finish_move(index, key, placed, spec, forsaken, now);
+    if spec.outcome.message != said.message {
+        // What holds a removal is said beside the rest.
+        spec.outcome.message = format!("{}; {}", said.message, spec.outcome.message);
+    }
     let changed = spec != placed.spec;
     let events = if changed { events(Some(placed), &spec) } else { Vec::new() };
     let write = changed.then(|| just(spec));

@@ -27,7 +27,7 @@ mod met;
 mod stay;
 
 pub(crate) use met::{note, remarks};
-pub(crate) use stay::{bind, is_forsaken, keep_needs, unclaimed};
+pub(crate) use stay::{bind, is_forsaken, keep_needs, stay, unclaimed};
 
 use crate::{
     claim::{Claim, Facts, Policy, never},

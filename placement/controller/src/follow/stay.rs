@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use federation_types::{
     names::{Gvk, ObjectKey, SmolStr},
     placement::{Outcome, PlacedCluster, PlacementSpec},
-    reason::placed,
+    reason::{cause, placed},
 };
 use placement_engine::{
     Decision, Fleet, Outcome as Decided, Placed as PlacedOn, Rule, dependencies::dependencies,
@@ -126,6 +126,16 @@ pub(crate) fn is_forsaken(
         }
     }
     forsaken && (spec.clusters.is_empty() || spec.clusters.iter().any(|it| !it.kept))
+}
+
+/// Nothing takes it along any more: what was about to go from everywhere with its users stays.
+pub(crate) fn stay(spec: &mut PlacementSpec) {
+    if spec.clusters.iter().all(|it| it.leaving == cause::USER_GONE) {
+        for it in &mut spec.clusters {
+            it.leaving.clear();
+            it.unreplaced = false;
+        }
+    }
 }
 
 impl Index {

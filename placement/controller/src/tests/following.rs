@@ -6,7 +6,7 @@ use federation_types::{names::ObjectKey, placement::Outcome};
 use proptest::{prelude::*, test_runner::RngSeed};
 use serde_json::{Value, json};
 
-use super::world::{World, key};
+use super::world::{World, budget, key};
 use crate::{index::Placed, members::is_ready, overlay, plan};
 
 impl World {
@@ -313,6 +313,41 @@ fn rule_1_2_what_a_policy_of_its_own_has_placed_stays_when_that_is_deleted() {
     world.delete("web");
     world.settle();
     assert_eq!(world.show("ConfigMap/cfg"), "c | PolicyGone");
+}
+
+#[test]
+fn rule_1_2_what_was_about_to_go_with_its_user_stays_or_says_what_holds_it() {
+    let mut world = World::new("a eks in=EU, b gke in=US");
+    world.policy(
+        "-/secrets",
+        json!({"selectors": [{"apiVersion": "v1", "kind": "Secret", "name": "key"}], "limitsOnly": true,
+               "limits": {"jurisdictions": ["EU"]}}),
+    );
+    world.following("web", &["a"], "web");
+    world.apply_naming("web", "ConfigMap/cfg Secret/key");
+    world.plain("ConfigMap/cfg");
+    world.plain("Secret/key");
+    world.settle();
+    // Its user may leave, and then nothing more.
+    world.index.budgets.insert("default".into(), budget(1, 0));
+    world.following("web", &["b"], "web");
+    world.settle();
+    assert_eq!(world.show("web"), "b=1 | Placed");
+    assert_eq!(world.show("ConfigMap/cfg"), "a!UserGone b | ChangeBudgetSpent");
+    assert_eq!(world.show("Secret/key"), "a!UserGone | NoClusterFits");
+    world.policy("web", json!({"affinities": [{"clusters": {"names": ["b"]}}]}));
+    world.settle();
+    // A move that was begun is ended, and what is held of it said beside the rest.
+    assert_eq!(world.show("ConfigMap/cfg"), "a!UserGone b | PolicyGone");
+    let message = world.placed("ConfigMap/cfg").unwrap().spec.outcome.message.clone();
+    assert!(message.starts_with("nothing takes it along any more; its copies stay until"));
+    assert!(message.ends_with("; the change budget holds the removal of 1 copy"), "{message}");
+    // Where it would go from everywhere it stays.
+    assert_eq!(world.show("Secret/key"), "a | PolicyGone");
+    world.pass_time(700);
+    world.settle();
+    assert_eq!(world.show("ConfigMap/cfg"), "b | PolicyGone");
+    assert_eq!(world.show("Secret/key"), "a | PolicyGone");
 }
 
 #[test]
