@@ -706,6 +706,8 @@ enum Happens {
     Cluster(usize, usize),
     /// The policy of the users by a number.
     Policy(usize),
+    /// A policy of the second user's own that takes nothing along, or none.
+    Alone(bool),
     /// A policy of the first ConfigMap's own, or none.
     Own(bool),
     /// A user names ConfigMaps, by the bits of a number.
@@ -722,6 +724,7 @@ fn happens() -> impl Strategy<Value = Happens> {
         3 => (0..4_usize, 0..4_usize).prop_map(|(it, state)| Happens::Cluster(it, state)),
         3 => (0..5_usize).prop_map(Happens::Policy),
         1 => any::<bool>().prop_map(Happens::Own),
+        1 => any::<bool>().prop_map(Happens::Alone),
         4 => (0..3_usize, 0..8_usize).prop_map(|(it, names)| Happens::Names(it, names)),
         2 => (0..3_usize).prop_map(Happens::Delete),
         2 => (0..3_usize, any::<bool>()).prop_map(|(it, is)| Happens::Config(it, is)),
@@ -762,6 +765,12 @@ fn play(world: &mut World, event: &Happens) {
             json!({"affinities": [{"clusters": {"names": ["a", "d"]}}],
                    "selectors": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "x"}]}),
         ),
+        Happens::Alone(true) => world.policy(
+            "alone",
+            json!({"affinities": [{"clusters": {"names": ["b", "d"]}}],
+                   "selectors": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "api"}]}),
+        ),
+        Happens::Alone(false) => world.drop_policy("alone"),
         Happens::Own(false) => world.drop_policy("own"),
         Happens::Names(it, names) => {
             let named = (0..3).filter(|at| names >> at & 1 == 1).map(|at| CONFIGS[at]);
@@ -774,6 +783,25 @@ fn play(world: &mut World, event: &Happens) {
         Happens::Decide => drop(world.decide(&mut String::new())),
         Happens::Settle => drop(world.settle()),
     }
+}
+
+/// What goes because its users are gone, and from where.
+fn going(world: &World) -> BTreeSet<(&'static str, String)> {
+    let of = |config: &'static str| {
+        let spec = world.placed(config).map(|it| it.spec.clone()).unwrap_or_default();
+        let leaving = spec.clusters.into_iter().map(|it| (it.name, it.leaving));
+        let removing = spec.removing.into_iter().map(|it| (it.name, it.cause));
+        let all = leaving.chain(removing).filter(|it| it.1 == "UserGone");
+        all.map(move |it| (config, it.0)).collect::<Vec<_>>()
+    };
+    CONFIGS.into_iter().flat_map(of).collect()
+}
+
+/// Whether a template names a ConfigMap, as it was applied last.
+fn names(world: &World, user: &str, config: &str) -> bool {
+    let template = world.index.templates.get(&key(user));
+    let named = format!("{:?}", key(config).name);
+    template.is_some_and(|it| it.content.contains(&named))
 }
 
 proptest! {
@@ -789,7 +817,14 @@ proptest! {
         let mut world = World::new(&FLEET.join(","));
         play(&mut world, &Happens::Policy(0));
         for event in &events {
+            let before = going(&world);
             play(&mut world, event);
+            for (config, cluster) in going(&world).difference(&before) {
+                let users = USERS.iter().filter(|it| names(&world, it, config));
+                let there = users.filter_map(|it| world.placed(it)).flat_map(|it| &it.spec.clusters);
+                let there: Vec<_> = there.filter(|it| it.name == *cluster).collect();
+                prop_assert!(there.is_empty(), "{config} goes from {cluster} under its users");
+            }
         }
         world.settle();
         for config in CONFIGS {
