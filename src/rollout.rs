@@ -2,10 +2,11 @@
 
 use clap::{Args, Subcommand};
 use federation_types::{
-    names::{Gvk, ObjectKey, SYSTEM_NAMESPACE, placement_name},
+    names::{Gvk, ObjectKey, home_namespace, placement_name},
+    placement::{ClusterPlacement, Placement},
     rollout::{Rollout as Object, RolloutStatus},
 };
-use kube::{Api, Client};
+use kube::{Api, Client, api::DynamicObject};
 
 use crate::{hub::Hub, output::Failure, why::find_kind};
 
@@ -63,6 +64,8 @@ struct Found {
     name: String,
     api: Api<Object>,
     rollout: Option<Object>,
+    template: Api<DynamicObject>,
+    client: Client,
 }
 
 impl Template {
@@ -76,9 +79,17 @@ impl Template {
         let placement = placement_name(&gvk, name);
         let namespace = if namespaced { self.namespace.as_str() } else { "" };
         let key = ObjectKey { gvk, namespace: namespace.into(), name: name.into() };
-        let api = rollouts(client, namespace);
+        let template: Api<DynamicObject> = match namespace {
+            "" => Api::all_with(client.clone(), &resource),
+            namespace => Api::namespaced_with(client.clone(), namespace, &resource),
+        };
+        let api = rollouts(client.clone(), namespace);
         let rollout = api.get_opt(&placement).await?;
-        Ok(Found { key, name: placement, api, rollout })
+        if rollout.is_none() {
+            // What is not there is said to be so.
+            template.get_metadata(name).await?;
+        }
+        Ok(Found { key, name: placement, api, rollout, template, client })
     }
 }
 
@@ -87,6 +98,29 @@ impl Found {
     fn known(&self) -> Result<(&Object, &RolloutStatus), Failure> {
         let known = self.rollout.as_ref().and_then(|it| Some((it, it.status.as_ref()?)));
         known.ok_or_else(|| self.nothing().into())
+    }
+
+    /// Looks at the rollout once more.
+    async fn look(&mut self) -> Result<(), Failure> {
+        self.rollout = self.api.get_opt(&self.name).await?;
+        Ok(())
+    }
+
+    /// Whether the template was decided on as it stands now: what a rollout says before that is about another change.
+    async fn is_decided(&self) -> Result<bool, Failure> {
+        let template = self.template.get_metadata(&self.key.name).await?;
+        let decided = match self.key.namespace.as_str() {
+            "" => {
+                let api = Api::<ClusterPlacement>::all(self.client.clone());
+                api.get_opt(&self.name).await?.map(|it| it.spec.placement.template.generation)
+            }
+            namespace => {
+                let api = Api::<Placement>::namespaced(self.client.clone(), namespace);
+                api.get_opt(&self.name).await?.map(|it| it.spec.template.generation)
+            }
+        };
+        // Some kinds count no generations.
+        Ok(decided.is_some_and(|it| it >= template.metadata.generation.unwrap_or(1)))
     }
 
     fn nothing(&self) -> String {
@@ -99,6 +133,5 @@ impl Found {
 
 /// Rollouts of templates in a namespace; those of cluster-scoped ones are kept with what is the hub's own.
 fn rollouts(client: Client, namespace: &str) -> Api<Object> {
-    let home = if namespace.is_empty() { SYSTEM_NAMESPACE } else { namespace };
-    Api::namespaced(client, home)
+    Api::namespaced(client, home_namespace(namespace))
 }

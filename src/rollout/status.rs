@@ -7,12 +7,12 @@ use federation_types::{
     condition,
     names::ObjectKey,
     reason::condition::READY,
-    rollout::{Rollout, RolloutState, RolloutStatus, WaveState, WaveStatus},
+    rollout::{RolloutState, RolloutStatus, WaveState, WaveStatus},
     words::counted,
 };
 use jiff::Timestamp;
 
-use super::{Found, Template};
+use super::Template;
 use crate::output::{self, Failure, Format};
 
 /// How often a rollout that is watched is looked at.
@@ -34,6 +34,13 @@ impl Status {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let mut found = self.template.find().await?;
         let mut said = String::new();
+        if self.watch {
+            // What is over may be the change before.
+            while !found.is_decided().await? {
+                tokio::time::sleep(LOOK).await;
+            }
+            found.look().await?;
+        }
         loop {
             if !self.watch && found.rollout.is_none() {
                 output::line(found.nothing());
@@ -57,9 +64,7 @@ impl Status {
                 return Err(message(status).to_owned().into());
             }
             tokio::time::sleep(LOOK).await;
-            let Found { name, api, .. } = &found;
-            let rollout: Option<Rollout> = api.get_opt(name).await?;
-            found.rollout = rollout;
+            found.look().await?;
         }
     }
 }

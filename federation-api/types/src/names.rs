@@ -55,6 +55,11 @@ pub const HUB_ANNOTATION: &str = "archipel.dev/hub";
 /// Label of Placements and Revisions: a short hash of the template's key.
 pub const TEMPLATE_LABEL: &str = "archipel.dev/template";
 
+/// The namespace of what belongs to an object: that of a cluster-scoped one is where the hub keeps what is its own.
+pub fn home_namespace(namespace: &str) -> &str {
+    if namespace.is_empty() { SYSTEM_NAMESPACE } else { namespace }
+}
+
 /// Group, version and kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Gvk {

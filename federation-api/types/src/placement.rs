@@ -303,6 +303,9 @@ pub struct Summary {
 pub struct Decision {
     /// The name of the MemberCluster.
     pub cluster_name: String,
+    /// The revision in which its copy is ready, where `clusters` leaves it out for being so.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub revision: String,
 }
 
 /// How one copy fares.

@@ -102,7 +102,7 @@ pub(crate) fn pass(
         (Some(template), Some(placed)) if template.deleting => {
             part(index, key, &placed, Some(&template), now)
         }
-        (Some(template), None) if template.deleting => release(&template),
+        (Some(template), None) if template.deleting => free(&template),
         (Some(template), placed) => {
             decide(index, snapshots, key, &template, placed.as_deref(), now)
         }
@@ -124,7 +124,7 @@ fn has_finalizer(template: &Template) -> bool {
 }
 
 /// The finalizer goes when there is nothing left to wait for.
-fn release(template: &Template) -> Pass {
+fn free(template: &Template) -> Pass {
     Pass::write(has_finalizer(template).then_some(Write::Release))
 }
 
@@ -189,25 +189,27 @@ fn decide(
     };
     // What is not decided anew keeps the generation that it was decided for; it is made nowhere else, and let go where
     // its cluster leaves.
-    let undecided = |outcome: Outcome| {
+    let undecided = |index: &mut Index, outcome: Outcome| {
         let mut kept = previous.clone();
         let_go(index, &mut kept, now);
-        let template = match placed {
+        let of = match placed {
             Some(_) => previous.template.clone(),
             None => spec.template.clone(),
         };
-        PlacementSpec { template, outcome, policy_ref: spec.policy_ref.clone(), ..kept }
+        let release = release::hold(index, key, &outcome.message, now);
+        let policy_ref = spec.policy_ref.clone();
+        let mut spec = PlacementSpec { template: of, outcome, policy_ref, ..kept };
+        staging::say_held(&mut spec, &release);
+        released(place(index, key, placed, template, spec, None), release)
     };
     if winner.spec.suspend {
         let message = format!("{} is suspended", winner.title());
-        let spec = undecided(outcome("Unknown", reason::SUSPENDED, message));
-        return place(index, key, placed, template, spec, None);
+        return undecided(index, outcome("Unknown", reason::SUSPENDED, message));
     }
     if !template.workload.unreadable.is_empty() {
         // Nor is its new content released: nobody knows what each cluster's part of it would be.
         let why = template.workload.unreadable.clone();
-        let spec = undecided(outcome("False", reason::UNREADABLE, why));
-        return place(index, key, placed, template, spec, None);
+        return undecided(index, outcome("False", reason::UNREADABLE, why));
     }
     let compiled = snapshots.policy(&claim, &winner);
     let compiled = match &*compiled {
@@ -215,8 +217,7 @@ fn decide(
         Err(problems) => {
             let texts: Vec<String> =
                 problems.iter().map(|it| format!("{}: {}", it.field, it.message)).collect();
-            let spec = undecided(outcome("False", reason::INVALID, texts.join("; ")));
-            return place(index, key, placed, template, spec, None);
+            return undecided(index, outcome("False", reason::INVALID, texts.join("; ")));
         }
     };
     if index.presumed() == gate::Fleet::CutOff {
@@ -318,9 +319,10 @@ fn decide(
             clusters: &clusters,
             to: &revision.hash,
             urgent: true,
+            together: false,
             now,
         };
-        let release = release::release(index, fleet, &asked);
+        let release = release::release(index, fleet, room, &asked);
         staging::say(&mut spec, &release);
         for cluster in spec.clusters.iter_mut().filter(|it| it.leaving.is_empty()) {
             release
@@ -357,9 +359,10 @@ fn decide(
         clusters: &target.clusters,
         to: &revision.hash,
         urgent,
+        together: decision.divided,
         now,
     };
-    let release = release::release(index, fleet, &asked);
+    let release = release::release(index, fleet, room, &asked);
     let waits = release.holds_any();
     if waits {
         // A move that waits for its wave is not begun: what runs stays as it is, and so does what is remembered of it.
@@ -442,7 +445,7 @@ fn unclaimed(
     template: &Template,
     now: i64,
 ) -> Pass {
-    let Some(placed) = placed else { return release(template) };
+    let Some(placed) = placed else { return free(template) };
     if previous.clusters.is_empty() && previous.removing.is_empty() {
         let (revisions, release) = (revision_names(index, key), has_finalizer(template));
         return Pass::write(Some(Write::Forget { revisions, release }));
@@ -456,6 +459,8 @@ fn unclaimed(
     let mut spec = PlacementSpec { policy_ref, dependencies: None, ..previous };
     let said = follow::unclaimed(&spec, forsaken);
     spec.outcome = said.clone();
+    let release = release::hold(index, key, &said.message, now);
+    staging::say_held(&mut spec, &release);
     let (mut spec, gated) = finish_move(index, key, placed, spec, forsaken, now);
     if spec.outcome.message != said.message {
         // What holds a removal is said beside the rest.
@@ -464,7 +469,8 @@ fn unclaimed(
     let changed = spec != placed.spec;
     let events = if changed { events(Some(placed), &spec) } else { Vec::new() };
     let write = changed.then(|| just(spec));
-    Pass { write, events, counted: gated.counted, hold: gated.hold, ..Pass::default() }
+    let pass = Pass { write, events, counted: gated.counted, hold: gated.hold, ..Pass::default() };
+    released(pass, release)
 }
 
 /// A move that was begun is finished although nothing is decided any more: once every successor is ready, the copies that

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use federation_types::{
     cluster::PROVIDERS,
     field_path::FieldPath,
-    names::{ALLOW_DELETE_ANNOTATION, GROUP, Gvk, SYSTEM_NAMESPACE},
+    names::{ALLOW_DELETE_ANNOTATION, GROUP, Gvk, SYSTEM_NAMESPACE, home_namespace},
     policy::{Dependencies, PlacementPolicySpec},
     score::ClusterScoreSpec,
     selector::TemplateSelector,
@@ -131,7 +131,7 @@ impl Index {
         {
             warnings.push(format!(
                 "spec.rollout.strategyName: there is no RolloutStrategy {}/{} (yet): changes of what runs wait for it",
-                if namespace.is_empty() { SYSTEM_NAMESPACE } else { namespace },
+                home_namespace(namespace),
                 rollout.strategy_name
             ));
         }

@@ -89,8 +89,9 @@ impl Placed {
         !self.spec.removing.is_empty() || self.leaving() > 0 || self.spec.rollout.is_some()
     }
 
+    /// It waits for what others may give back. A rollout does not: it waits for its copies, for time and for people.
     fn unsettled(&self) -> bool {
-        self.moves() || self.spec.outcome.status != "True"
+        !self.spec.removing.is_empty() || self.leaving() > 0 || self.spec.outcome.status != "True"
     }
 
     fn kind(&self) -> (KindKey, String) {

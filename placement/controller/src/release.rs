@@ -1,11 +1,15 @@
 //! Which revision each cluster of a decision gets now: what the index knows, as [`rollout::step`] wants it, and what
 //! comes of it for the Placement.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use federation_types::{
     condition::{self, Condition},
-    names::{ObjectKey, SYSTEM_NAMESPACE, SmolStr, placement_name},
+    names::{ObjectKey, SYSTEM_NAMESPACE, SmolStr, home_namespace, placement_name},
     placement::{CopyState, Outcome, PlacedCluster, PlacedRollout, PlacementSpec},
     reason::{condition as conditions, placed, rollout as reason},
     rollout::{
@@ -17,8 +21,8 @@ use federation_types::{
 };
 use kube::ResourceExt;
 use placement_engine::{
-    Fleet, Waves,
-    waves::{ClusterFacts, WaveFacts},
+    Fleet, Room, Waves,
+    waves::{self, ClusterFacts, WaveFacts},
 };
 
 use crate::{
@@ -40,6 +44,8 @@ pub(crate) struct Rollouts {
     rollouts: BTreeMap<(SmolStr, SmolStr), Arc<Rollout>>,
     /// When time alone changes something.
     wakes: BTreeMap<ObjectKey, i64>,
+    /// Those that wait for what is measured.
+    gated: BTreeSet<ObjectKey>,
     /// A plan: what is released in waves is released, and told.
     pub(crate) foreseen: bool,
 }
@@ -112,6 +118,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) to: &'a str,
     /// New copies wait for no wave: the template grows, or they take the place of something lost.
     pub(crate) urgent: bool,
+    /// They are made together: parts of a divided workload.
+    pub(crate) together: bool,
     pub(crate) now: i64,
 }
 
@@ -145,9 +153,7 @@ impl Release {
 /// The namespace of a template's Rollout: cluster-scoped ones have theirs where the hub keeps what is its own, in which
 /// nothing else is a template.
 fn home(key: &ObjectKey) -> (SmolStr, SmolStr) {
-    let namespace =
-        if key.namespace.is_empty() { SYSTEM_NAMESPACE } else { key.namespace.as_str() };
-    (namespace.into(), placement_name(&key.gvk, &key.name).into())
+    (home_namespace(&key.namespace).into(), placement_name(&key.gvk, &key.name).into())
 }
 
 impl Index {
@@ -180,24 +186,37 @@ impl Index {
         self.touch_selected(&selectors);
     }
 
-    /// A Rollout as a watch or a write of ours brings it; an older one than is known is not listened to.
+    /// A Rollout as a watch brings it: what differs from what is known is looked at.
     pub(crate) fn set_rollout(&mut self, namespace: &str, name: &str, rollout: Option<Rollout>) {
         let id = (SmolStr::from(namespace), SmolStr::from(name));
+        let known = self.rollouts.rollouts.get(&id);
+        let same = known
+            .zip(rollout.as_ref())
+            .is_some_and(|(a, b)| (&a.spec, &a.status) == (&b.spec, &b.status));
+        if self.keep_rollout(id, rollout) && !same {
+            let namespace = if namespace == SYSTEM_NAMESPACE { "" } else { namespace };
+            let template = self.template_of(namespace, name).cloned();
+            self.dirty.extend(template);
+        }
+    }
+
+    /// A Rollout as a pass of ours wrote it: all that comes of it was done by that pass.
+    pub(crate) fn wrote_rollout(&mut self, rollout: Rollout) {
+        let (namespace, name) = id(&rollout);
+        self.keep_rollout((namespace.into(), name.into()), Some(rollout));
+    }
+
+    /// Unless it is older than the one that is known.
+    fn keep_rollout(&mut self, id: (SmolStr, SmolStr), rollout: Option<Rollout>) -> bool {
         let age =
             |it: &Rollout| version(it.metadata.resource_version.as_deref().unwrap_or_default());
-        let known = self.rollouts.rollouts.get(&id);
-        if let Some((known, new)) = known.zip(rollout.as_ref())
-            && age(known) > age(new)
-        {
-            return;
-        }
+        let rollouts = &mut self.rollouts.rollouts;
         match rollout {
-            Some(new) => drop(self.rollouts.rollouts.insert(id, Arc::new(new))),
-            None => drop(self.rollouts.rollouts.remove(&id)),
+            Some(new) if rollouts.get(&id).is_some_and(|it| age(it) > age(&new)) => return false,
+            Some(new) => drop(rollouts.insert(id, Arc::new(new))),
+            None => drop(rollouts.remove(&id)),
         }
-        let namespace = if namespace == SYSTEM_NAMESPACE { "" } else { namespace };
-        let template = self.template_of(namespace, name).cloned();
-        self.dirty.extend(template);
+        true
     }
 
     /// The revisions that a rollout goes from and to: an abort returns to the one.
@@ -217,6 +236,11 @@ impl Index {
         }
     }
 
+    /// Rollouts that wait for what is measured: something else was.
+    pub(crate) fn touch_gated(&mut self) {
+        self.dirty.extend(self.rollouts.gated.iter().cloned());
+    }
+
     /// How far the last change of a template has come.
     #[cfg(test)]
     pub(crate) fn rollout(&self, key: &ObjectKey) -> Option<&Rollout> {
@@ -234,26 +258,31 @@ impl Index {
 
     /// Whether a policy names a strategy that there is not.
     pub(crate) fn lacks_strategy(&self, namespace: &str, name: &str) -> bool {
-        let home = if namespace.is_empty() { SYSTEM_NAMESPACE } else { namespace };
-        !self.rollouts.strategies.contains_key(&(home.to_owned(), name.to_owned()))
+        let id = (home_namespace(namespace).to_owned(), name.to_owned());
+        !self.rollouts.strategies.contains_key(&id)
     }
 }
 
 /// Namespace and name of the strategy that a policy names; that of a cluster policy is kept with the hub's own.
 fn strategy_of(policy: &Policy) -> Option<(String, String)> {
     let name = policy.spec.rollout.as_ref()?.strategy_name.clone();
-    let own = policy.namespace.as_str();
-    Some((if own.is_empty() { SYSTEM_NAMESPACE } else { own }.to_owned(), name))
+    Some((home_namespace(&policy.namespace).to_owned(), name))
 }
 
 /// Which revision each cluster gets now; by default the newest, everywhere.
-pub(crate) fn release(index: &mut Index, fleet: &Fleet, asked: &Asked<'_>) -> Release {
+pub(crate) fn release(
+    index: &mut Index,
+    fleet: &Fleet,
+    room: &mut Room,
+    asked: &Asked<'_>,
+) -> Release {
     let Asked { key, policy, previous, to, now, .. } = *asked;
     let named = strategy_of(policy);
     if named.is_none() && index.rollouts.rollouts.is_empty() {
         return Release::default();
     }
     index.rollouts.wakes.remove(key);
+    index.rollouts.gated.remove(key);
     let standing = index.rollouts.rollouts.get(&home(key)).cloned();
     let before = standing.as_ref().and_then(|it| it.status.clone()).unwrap_or_default();
     let told = match before.state {
@@ -290,12 +319,26 @@ pub(crate) fn release(index: &mut Index, fleet: &Fleet, asked: &Asked<'_>) -> Re
         Some((strategy, waves)) => (strategy.clone(), waves),
         None => (Strategy::default(), &Waves::default()),
     };
-    let places = waves.places(fleet, asked.clusters.keys().map(String::as_str));
+    let places = waves.places(fleet, room, asked.clusters.keys().map(String::as_str));
     let members = members(index, asked, places.into_iter().map(|it| (it, waves.name(it))));
-    let closed = |at: usize| waves.closed(at, &facts(fleet, asked, &members, at));
+    let budget = Cell::new(waves::BUDGET);
+    let closed = |at: usize| {
+        let mut left = budget.get();
+        let why = waves.closed(at, &facts(fleet, asked, &members, at), &mut left);
+        budget.set(left);
+        why
+    };
     let (members, closed) = (members.as_slice(), &closed);
-    let input =
-        Input { strategy: &strategy, to, members, said: &said, before: &before, closed, now };
+    let input = Input {
+        strategy: &strategy,
+        to,
+        members,
+        together: asked.together,
+        said: &said,
+        before: &before,
+        closed,
+        now,
+    };
     if named.is_none() {
         // The policy asks for no waves any more.
         let write = write(key, standing, None, rollout::over(&input, &before), "", now);
@@ -307,6 +350,9 @@ pub(crate) fn release(index: &mut Index, fleet: &Fleet, asked: &Asked<'_>) -> Re
     if index.rollouts.foreseen && !(step.status.is_some() && stopped) {
         let staged = step.status.as_ref().map(|_| foresee(&strategy, members, to));
         return Release { staged: staged.filter(|it| !it.waves.is_empty()), ..Release::default() };
+    }
+    if status.state == RolloutState::Gated {
+        index.rollouts.gated.insert(key.clone());
     }
     if let Some(next) = step.next {
         index.rollouts.wakes.insert(key.clone(), next);
@@ -326,6 +372,26 @@ pub(crate) fn release(index: &mut Index, fleet: &Fleet, asked: &Asked<'_>) -> Re
         release.write = write(key, standing, spec, status, &step.message, now);
     }
     release
+}
+
+/// Nothing is decided for the template any more: a rollout that is on its way goes on once something is, and is told to
+/// be held until then. What it waited for counts anew.
+pub(crate) fn hold(index: &mut Index, key: &ObjectKey, why: &str, now: i64) -> Release {
+    index.rollouts.wakes.remove(key);
+    index.rollouts.gated.remove(key);
+    let standing = index.rollouts.rollouts.get(&home(key)).cloned();
+    let before = standing.as_ref().and_then(|it| it.status.clone()).unwrap_or_default();
+    let stands = before.state.is_over() || before.to.is_empty() || !before.failure.is_empty();
+    if stands || index.rollouts.foreseen {
+        return Release::default();
+    }
+    let mut status = RolloutStatus { state: RolloutState::Paused, ..before.clone() };
+    status.updating.iter_mut().for_each(|it| it.held = true);
+    let message = format!("held: {why}");
+    let note = Some(note(&status, &message));
+    let events = events(&before, &status, &message, false);
+    let write = write(key, standing, None, status, &message, now);
+    Release { note, events, write, ..Release::default() }
 }
 
 /// Whether every cluster of the decision runs the newest revision.
@@ -409,7 +475,9 @@ fn health<'a>(copies: Copies<'a>, name: &str, replicas: Option<i64>, to: &str) -
 
 /// What a gate may ask of a wave.
 fn facts(fleet: &Fleet, asked: &Asked<'_>, members: &[Member<'_>], at: usize) -> WaveFacts {
-    let mine = || members.iter().filter(|it| it.wave.0 == at);
+    // What is made together with copies of later waves is nothing to ask about yet.
+    let is_to_come = |it: &Member<'_>| asked.together && it.revision.is_none() && !it.at_once;
+    let mine = || members.iter().filter(|it| it.wave.0 == at && !is_to_come(it));
     let clusters: Vec<ClusterFacts> = mine()
         .map(|it| {
             let cluster = fleet.id(it.name).and_then(|id| fleet.clusters.get(id.0 as usize));

@@ -67,6 +67,8 @@ pub(crate) struct Input<'a> {
     pub(crate) to: &'a str,
     /// Sorted by name.
     pub(crate) members: &'a [Member<'a>],
+    /// New copies are made together: parts of a divided workload.
+    pub(crate) together: bool,
     pub(crate) said: &'a RolloutSpec,
     /// As it was written; that of no rollout names no revision.
     pub(crate) before: &'a RolloutStatus,
@@ -155,9 +157,11 @@ pub(crate) fn step(input: &Input<'_>) -> Step {
     let differs = members.iter().any(|it| it.revision.is_some_and(|it| it != to));
     let is_over = before.to.is_empty() || before.state.is_over();
     if !planned && (good == to || (!differs && (!same || is_over))) {
-        let status = match is_over {
-            false => Some(over(input, before)),
-            true => retried.then(|| RolloutStatus { retry: said.retry.clone(), ..before.clone() }),
+        // What was taken back, and is not what is written any more, is not taken back for ever.
+        let ends = !is_over || (before.state == RolloutState::Aborted && !same);
+        let status = match ends {
+            true => Some(over(input, before)),
+            false => retried.then(|| RolloutStatus { retry: said.retry.clone(), ..before.clone() }),
         };
         return Step { revisions: all(members, to), status, ..Step::default() };
     }
@@ -424,19 +428,28 @@ impl<'a> Walk<'a> {
         self.released.contains(it.name) && it.health == Health::Ready
     }
 
-    /// Gives the revision to clusters of a wave, as many as may be on their way at a time.
+    /// Whether a new copy is made together with others of which some are not released: its wave cannot wait for it.
+    fn is_to_come(&self, it: &Member<'_>) -> bool {
+        let is_new = |it: &Member<'_>| it.revision.is_none() && !it.at_once;
+        let mut others = self.input.members.iter().filter(|it| is_new(it));
+        self.input.together && is_new(it) && others.any(|it| self.is_pending(it))
+    }
+
+    /// Gives the revision to clusters of a wave, as many as may be on their way at a time; those of new copies that are
+    /// made together do not count.
     fn release(&mut self, members: &[&'a Member<'a>], most: usize, dark: bool) {
+        let together = self.input.together;
+        let counts = |it: &Member<'_>| !together || it.revision.is_some() || it.at_once;
         let on_the_way = members.iter().filter(|it| {
-            self.released.contains(it.name) && !matches!(it.health, Health::Ready | Health::Dark)
+            let is_up = matches!(it.health, Health::Ready | Health::Dark);
+            counts(it) && self.released.contains(it.name) && !is_up
         });
         let mut room = most.saturating_sub(on_the_way.count());
         for it in members {
-            if room == 0 {
-                break;
-            }
-            if self.is_pending(it) && (dark || it.health != Health::Dark) {
+            let may = self.is_pending(it) && (dark || it.health != Health::Dark);
+            if may && (room > 0 || !counts(it)) {
                 self.released.insert(it.name);
-                room -= 1;
+                room -= usize::from(counts(it));
             }
         }
     }
@@ -457,8 +470,17 @@ impl<'a> Walk<'a> {
         if !stopped {
             self.release(members, rules.max_concurrent, false);
         }
+        if !stopped && members.iter().all(|it| self.is_to_come(it)) {
+            // It is open, which is all that the others wait for.
+            wave.state = WaveState::Done;
+            wave.finished = clock::text(now);
+            return;
+        }
         // Who does not answer is not waited for, as long as somebody shows that the revision works.
-        let mut answering = members.iter().filter(|it| it.health != Health::Dark).peekable();
+        let mut answering = members
+            .iter()
+            .filter(|it| it.health != Health::Dark && !self.is_to_come(it))
+            .peekable();
         let all = answering.peek().is_some() && answering.all(|it| self.is_ready(it));
         wave.state = WaveState::Progressing;
         if !all {
@@ -514,7 +536,7 @@ impl<'a> Walk<'a> {
         members
             .map(|it| {
                 let known = on_the_way(self.before, it.name);
-                let waits = matches!(it.health, Health::Held | Health::Dark);
+                let waits = matches!(it.health, Health::Held | Health::Dark) || self.is_to_come(it);
                 let held = waits || self.input.said.paused;
                 let goes_on = known.filter(|known| (!known.held || held) && !retried);
                 let since = goes_on.map_or_else(|| now.clone(), |it| it.since.clone());

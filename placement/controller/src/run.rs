@@ -28,7 +28,7 @@ use crate::{
     override_status::OverrideStatuses,
     policy_status::PolicyStatuses,
     queue::Queue,
-    release::{self, RolloutWrite},
+    release::RolloutWrite,
     snapshot::Snapshots,
     spending,
     status_rule::StatusRuleStatuses,
@@ -182,8 +182,7 @@ impl Decider {
             Ok((rollout, written)) => {
                 self.queue.well(&key);
                 if let Some(rollout) = rollout {
-                    let (namespace, name) = release::id(&rollout);
-                    index.set_rollout(&namespace, &name, Some(rollout));
+                    index.wrote_rollout(rollout);
                 }
                 if let Some(written) = written {
                     settle(&mut index, &key, written);

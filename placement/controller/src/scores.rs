@@ -28,6 +28,7 @@ impl Index {
         if old.map(|it| it.spec.clone()) != new.map(|it| it.spec.clone()) {
             self.fleet_version += 1;
             self.touch_waiting();
+            self.touch_gated();
         }
     }
 
@@ -37,6 +38,7 @@ impl Index {
         if self.scores.values().filter_map(|it| until(it)).any(|it| since < it && it <= now) {
             self.fleet_version += 1;
             self.touch_waiting();
+            self.touch_gated();
         }
     }
 

@@ -72,19 +72,15 @@ pub struct Copies<'a> {
     pub known: &'a [Decision],
 }
 
-/// With more clusters than this, copies that are ready are not listed.
-pub const LISTED: usize = 500;
-
 impl<'a> Copies<'a> {
     pub fn of(status: &'a PlacementStatus) -> Self {
         Self { listed: &status.clusters, known: &status.decisions }
     }
 
-    /// Whether a copy is up in a revision. Where many are listed, those that are ready in the revision that was released
-    /// to them are left out.
+    /// Whether a copy is up in a revision.
     pub(crate) fn is_ready_in(&self, name: &str, replicas: Option<i64>, revision: &str) -> bool {
-        self.is_ready(name, replicas)
-            && self.find(name).is_none_or(|copy| copy.revision == revision)
+        let listed = self.find(name).map(|it| it.revision.as_str());
+        self.is_ready(name, replicas) && listed.or_else(|| self.left_out(name)) == Some(revision)
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<&'a CopyStatus> {
@@ -98,7 +94,7 @@ impl<'a> Copies<'a> {
     /// would make each copy look unready for a moment.
     fn is_ready(&self, name: &str, replicas: Option<i64>) -> bool {
         self.find(name).map_or_else(
-            || self.is_left_out(name),
+            || self.left_out(name).is_some(),
             |copy| {
                 // An autoscaler in the member may well want fewer than were decided.
                 let all = if copy.scaled_by.is_empty() { replicas } else { copy.replicas };
@@ -111,12 +107,13 @@ impl<'a> Copies<'a> {
     /// Whether it was up when its cluster last answered.
     fn was_ready(&self, name: &str) -> bool {
         self.find(name)
-            .map_or_else(|| self.is_left_out(name), |copy| copy.state == CopyState::Ready)
+            .map_or_else(|| self.left_out(name).is_some(), |copy| copy.state == CopyState::Ready)
     }
 
-    fn is_left_out(&self, name: &str) -> bool {
-        self.known.len() > LISTED
-            && self.known.binary_search_by(|it| it.cluster_name.as_str().cmp(name)).is_ok()
+    /// The revision in which a copy is ready that is not listed for it.
+    fn left_out(&self, name: &str) -> Option<&'a str> {
+        let at = self.known.binary_search_by(|it| it.cluster_name.as_str().cmp(name)).ok()?;
+        Some(self.known[at].revision.as_str()).filter(|it| !it.is_empty())
     }
 }
 
@@ -381,6 +378,20 @@ mod tests {
         copies[1].ready_replicas = Some(4);
         let drafted = draft(&before, up(&copies), &more, &because, &Standing::default());
         assert_eq!(show(&drafted), "a@r1!PolicyChanged b@r2 | ask a | removing ");
+    }
+
+    #[test]
+    fn a_copy_that_is_left_out_is_ready_in_the_revision_that_is_said_of_it() {
+        let known = |name: &str, revision: &str| Decision {
+            cluster_name: name.into(),
+            revision: revision.into(),
+        };
+        let known = [known("a", "r1"), known("b", "")];
+        let copies = Copies { listed: &[], known: &known };
+        assert!(copies.is_ready_in("a", Some(2), "r1"));
+        assert!(!copies.is_ready_in("a", Some(2), "r2"), "no member has seen it");
+        assert!(!copies.is_ready_in("b", Some(2), ""), "nobody knows");
+        assert!(!copies.is_ready_in("c", Some(2), "r1"));
     }
 
     #[test]

@@ -53,15 +53,24 @@ impl Condition {
         Ok(Self { program: Arc::new(program), variable, budget })
     }
 
-    fn ask(&self, subject: &Subject) -> Result<CelValue, Fault> {
-        let mut budget = self.budget;
+    fn ask(&self, subject: &Subject, budget: &mut Budget) -> Result<CelValue, Fault> {
         let variables = [(self.variable, subject.value.clone())];
-        self.program.evaluate(&variables, subject.size, &mut budget)
+        self.program.evaluate(&variables, subject.size, budget)
     }
 
     /// What it is; the error is for people.
     pub(crate) fn holds(&self, subject: &Subject) -> Result<bool, String> {
-        match self.ask(subject) {
+        let mut budget = self.budget;
+        self.holds_within(subject, &mut budget)
+    }
+
+    /// The same, of what is left of a budget.
+    pub(crate) fn holds_within(
+        &self,
+        subject: &Subject,
+        budget: &mut Budget,
+    ) -> Result<bool, String> {
+        match self.ask(subject, budget) {
             Ok(CelValue::Bool(value)) => Ok(value),
             Ok(other) => Err(format!("yields {}, not true or false", other.type_of())),
             Err(fault) => Err(fault.to_string()),
@@ -124,7 +133,8 @@ impl Expression {
             minor: 0,
             properties: &nothing,
         };
-        match self.condition.ask(&Subject::new(&view)) {
+        let mut budget = BUDGET;
+        match self.condition.ask(&Subject::new(&view), &mut budget) {
             Err(Fault::Missing(name)) if self.asks_cluster_for(&name) => {
                 Err(format!("cluster has no field {name}; it has {}", FIELDS.join(", ")))
             }

@@ -10,10 +10,11 @@ use federation_types::{
 use serde::Serialize;
 
 use crate::{
-    expression::{Condition, Expressions, Subject},
+    expression::{Condition, Subject},
     fleet::Fleet,
     mask,
     policy::{Selector, selector},
+    room::Room,
 };
 
 /// A strategy's selectors and gates with their expressions parsed.
@@ -59,8 +60,9 @@ pub struct ClusterFacts {
 
 /// The only variable of a gate.
 const VARIABLE: &str = "wave";
-/// What it may cost on a wave: a loop over thousands of clusters, and no loops within loops over as many.
-const BUDGET: Budget = Budget(5_000_000);
+/// What all gates of one look at a rollout may cost: some loops over thousands of clusters, and no loops within loops
+/// over as many.
+pub const BUDGET: Budget = Budget(5_000_000);
 
 impl Waves {
     /// Makes a strategy ready; what cannot be read is said by its field.
@@ -106,24 +108,25 @@ impl Waves {
     pub fn places<'a>(
         &self,
         fleet: &Fleet,
+        room: &mut Room,
         clusters: impl IntoIterator<Item = &'a str>,
     ) -> Vec<usize> {
-        // What an expression is of one cluster is worked out for all at once, and once.
-        let mut expressions = Expressions::default();
+        // What an expression is of one cluster is worked out for all at once, and once per fleet.
+        let expressions = &mut room.expressions;
         let mut place = |cluster: &str| {
             let id = fleet.id(cluster)?;
             let selects =
-                |it: &Wave| mask::refuses(fleet, &it.selector, id.at(), &mut expressions).is_none();
+                |it: &Wave| mask::refuses(fleet, &it.selector, id.at(), expressions).is_none();
             self.waves.iter().position(selects)
         };
         clusters.into_iter().map(|it| place(it).unwrap_or(self.waves.len())).collect()
     }
 
-    /// The first gate of a wave that is not open, with why.
-    pub fn closed(&self, at: usize, facts: &WaveFacts) -> Option<String> {
+    /// The first gate of a wave that is not open, with why; what it cost is taken from the budget.
+    pub fn closed(&self, at: usize, facts: &WaveFacts, budget: &mut Budget) -> Option<String> {
         let gates = &self.waves.get(at)?.gate;
         let wave = Subject::new(facts);
-        gates.iter().find_map(|it| match it.condition.holds(&wave) {
+        gates.iter().find_map(|it| match it.condition.holds_within(&wave, budget) {
             Ok(true) => None,
             Ok(false) => Some(format!("{} is not true", it.text)),
             Err(why) => Some(format!("{}: {why}", it.text)),
@@ -175,7 +178,7 @@ mod tests {
         ]))
         .unwrap();
         let fleet = fleet();
-        let places = waves.places(&fleet, ["a", "b", "c", "gone"]);
+        let places = waves.places(&fleet, &mut Room::new(&fleet), ["a", "b", "c", "gone"]);
         let names: Vec<&str> = places.into_iter().map(|it| waves.name(it)).collect();
         assert_eq!(names, ["canary", "cloud", "rest", "rest"]);
         assert_eq!(waves.len(), 3);
@@ -197,15 +200,16 @@ mod tests {
                 scores: errors.map(|it| ("web-errors".to_owned(), it)).into_iter().collect(),
             }],
         };
-        assert_eq!(waves.closed(0, &facts(1, Some(5))), None);
-        let closed = waves.closed(0, &facts(1, Some(6))).unwrap();
-        assert_eq!(closed, format!("{gate} is not true"));
-        assert!(waves.closed(0, &facts(1, None)).unwrap().contains("web-errors"));
-        assert_eq!(
-            waves.closed(0, &facts(0, Some(5))).unwrap(),
-            "wave.ready == wave.size is not true"
-        );
-        assert_eq!(waves.closed(1, &facts(0, None)), None, "the rest has no gate");
+        let closed = |at, facts: &WaveFacts| {
+            let mut budget = BUDGET;
+            waves.closed(at, facts, &mut budget)
+        };
+        assert_eq!(closed(0, &facts(1, Some(5))), None);
+        let why = closed(0, &facts(1, Some(6))).unwrap();
+        assert_eq!(why, format!("{gate} is not true"));
+        assert!(closed(0, &facts(1, None)).unwrap().contains("web-errors"));
+        assert_eq!(closed(0, &facts(0, Some(5))).unwrap(), "wave.ready == wave.size is not true");
+        assert_eq!(closed(1, &facts(0, None)), None, "the rest has no gate");
     }
 
     #[test]
@@ -237,12 +241,17 @@ mod tests {
         let cluster =
             |at: usize| ClusterFacts { name: format!("c{at}"), ..ClusterFacts::default() };
         let facts = WaveFacts { clusters: (0..500).map(cluster).collect(), ..WaveFacts::default() };
-        let closed = |text: String| {
-            let waves = waves(&json!([{"name": "all", "gate": [text]}])).unwrap();
-            waves.closed(0, &facts)
+        let closed = |gates: &[String]| {
+            let waves = waves(&json!([{"name": "all", "gate": gates}])).unwrap();
+            let mut budget = BUDGET;
+            waves.closed(0, &facts, &mut budget)
         };
-        assert_eq!(closed(loops(1)), None);
-        let why = closed(loops(4)).unwrap();
+        assert_eq!(closed(&[loops(1)]), None);
+        let why = closed(&[loops(4)]).unwrap();
+        assert!(why.contains("takes too long"), "{why}");
+        // What one gate takes is missing to the others.
+        assert_eq!(closed(&[loops(2)]), None);
+        let why = closed(&vec![loops(2); 16]).unwrap();
         assert!(why.contains("takes too long"), "{why}");
     }
 }

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use federation_types::{
     condition::{self, Condition},
     placement::{
-        CopyState, CopyStatus, Decision, PlacedRollout, PlacementSpec, PlacementStatus, Summary,
+        CopyState, CopyStatus, Decision, PlacedCluster, PlacedRollout, PlacementSpec,
+        PlacementStatus, Summary,
     },
     reason::{condition as kind, copy, rollout as reason},
     words::counted,
@@ -99,15 +100,25 @@ pub fn placement_status(
         let condition = Condition { observed_generation: Some(generation), ..condition };
         condition::set(&mut conditions, condition, now);
     }
-    let decisions =
-        spec.clusters.iter().map(|it| Decision { cluster_name: it.name.clone() }).collect();
+    let mut left_out = BTreeMap::new();
     if copies.len() > LISTED {
         // One that lags behind what was released to it is listed, however ready it is.
         let given: BTreeMap<&str, &str> =
             spec.clusters.iter().map(|it| (it.name.as_str(), it.revision.as_str())).collect();
         let current = |it: &CopyStatus| given.get(it.name.as_str()) == Some(&it.revision.as_str());
-        copies.retain(|it| it.state != CopyState::Ready || !current(it));
+        copies.retain(|it| {
+            let stays = it.state != CopyState::Ready || !current(it);
+            if !stays {
+                left_out.insert(it.name.clone(), it.revision.clone());
+            }
+            stays
+        });
     }
+    let decision = |it: &PlacedCluster| Decision {
+        cluster_name: it.name.clone(),
+        revision: left_out.remove(&it.name).unwrap_or_default(),
+    };
+    let decisions = spec.clusters.iter().map(decision).collect();
     PlacementStatus {
         observed_generation: Some(generation),
         conditions,

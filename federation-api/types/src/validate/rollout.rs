@@ -5,12 +5,20 @@ use std::collections::BTreeSet;
 use super::{Check, Problem, duration, form::Form, seconds, selectors::cluster_selector};
 use crate::rollout::{REST, RolloutSpec, RolloutStrategySpec};
 
+/// Waves of a strategy.
+const MAX_WAVES: usize = 64;
+/// Expressions in the gate of a wave.
+const MAX_GATES: usize = 16;
+
 /// What is wrong with a rollout strategy.
 pub fn rollout_strategy(spec: &RolloutStrategySpec) -> Vec<Problem> {
     let mut problems = Vec::new();
     let check = &mut Check { problems: &mut problems };
     if spec.waves.is_empty() {
         check.required("spec.waves", "a strategy has at least one wave");
+    }
+    if spec.waves.len() > MAX_WAVES {
+        check.invalid("spec.waves", spec.waves.len(), &format!("may be {MAX_WAVES} at most"));
     }
     let mut names = BTreeSet::new();
     for (at, wave) in spec.waves.iter().enumerate() {
@@ -33,6 +41,10 @@ pub fn rollout_strategy(spec: &RolloutStrategySpec) -> Vec<Problem> {
         }
         if let Some(soak) = &wave.soak {
             duration(&field("soak"), soak, check);
+        }
+        if wave.gate.len() > MAX_GATES {
+            let rule = format!("may be {MAX_GATES} expressions at most");
+            check.invalid(&field("gate"), wave.gate.len(), &rule);
         }
         for (n, text) in wave.gate.iter().enumerate() {
             if text.trim().is_empty() {
@@ -114,6 +126,14 @@ mod tests {
                 "spec.progressDeadline",
             ]
         );
+        let wave = |at: usize| json!({"name": format!("w{at}"), "clusters": {"names": ["a"]}, "gate": vec!["true"; 16]});
+        let mut most = json!({"waves": (0..64).map(wave).collect::<Vec<_>>()});
+        assert_eq!(fields(&most), [""; 0]);
+        most["waves"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({"name": "all", "gate": vec!["true"; 17]}));
+        assert_eq!(fields(&most), ["spec.waves", "spec.waves[64].gate"]);
         let said = RolloutSpec { approved: vec!["Eu West".into()], ..RolloutSpec::default() };
         assert_eq!(rollout(&said)[0].field, "spec.approved[0]");
     }

@@ -15,6 +15,7 @@ const NOW: i64 = 1_000_000;
 struct Case {
     strategy: Strategy,
     names: Vec<String>,
+    together: bool,
     said: RolloutSpec,
     status: RolloutStatus,
     now: i64,
@@ -41,6 +42,7 @@ impl Case {
         Self {
             strategy: Strategy::of("shop/s".into(), &spec),
             names: ["one", "two", "rest"].map(str::to_owned).to_vec(),
+            together: false,
             said: RolloutSpec::default(),
             status: RolloutStatus::default(),
             now: NOW,
@@ -80,6 +82,7 @@ impl Case {
             strategy: &self.strategy,
             to,
             members: &members,
+            together: self.together,
             said: &self.said,
             before: &self.status,
             closed: &|_| closed.clone(),
@@ -127,6 +130,45 @@ fn a_new_revision_goes_wave_by_wave() {
         "and says no more"
     );
     assert_eq!((case.status.from.as_str(), case.status.to.as_str()), ("r1", "r2"));
+}
+
+#[test]
+fn what_was_aborted_and_written_anew_is_tried_again() {
+    let mut case = Case::plain();
+    case.look("r2", "a:r1 d:r1");
+    case.said.aborted = true;
+    assert_eq!(case.look("r2", "a:r2 d:r1"), "a:r1 d:r1 | Aborted one 1/2");
+    assert_eq!(case.look("r1", "a:r1+ d:r1+"), "a:r1 d:r1 | Completed");
+    assert_eq!(case.look("r1", "a:r1+ d:r1+"), "a:r1 d:r1");
+    assert_eq!(case.look("r2", "a:r1 d:r1"), "a:r2 d:r1 | Progressing one 1/2");
+    assert_eq!(case.status.from, "r1");
+}
+
+#[test]
+fn parts_that_are_made_together_keep_no_wave_open() {
+    let asks = json!({"approval": "Required"});
+    let mut case = Case::new(&json!({}), &json!({"maxConcurrent": 1}), &json!({}));
+    case.together = true;
+    case.look("r1", "e:r1+");
+    // One of wave one, two of wave two, of which one at a time may be on its way.
+    assert_eq!(case.look("r1", "a b c"), "a:r1 b:r1 c:r1 | Progressing two 2/2");
+    assert_eq!(case.look("r1", "a:r1 b:r1 c:r1"), "a:r1 b:r1 c:r1 | Completed");
+
+    let mut case = Case::new(&json!({}), &asks, &json!({"progressDeadline": "5m"}));
+    case.together = true;
+    // What runs in the first wave is waited for, and what is to come there is not.
+    let first = case.look("r2", "0:r1 a b");
+    assert_eq!(first, "0:r2 a:r2 b:- | Progressing one 1/2");
+    let second = case.look("r2", "0:r2+ a b");
+    assert_eq!(second, "0:r2 a:r2 b:- | WaitingForApproval two 2/2");
+    case.now += 3_600;
+    assert_eq!(case.look("r2", "0:r2+ a b"), second, "no deadline counts");
+    case.said.approved.push("two".into());
+    let all = case.look("r2", "0:r2+ a b");
+    assert_eq!(all, "0:r2 a:r2 b:r2 | Progressing two 2/2");
+    case.now += 302;
+    let late = case.look("r2", "0:r2+ a:r2+ b:r2");
+    assert_eq!(late, "0:r2 a:r2 b:r2 | Paused two 2/2", "from then on it does");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Whole passes over templates whose policy names a rollout strategy.
 
-use federation_types::rollout::RolloutState;
+use federation_types::{rollout::RolloutState, score::ClusterScore};
 use serde_json::{Value, json};
 
 use super::{
@@ -204,6 +204,29 @@ fn a_planned_move_keeps_the_old_copy_until_its_wave_is_open() {
 }
 
 #[test]
+fn a_divided_move_into_several_waves_ends() {
+    let strategies = [
+        json!({"waves": [{"name": "canary", "clusters": {"names": ["b"]}, "soak": "10m"}]}),
+        json!({"waves": [{"name": "rest", "maxConcurrent": 1}]}),
+    ];
+    for strategy in strategies {
+        let mut world = World::new("a eks, b gke, c onprem");
+        world.strategy("waves", strategy);
+        let on = |names: &[&str]| {
+            rolled(&json!({"affinities": [{"clusters": {"names": names}}],
+                           "replicas": {"mode": "Divided", "division": "Weighted"}}))
+        };
+        world.policy("web", on(&["a"]));
+        world.apply("web", 4, "v1");
+        world.settle();
+        world.policy("web", on(&["b", "c"]));
+        world.rest();
+        assert_eq!(world.show("web"), "b=2 c=2 | Placed");
+        assert_eq!(world.state("web"), RolloutState::Completed);
+    }
+}
+
+#[test]
 fn rule_1_4_a_replacement_waits_for_no_wave() {
     let mut world = World::new("a eks, b eks, c eks, d eks");
     world.strategy(
@@ -329,4 +352,83 @@ fn what_a_plan_says_of_waves_is_there_after_the_last_of_them() {
         assert_eq!(world.state("web"), RolloutState::Completed, "{mode} {image} {clusters:?}");
         assert_eq!(world.placed("web").unwrap().spec.clusters, planned);
     }
+}
+
+#[test]
+fn a_rollout_of_what_is_not_decided_any_more_says_that_it_is_held() {
+    let spec = json!({"replicas": {"mode": "Duplicated"}});
+    let mut suspended = rolled(&spec);
+    suspended["suspend"] = json!(true);
+    let mut invalid = rolled(&spec);
+    invalid["affinities"] = json!([{"clusters": {"expressions": ["cluster.minor >="]}}]);
+    for (policy, why) in [
+        (Some(suspended), "PlacementPolicy shop/web is suspended"),
+        (Some(invalid), "spec.affinities[0]"),
+        (None, "policy"),
+    ] {
+        let mut world = world();
+        world.strategy(
+            "waves",
+            json!({"waves": [{"name": "canary", "clusters": {"names": ["a"]}}, {"name": "rest"}],
+                   "progressDeadline": "5m"}),
+        );
+        let mut known = Vec::new();
+        world.given("web", &mut known);
+        world.failing.insert("a".into());
+        world.apply("web", 2, "v2");
+        world.rest();
+        assert_eq!(world.state("web"), RolloutState::Progressing);
+        match policy {
+            Some(policy) => world.policy("web", policy),
+            None => world.index.set_policy(("shop".into(), "web".into()), None),
+        }
+        world.rest();
+        assert_eq!(world.state("web"), RolloutState::Paused);
+        let note = world.placed("web").unwrap().spec.rollout.clone().unwrap();
+        assert_eq!(note.reason, "RolloutPaused");
+        assert!(note.message.starts_with("held: ") && note.message.contains(why), "{note:?}");
+        // Its deadline does not count as long, and then it goes on.
+        world.pass_time(3_600);
+        world.rest();
+        world.policy("web", rolled(&spec));
+        world.rest();
+        assert_eq!(world.state("web"), RolloutState::Progressing, "{why}");
+        assert_eq!(world.given("web", &mut known), "a2 b1 c1");
+        world.failing.clear();
+        world.rest();
+        assert_eq!(world.given("web", &mut known), "a2 b2 c2");
+        assert_eq!(world.state("web"), RolloutState::Completed);
+    }
+}
+
+#[test]
+fn what_room_changes_is_no_concern_of_a_rollout_and_what_is_measured_is_one_of_its_gate() {
+    let mut world = World::new("a eks, b gke");
+    world.strategy(
+        "waves",
+        json!({"waves": [{"name": "canary", "clusters": {"names": ["a"]},
+                          "gate": ["wave.clusters.all(it, it.scores['errors'] <= 5)"]},
+                         {"name": "rest", "approval": "Required"}]}),
+    );
+    world.policy("web", rolled(&json!({})));
+    world.apply("web", 2, "v1");
+    world.settle();
+    world.apply("web", 2, "v2");
+    world.rest();
+    assert_eq!(world.state("web"), RolloutState::Gated);
+    world.index.touch_waiting();
+    assert!(world.index.dirty.is_empty());
+    let score = |points: i64| {
+        let spec = json!({"cluster": "a", "scores": [{"name": "errors", "value": points}]});
+        ClusterScore::new("a", serde_json::from_value(spec).unwrap())
+    };
+    world.index.set_score("a", Some(score(9)));
+    assert!(!world.index.dirty.is_empty());
+    world.rest();
+    assert_eq!(world.state("web"), RolloutState::Gated);
+    world.index.set_score("a", Some(score(3)));
+    world.rest();
+    assert_eq!(world.state("web"), RolloutState::WaitingForApproval);
+    world.index.set_score("a", Some(score(4)));
+    assert!(world.index.dirty.is_empty(), "its gate was open");
 }

@@ -479,7 +479,7 @@ impl World {
             Some(standing) => (**standing).clone(),
             None => Rollout::new(&name, RolloutSpec::default()),
         };
-        rollout.metadata.namespace = Some(namespace.clone());
+        rollout.metadata.namespace = Some(namespace);
         let generation = rollout.metadata.generation.unwrap_or(0);
         if let Some(spec) = spec {
             rollout.spec = spec;
@@ -492,7 +492,7 @@ impl World {
         status.conditions.iter_mut().for_each(|it| it.observed_generation = observed_generation);
         rollout.status = Some(status);
         rollout.metadata.resource_version = Some(self.next_version());
-        self.index.set_rollout(&namespace, &name, Some(rollout));
+        self.index.wrote_rollout(rollout);
     }
 
     pub(crate) fn rollout(&self, text: &str) -> Option<&Rollout> {

@@ -1,7 +1,7 @@
 //! What is odd about a rollout strategy, alone and beside the policies that name one.
 
 use federation_types::{
-    names::SYSTEM_NAMESPACE,
+    names::home_namespace,
     reason::lint as code,
     rollout::{Approval, RolloutStrategySpec},
 };
@@ -55,8 +55,7 @@ pub(super) fn beside(documents: &[&Document], given: &Given, findings: &mut Vec<
         .collect();
     for it in &given.policies {
         let Some(rollout) = &it.policy.spec.rollout else { continue };
-        let own = it.policy.namespace.as_str();
-        let namespace = if own.is_empty() { SYSTEM_NAMESPACE } else { own };
+        let namespace = home_namespace(&it.policy.namespace);
         let name = rollout.strategy_name.as_str();
         if known.contains(&(namespace, name)) {
             continue;

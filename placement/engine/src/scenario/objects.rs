@@ -421,7 +421,10 @@ fn outcome(decision: &place::Decision) -> Outcome {
 
 fn object(key: &ObjectKey, spec: PlacementSpec) -> Value {
     let name = placement_name(&key.gvk, &key.name);
-    let decisions = spec.clusters.iter().map(|it| Decision { cluster_name: it.name.clone() });
+    let decisions = spec
+        .clusters
+        .iter()
+        .map(|it| Decision { cluster_name: it.name.clone(), ..Decision::default() });
     let status = PlacementStatus { decisions: decisions.collect(), ..PlacementStatus::default() };
     let object = if key.namespace.is_empty() {
         let mut it = ClusterPlacement::new(&name, ClusterPlacementSpec { placement: spec });

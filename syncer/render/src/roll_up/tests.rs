@@ -347,6 +347,9 @@ fn among_many_clusters_one_that_is_ready_in_an_older_revision_is_listed() {
     let status = placement_status(&spec, 1, &reports, &PlacementStatus::default(), "t");
     let listed: Vec<&str> = status.clusters.iter().map(|it| it.name.as_str()).collect();
     assert_eq!(listed, ["c0007"]);
+    let left_out = status.decisions.iter().filter(|it| it.revision == "r1");
+    assert_eq!(left_out.count(), LISTED, "what is left out says in which revision");
+    assert_eq!(status.decisions[7].revision, "");
 }
 
 #[test]
