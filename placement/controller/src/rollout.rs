@@ -394,8 +394,11 @@ impl<'a> Walk<'a> {
             if !pending && wave.started.is_empty() {
                 continue;
             }
+            if members.iter().any(|it| self.comes_after(it)) {
+                // It is waited for as all others were, and it waits as they did.
+                wave.finished.clear();
+            }
             if !wave.finished.is_empty() {
-                self.release(&members, usize::MAX, true);
                 wave.state = WaveState::Done;
             } else if open {
                 let approved = !begins
@@ -422,6 +425,11 @@ impl<'a> Walk<'a> {
     /// Whether a cluster is to get the revision, and was not given it: one that got a copy in between too.
     fn is_pending(&self, it: &Member<'_>) -> bool {
         !self.released.contains(it.name)
+    }
+
+    /// Whether it is to get the revision, though its wave may be over: a move brings it there.
+    fn comes_after(&self, it: &Member<'_>) -> bool {
+        self.is_pending(it) && (it.revision.is_some() || !it.at_once)
     }
 
     fn is_ready(&self, it: &Member<'_>) -> bool {

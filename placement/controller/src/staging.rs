@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use federation_types::{names::ObjectKey, placement::PlacementSpec, reason::cause};
+use federation_types::{
+    names::ObjectKey,
+    placement::{PlacedCluster, PlacementSpec},
+    reason::cause,
+};
 use placement_engine::{Decision, Previous};
 
 use crate::{
@@ -33,7 +37,12 @@ pub(crate) fn replaces(
     let runs = |name: &str| index.clusters.get(name).is_some_and(|it| is_ready(it));
     let mut meant = previous.clusters.iter().filter(|it| it.leaving.is_empty());
     let mut left = previous.clusters.iter().filter(|it| !target.clusters.contains_key(&it.name));
-    left.any(|it| lost.contains(&it.name) || it.leaving == cause::FAILOVER)
+    // What was replaced once is left there only as long as its cluster does not answer.
+    let is_due = |it: &PlacedCluster| match it.leaving.as_str() {
+        "" => lost.contains(&it.name),
+        cause => cause == cause::FAILOVER && previous.outcome.status != "True",
+    };
+    left.any(is_due)
         // Some cluster was forgotten just now.
         || placed.is_some_and(|it| it.spec.clusters.len() > previous.clusters.len())
         || !meant.any(|it| runs(&it.name))

@@ -145,6 +145,25 @@ fn what_was_aborted_and_written_anew_is_tried_again() {
 }
 
 #[test]
+fn a_move_into_a_wave_that_is_over_waits_and_is_waited_for() {
+    let mut case = Case::new(&json!({}), &json!({}), &json!({}));
+    case.look("r2", "a:r1 b:r1 d:r1");
+    case.look("r2", "a:r2+ b:r1 d:r1");
+    case.said.paused = true;
+    assert_eq!(case.look("r2", "a:r2+ b:r2+ d:r1"), "a:r2 b:r2 d:r1 | Paused two 2/3");
+    case.said.paused = false;
+    assert_eq!(case.look("r2", "a:r2+ b:r2+ d:r1"), "a:r2 b:r2 d:r2 | Progressing rest 3/3");
+    case.said.paused = true;
+    // d is left for c, whose wave is over.
+    assert_eq!(case.look("r2", "a:r2+ b:r2+ c"), "a:r2 b:r2 c:- | Paused two 2/2");
+    case.said.paused = false;
+    let goes_on = "a:r2 b:r2 c:r2 | Progressing two 2/2";
+    assert_eq!(case.look("r2", "a:r2+ b:r2+ c"), goes_on);
+    assert_eq!(case.look("r2", "a:r2+ b:r2+ c:r2"), goes_on);
+    assert_eq!(case.look("r2", "a:r2+ b:r2+ c:r2+"), "a:r2 b:r2 c:r2 | Completed");
+}
+
+#[test]
 fn parts_that_are_made_together_keep_no_wave_open() {
     let asks = json!({"approval": "Required"});
     let mut case = Case::new(&json!({}), &json!({"maxConcurrent": 1}), &json!({}));

@@ -253,6 +253,35 @@ fn rule_1_4_a_replacement_waits_for_no_wave() {
 }
 
 #[test]
+fn rule_1_4_a_move_beside_what_was_replaced_waits_for_its_wave() {
+    let mut world = World::new("a eks, b eks, c eks, d eks");
+    world.strategy(
+        "waves",
+        json!({"waves": [{"name": "canary", "clusters": {"names": ["a"]}},
+                         {"name": "rest", "approval": "Required"}]}),
+    );
+    let on = |names: &[&str]| {
+        rolled(&json!({"affinities": [{"clusters": {"names": names}}], "failover": {"after": "5m"},
+                       "spread": [{"topologyKey": "cluster", "min": 2, "max": 2}]}))
+    };
+    world.policy("web", on(&["a", "b", "c"]));
+    world.apply("web", 2, "v1");
+    world.settle();
+    world.cluster("b eks dark");
+    world.pass_time(301);
+    world.rest();
+    assert_eq!(world.show("web"), "a=2 b=2!Failover c=2 | Placed");
+    // d in place of a, by a policy edit: b was replaced already.
+    world.policy("web", on(&["b", "c", "d"]));
+    world.rest();
+    assert_eq!(world.show("web"), "a=2 b=2!Failover c=2 | Placed");
+    assert_eq!(world.state("web"), RolloutState::WaitingForApproval);
+    world.tell("web", |it| it.approved.push("rest".into()));
+    world.rest();
+    assert_eq!(world.show("web"), "b=2!Failover c=2 d=2 | Placed");
+}
+
+#[test]
 fn an_override_is_a_change_too() {
     let mut world = world();
     world.overrides("mirror", &json!([{"image": [{"registry": "mirror.example"}]}]));
