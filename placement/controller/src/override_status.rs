@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use federation_types::{
-    condition::{self, Condition},
+    condition::Condition,
     names::ObjectKey,
     overrides::{FailingRule, OverrideStatus},
     placement::CopyStatus,
@@ -12,75 +12,37 @@ use federation_types::{
     words::counted,
 };
 use placement_engine::claim::{Override, never};
-use serde_json::{Value, json};
 
 use crate::{
-    clock,
     context::Context,
     index::{Index, Placed, Template},
     revision::revision,
-    status::{self, Id},
+    status::{Id, Names, Status, Statuses},
 };
 
 /// So many failing rules are listed; the condition counts all.
 const LISTED: usize = 20;
 
-#[derive(Debug, Default)]
-pub(crate) struct OverrideStatuses {
-    dirty: bool,
-    /// As last stored.
-    written: BTreeMap<Id, OverrideStatus>,
+impl Status for OverrideStatus {
+    fn conditions(&mut self) -> &mut Vec<Condition> {
+        &mut self.conditions
+    }
+
+    fn gone(&self) -> Option<&'static str> {
+        self.failing.is_empty().then_some("failing")
+    }
 }
 
-impl OverrideStatuses {
-    /// Something was decided: the counts may have moved.
-    pub(crate) fn mark(&mut self) {
-        self.dirty = true;
-    }
-
-    /// Writes what has changed.
-    pub(crate) async fn write(&mut self, context: &Context) {
-        let statuses = {
-            let mut index = context.index.lock();
-            if !(std::mem::take(&mut index.renders_changed) | std::mem::take(&mut self.dirty)) {
-                return;
-            }
-            count(&index)
-        };
-        self.written.retain(|id, _| statuses.contains_key(id));
-        for (id, mut status) in statuses {
-            let names = status::Names::override_policy(&id);
-            if !self.written.contains_key(&id) {
-                // An earlier process wrote it: its times are kept, and an equal one is not written again.
-                match status::read(context, &names, &id).await {
-                    Ok(Some(before)) => drop(self.written.insert(id.clone(), before)),
-                    Ok(None) => (),
-                    Err(error) => {
-                        tracing::debug!(%error, policy = id.1, "status not read");
-                        self.dirty = true;
-                        continue;
-                    }
-                }
-            }
-            let before = self.written.get(&id);
-            let ready = status.conditions.remove(0);
-            status.conditions = before.map(|it| it.conditions.clone()).unwrap_or_default();
-            condition::set(&mut status.conditions, ready, &clock::now_text());
-            if before == Some(&status) {
-                continue;
-            }
-            let mut value = json!(status);
-            if status.failing.is_empty() {
-                // A merge patch takes away only what it names.
-                value["failing"] = Value::Null;
-            }
-            if status::patch(context, &names, &id, &value).await {
-                self.written.insert(id, status);
-            } else {
-                self.dirty = true;
-            }
+/// Writes what has changed.
+pub(crate) async fn write(context: &Context, statuses: &mut Statuses<OverrideStatus>) {
+    let counted = {
+        let mut index = context.index.lock();
+        if !(std::mem::take(&mut index.renders_changed) | statuses.is_due()) {
+            return;
         }
-    }
+        count(&index)
+    };
+    statuses.write(context, Names::override_policy, counted).await;
 }
 
 /// Copies that could not be rendered, by the cluster.

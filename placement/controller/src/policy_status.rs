@@ -4,73 +4,33 @@
 use std::collections::BTreeMap;
 
 use federation_types::{
-    condition::{self, Condition},
-    policy::PolicyStatus,
-    reason::condition::READY,
-    words::counted,
+    condition::Condition, policy::PolicyStatus, reason::condition::READY, words::counted,
 };
-use serde_json::{Value, json};
 
 use crate::{
     clock,
     context::Context,
     index::Index,
-    status::{self, Id},
+    status::{Id, Names, Status, Statuses},
 };
 
-#[derive(Debug, Default)]
-pub(crate) struct PolicyStatuses {
-    dirty: bool,
-    /// As last stored.
-    written: BTreeMap<Id, PolicyStatus>,
+impl Status for PolicyStatus {
+    fn conditions(&mut self) -> &mut Vec<Condition> {
+        &mut self.conditions
+    }
+
+    fn gone(&self) -> Option<&'static str> {
+        self.shadowed.is_empty().then_some("shadowed")
+    }
 }
 
-impl PolicyStatuses {
-    /// Something was decided: the counts may have moved.
-    pub(crate) fn mark(&mut self) {
-        self.dirty = true;
+/// Writes what has changed.
+pub(crate) async fn write(context: &Context, statuses: &mut Statuses<PolicyStatus>) {
+    if !statuses.is_due() {
+        return;
     }
-
-    /// Writes what has changed.
-    pub(crate) async fn write(&mut self, context: &Context) {
-        if !std::mem::take(&mut self.dirty) {
-            return;
-        }
-        let statuses = count(&context.index.lock());
-        self.written.retain(|id, _| statuses.contains_key(id));
-        for (id, mut status) in statuses {
-            let names = status::Names::policy(&id);
-            if !self.written.contains_key(&id) {
-                // An earlier process wrote it: its times are kept, and an equal one is not written again.
-                match status::read(context, &names, &id).await {
-                    Ok(Some(before)) => drop(self.written.insert(id.clone(), before)),
-                    Ok(None) => (),
-                    Err(error) => {
-                        tracing::debug!(%error, policy = id.1, "status not read");
-                        self.dirty = true;
-                        continue;
-                    }
-                }
-            }
-            let before = self.written.get(&id);
-            let ready = status.conditions.remove(0);
-            status.conditions = before.map(|it| it.conditions.clone()).unwrap_or_default();
-            condition::set(&mut status.conditions, ready, &clock::now_text());
-            if before == Some(&status) {
-                continue;
-            }
-            let mut value = json!(status);
-            if status.shadowed.is_empty() {
-                // A merge patch takes away only what it names.
-                value["shadowed"] = Value::Null;
-            }
-            if status::patch(context, &names, &id, &value).await {
-                self.written.insert(id, status);
-            } else {
-                self.dirty = true;
-            }
-        }
-    }
+    let counted = count(&context.index.lock());
+    statuses.write(context, Names::policy, counted).await;
 }
 
 fn templates(count: i64) -> String {

@@ -4,8 +4,11 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use federation_types::{
     names::{Gvk, ObjectKey},
+    overrides::OverrideStatus,
+    policy::PolicyStatus,
     price::PriceBookSpec,
     rollout::Rollout,
+    status_rule::StatusRuleStatus,
 };
 use kube::{Client, api::ApiResource};
 use parking_lot::Mutex;
@@ -25,13 +28,13 @@ use crate::{
     index::{Index, Placed, Template, version},
     kinds::Kinds,
     metrics::Metrics,
-    override_status::OverrideStatuses,
-    policy_status::PolicyStatuses,
+    override_status, policy_status,
     queue::Queue,
     release::RolloutWrite,
     snapshot::Snapshots,
     spending,
-    status_rule::StatusRuleStatuses,
+    status::Statuses,
+    status_rule,
     write::{self, About, Home, Write, WriteError, Written},
 };
 
@@ -83,9 +86,9 @@ pub(crate) async fn run(
         writing: BTreeSet::new(),
         again: BTreeSet::new(),
         events: Events::default(),
-        statuses: PolicyStatuses::default(),
-        overrides: OverrideStatuses::default(),
-        rules: StatusRuleStatuses::default(),
+        policies: Statuses::default(),
+        overrides: Statuses::default(),
+        rules: Statuses::default(),
     };
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -120,9 +123,9 @@ struct Decider {
     /// Became dirty while a write was under way.
     again: BTreeSet<ObjectKey>,
     events: Events,
-    statuses: PolicyStatuses,
-    overrides: OverrideStatuses,
-    rules: StatusRuleStatuses,
+    policies: Statuses<PolicyStatus>,
+    overrides: Statuses<OverrideStatus>,
+    rules: Statuses<StatusRuleStatus>,
 }
 
 impl Decider {
@@ -144,7 +147,7 @@ impl Decider {
             index.expire_scores(now);
             index.touch_rollouts(now);
             if std::mem::take(&mut index.policies_changed) {
-                self.statuses.mark();
+                self.policies.mark();
                 self.overrides.mark();
                 self.rules.mark();
             }
@@ -158,9 +161,9 @@ impl Decider {
         }
         self.events.tidy();
         self.events.write(&self.context.client);
-        self.statuses.write(&self.context).await;
-        self.overrides.write(&self.context).await;
-        self.rules.write(&self.context, &self.metrics).await;
+        policy_status::write(&self.context, &mut self.policies).await;
+        override_status::write(&self.context, &mut self.overrides).await;
+        status_rule::write(&self.context, &self.metrics, &mut self.rules).await;
         budget_status::write(&self.context).await;
         cost_status::write(&self.context).await;
         farewell::release(&self.context).await;
@@ -170,7 +173,7 @@ impl Decider {
         let Done { key, kind, counted, result } = done;
         self.writing.remove(&key);
         self.metrics.wrote(kind, result.is_ok());
-        self.statuses.mark();
+        self.policies.mark();
         self.overrides.mark();
         self.rules.mark();
         let mut index = self.context.index.lock();
@@ -226,7 +229,7 @@ impl Decider {
         if dirty.is_empty() {
             return;
         }
-        self.statuses.mark();
+        self.policies.mark();
         self.overrides.mark();
         self.rules.mark();
         for key in dirty {
@@ -467,9 +470,9 @@ mod tests {
             writing: BTreeSet::new(),
             again: BTreeSet::new(),
             events: Events::default(),
-            statuses: PolicyStatuses::default(),
-            overrides: OverrideStatuses::default(),
-            rules: StatusRuleStatuses::default(),
+            policies: Statuses::default(),
+            overrides: Statuses::default(),
+            rules: Statuses::default(),
         };
         index.lock().dirty.insert(link(0));
         let mut parts = 0;

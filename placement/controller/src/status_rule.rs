@@ -4,77 +4,45 @@
 use std::collections::BTreeMap;
 
 use federation_types::{
-    condition::{self, Condition},
+    condition::Condition,
     names::Gvk,
     reason::{condition::READY, lint, placed},
     status_rule::{StatusRule, StatusRuleStatus},
     words::counted,
 };
-use serde_json::json;
 use status_rules::Standing;
 
 use crate::{
-    clock,
     context::Context,
     index::Index,
     metrics::Metrics,
-    status::{self, Id, Names},
+    status::{Names, Status, Statuses},
 };
 
-#[derive(Debug, Default)]
-pub(crate) struct StatusRuleStatuses {
-    dirty: bool,
-    /// As last stored, by name.
-    written: BTreeMap<String, StatusRuleStatus>,
+impl Status for StatusRuleStatus {
+    fn conditions(&mut self) -> &mut Vec<Condition> {
+        &mut self.conditions
+    }
 }
 
-impl StatusRuleStatuses {
-    /// Something was decided: the counts may have moved.
-    pub(crate) fn mark(&mut self) {
-        self.dirty = true;
-    }
-
-    /// Writes what has changed.
-    pub(crate) async fn write(&mut self, context: &Context, metrics: &Metrics) {
-        let statuses = {
-            let mut index = context.index.lock();
-            let changed = std::mem::take(&mut index.reading.changed);
-            let dirty = std::mem::take(&mut self.dirty) && !index.reading.objects.is_empty();
-            if !(changed || dirty) {
-                return;
-            }
-            count(&index)
-        };
-        metrics.rules(statuses.iter().map(|(name, it)| (name, it.unreadable)));
-        self.written.retain(|name, _| statuses.contains_key(name));
-        for (name, mut status) in statuses {
-            let id: Id = (String::new(), name.clone());
-            if !self.written.contains_key(&name) {
-                // An earlier process wrote it: its times are kept, and an equal one is not written again.
-                match status::read(context, &Names::status_rule(), &id).await {
-                    Ok(Some(before)) => drop(self.written.insert(name.clone(), before)),
-                    Ok(None) => (),
-                    Err(error) => {
-                        tracing::debug!(%error, rule = name, "status not read");
-                        self.dirty = true;
-                        continue;
-                    }
-                }
-            }
-            let before = self.written.get(&name);
-            let ready = status.conditions.remove(0);
-            status.conditions = before.map(|it| it.conditions.clone()).unwrap_or_default();
-            condition::set(&mut status.conditions, ready, &clock::now_text());
-            if before == Some(&status) {
-                continue;
-            }
-            if status::patch(context, &Names::status_rule(), &id, &json!(status)).await {
-                self.written.insert(name, status);
-            } else {
-                self.dirty = true;
-            }
+/// Writes what has changed.
+pub(crate) async fn write(
+    context: &Context,
+    metrics: &Metrics,
+    statuses: &mut Statuses<StatusRuleStatus>,
+) {
+    let counted = {
+        let mut index = context.index.lock();
+        let changed = std::mem::take(&mut index.reading.changed);
+        let dirty = statuses.is_due() && !index.reading.objects.is_empty();
+        if !(changed || dirty) {
+            return;
         }
-    }
+        count(&index)
+    };
+    metrics.rules(counted.iter().map(|(name, it)| (name, it.unreadable)));
+    let of_all = counted.into_iter().map(|(name, it)| ((String::new(), name), it));
+    statuses.write(context, Names::status_rule, of_all.collect()).await;
 }
 
 /// The status of every rule, with the condition `Ready` and without its time.
