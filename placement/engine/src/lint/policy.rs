@@ -41,6 +41,14 @@ pub(super) fn look(
             "move them into a policy that claims, or take limitsOnly out",
         );
     }
+    if limits_only && spec.dependencies == Some(Dependencies::Follow) {
+        report.warn(
+            code::NO_EFFECT,
+            "spec.dependencies",
+            "a policy with limitsOnly places nothing, so nothing follows by it",
+            "move it into a policy that claims, or take limitsOnly out",
+        );
+    }
     affinities(&spec.affinities, report);
     if let Some(clusters) = limits.and_then(|it| it.clusters.as_ref())
         && let Some((part, why)) = selector::impossible(clusters)

@@ -460,3 +460,14 @@ fn a_strategy_is_read_and_looked_at_beside_the_policies_that_name_it() {
     let follow = policy("s}, dependencies: Follow, sync: {");
     assert_eq!(follow, ["warning NoEffect spec.dependencies"]);
 }
+
+#[test]
+fn nothing_follows_by_a_policy_that_only_limits() {
+    let policy = |only: bool| {
+        found(&format!(
+            "kind: ClusterPlacementPolicy\nmetadata: {{name: p}}\nspec: {{selectors: [{{apiVersion: apps/v1, kind: Deployment}}], residency: {{jurisdictions: [EU]}}, limitsOnly: {only}, limits: {{maxClusters: 3}}, dependencies: Follow}}\n"
+        ))
+    };
+    assert_eq!(policy(false), [""; 0]);
+    assert_eq!(policy(true), ["warning NoEffect spec.dependencies"]);
+}
