@@ -116,7 +116,8 @@ fn line(
     push(out, format_args!("{mark} wave {name}   {ready}/{clusters} ready"));
     let way: Vec<&str> = status.updating.iter().map(|it| it.name.as_str()).collect();
     match wave.state {
-        WaveState::WaitingForApproval => {
+        // After an abort nobody waits for an approval.
+        WaveState::WaitingForApproval if !status.state.is_over() => {
             let place =
                 if namespace.is_empty() { String::new() } else { format!(" -n {namespace}") };
             push(out, format_args!("   needs approval: archipel rollout approve {object}{place}"));
@@ -211,6 +212,8 @@ mod tests {
             message: "every cluster is back".into(),
             ..Condition::default()
         });
-        assert!(shown(&status).ends_with("every cluster is back\n"));
+        let aborted = shown(&status);
+        assert!(aborted.ends_with("every cluster is back\n"), "{aborted}");
+        assert!(!aborted.contains("needs approval"), "{aborted}");
     }
 }

@@ -196,10 +196,9 @@ fn decide(
             Some(_) => previous.template.clone(),
             None => spec.template.clone(),
         };
-        let release = release::hold(index, key, &outcome.message, now);
         let policy_ref = spec.policy_ref.clone();
         let mut spec = PlacementSpec { template: of, outcome, policy_ref, ..kept };
-        staging::say_held(&mut spec, &release);
+        let release = release::hold(index, key, &mut spec, now);
         released(place(index, key, placed, template, spec, None), release)
     };
     if winner.spec.suspend {
@@ -459,8 +458,7 @@ fn unclaimed(
     let mut spec = PlacementSpec { policy_ref, dependencies: None, ..previous };
     let said = follow::unclaimed(&spec, forsaken);
     spec.outcome = said.clone();
-    let release = release::hold(index, key, &said.message, now);
-    staging::say_held(&mut spec, &release);
+    let release = release::hold(index, key, &mut spec, now);
     let (mut spec, gated) = finish_move(index, key, placed, spec, forsaken, now);
     if spec.outcome.message != said.message {
         // What holds a removal is said beside the rest.

@@ -80,10 +80,3 @@ pub(crate) fn say(spec: &mut PlacementSpec, release: &Release) {
         spec.outcome.clone_from(outcome);
     }
 }
-
-/// The same of one that is held, where nothing is decided.
-pub(crate) fn say_held(spec: &mut PlacementSpec, release: &Release) {
-    if release.note.is_some() {
-        spec.rollout.clone_from(&release.note);
-    }
-}
