@@ -222,6 +222,12 @@ impl Guard {
             let warning = self.controller.index().rule_delete_warning(request.name);
             return Verdict::Allow(warning.into_iter().collect());
         }
+        if request.kind == "RolloutStrategy" && is_group(request.api_version, GROUP) {
+            let namespace = request.namespace.unwrap_or_default();
+            let index = self.controller.index();
+            let warning = index.strategy_delete_warning(namespace, request.name);
+            return Verdict::Allow(warning.into_iter().collect());
+        }
         let wide = matches!(request.resource, "namespaces" | "customresourcedefinitions")
             || (request.resource == "memberclusters" && request.api_version == API_VERSION);
         let held = || {

@@ -42,9 +42,21 @@ pub fn all() -> Vec<Value> {
             let mut crd =
                 serde_json::to_value(crd).expect("a definition derived from a type is plain data");
             for_users(&mut crd);
+            named_by_its_spec(&mut crd);
             crd
         })
         .collect()
+}
+
+/// What a kind is for is said of its spec; the description that is derived for the whole says nothing.
+fn named_by_its_spec(crd: &mut Value) {
+    for version in crd["spec"]["versions"].as_array_mut().into_iter().flatten() {
+        let schema = &mut version["schema"]["openAPIV3Schema"];
+        let said = schema["properties"]["spec"]["description"].clone();
+        if said.is_string() {
+            schema["description"] = said;
+        }
+    }
 }
 
 /// Takes out of descriptions what only readers of the code can follow: references to rules, and links. Says how large a
@@ -132,6 +144,16 @@ mod tests {
             found.len(),
             found.join("\n")
         );
+    }
+
+    #[test]
+    fn every_kind_says_what_it_is_for() {
+        for crd in all() {
+            let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+            let said = schema["description"].as_str().unwrap_or_default();
+            let name = &crd["metadata"]["name"];
+            assert!(!said.is_empty() && !said.contains("Auto-generated"), "{name}: {said}");
+        }
     }
 
     #[test]

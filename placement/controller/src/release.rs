@@ -247,6 +247,24 @@ impl Index {
         states
     }
 
+    /// What whoever deletes a strategy should know: which policies name it.
+    pub fn strategy_delete_warning(&self, namespace: &str, name: &str) -> Option<String> {
+        let id = (namespace.to_owned(), name.to_owned());
+        let names: Vec<String> = self
+            .policies
+            .values()
+            .filter(|it| strategy_of(it).as_ref() == Some(&id))
+            .map(|it| it.title())
+            .collect();
+        (!names.is_empty()).then(|| {
+            format!(
+                "named by {}: changes of what they place wait until there is such a RolloutStrategy again, or another \
+                 one is named",
+                names.join(", ")
+            )
+        })
+    }
+
     /// Whether a policy names a strategy that there is not.
     pub(crate) fn lacks_strategy(&self, namespace: &str, name: &str) -> bool {
         let id = (home_namespace(namespace).to_owned(), name.to_owned());

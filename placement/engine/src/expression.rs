@@ -53,6 +53,34 @@ impl Condition {
         Ok(Self { program: Arc::new(program), variable, budget })
     }
 
+    /// Tried on a subject of which little is known: what yields something that is neither true nor false there does so
+    /// everywhere, and so does what takes too long, or asks for a field that none has. What cannot be evaluated on it
+    /// may still be a condition.
+    pub(crate) fn refuse_what_is_none(
+        &self,
+        text: &str,
+        unknown: &Subject,
+        fields: &[&str],
+    ) -> Result<(), String> {
+        let mut budget = self.budget;
+        match self.ask(unknown, &mut budget) {
+            Err(Fault::Missing(name)) if self.asks_for(text, &name, fields) => {
+                let fields = fields.join(", ");
+                Err(format!("{} has no field {name}; it has {fields}", self.variable))
+            }
+            Err(fault @ Fault::Cost) => Err(fault.to_string()),
+            Ok(CelValue::Bool(_)) | Err(_) => Ok(()),
+            Ok(other) => Err(format!("yields {}, not true or false", other.type_of())),
+        }
+    }
+
+    /// Whether the text says `cluster.NAME`, where NAME is no field of a cluster.
+    fn asks_for(&self, text: &str, name: &str, fields: &[&str]) -> bool {
+        let goes_on = |it: char| it.is_alphanumeric() || it == '_';
+        let asked = format!("{}.{name}", self.variable);
+        !fields.contains(&name) && text.split(&asked).skip(1).any(|rest| !rest.starts_with(goes_on))
+    }
+
     fn ask(&self, subject: &Subject, budget: &mut Budget) -> Result<CelValue, Fault> {
         let variables = [(self.variable, subject.value.clone())];
         self.program.evaluate(&variables, subject.size, budget)
@@ -112,17 +140,8 @@ const BUDGET: Budget = Budget(20_000);
 impl Expression {
     /// Parses it; the error is for people.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let condition = Condition::parse(text, VARIABLE, BUDGET)?;
-        let parsed = Self { text: text.to_owned(), condition };
-        parsed.refuse_what_is_no_condition()?;
-        Ok(parsed)
-    }
-
-    /// Tried on a cluster of which little is known: what yields something that is neither true nor false there does so
-    /// everywhere, and so does what takes too long. What cannot be evaluated on it may still be a condition.
-    fn refuse_what_is_no_condition(&self) -> Result<(), String> {
         let nothing = BTreeMap::new();
-        let view = View {
+        let unknown = View {
             name: "",
             provider: "",
             region: "",
@@ -133,26 +152,9 @@ impl Expression {
             minor: 0,
             properties: &nothing,
         };
-        let mut budget = BUDGET;
-        match self.condition.ask(&Subject::new(&view), &mut budget) {
-            Err(Fault::Missing(name)) if self.asks_cluster_for(&name) => {
-                Err(format!("cluster has no field {name}; it has {}", FIELDS.join(", ")))
-            }
-            Err(fault @ Fault::Cost) => Err(fault.to_string()),
-            Ok(CelValue::Bool(_)) | Err(_) => Ok(()),
-            Ok(other) => Err(format!("yields {}, not true or false", other.type_of())),
-        }
-    }
-
-    /// Whether the text says `cluster.NAME`, where NAME is no field of a cluster.
-    fn asks_cluster_for(&self, name: &str) -> bool {
-        let goes_on = |it: char| it.is_alphanumeric() || it == '_';
-        !FIELDS.contains(&name)
-            && self
-                .text
-                .split(&format!("{VARIABLE}.{name}"))
-                .skip(1)
-                .any(|rest| !rest.starts_with(goes_on))
+        let condition = Condition::parse(text, VARIABLE, BUDGET)?;
+        condition.refuse_what_is_none(text, &Subject::new(&unknown), &FIELDS)?;
+        Ok(Self { text: text.to_owned(), condition })
     }
 
     /// Whether it is true of a cluster of which only the told facts are known, as the selectors of overrides are asked:

@@ -60,6 +60,8 @@ pub struct ClusterFacts {
 
 /// The only variable of a gate.
 const VARIABLE: &str = "wave";
+/// What it holds: the fields of [`WaveFacts`].
+const FIELDS: [&str; 4] = ["name", "size", "ready", "clusters"];
 /// What all gates of one look at a rollout may cost: some loops over thousands of clusters, and no loops within loops
 /// over as many.
 pub const BUDGET: Budget = Budget(5_000_000);
@@ -137,6 +139,8 @@ impl Waves {
 impl Gate {
     fn parse(text: &str) -> Result<Self, String> {
         let condition = Condition::parse(text, VARIABLE, BUDGET)?;
+        let unknown = Subject::new(&WaveFacts::default());
+        condition.refuse_what_is_none(text, &unknown, &FIELDS)?;
         Ok(Self { text: text.to_owned(), condition })
     }
 }
@@ -216,7 +220,7 @@ mod tests {
     fn what_cannot_be_read_is_said_by_its_field() {
         let problems = waves(&json!([
             {"name": "a", "clusters": {"expressions": ["cluster.minor >="]}},
-            {"name": "b", "gate": ["wave.ready >", "cluster.minor > 3"]},
+            {"name": "b", "gate": ["wave.ready >", "cluster.minor > 3", "wave.nosuch > 1", "1 + 1"]},
         ]))
         .unwrap_err();
         let fields: Vec<&str> = problems.iter().map(|it| it.field.as_str()).collect();
@@ -224,6 +228,8 @@ mod tests {
             "spec.waves[0].clusters.expressions[0]",
             "spec.waves[1].gate[0]",
             "spec.waves[1].gate[1]",
+            "spec.waves[1].gate[2]",
+            "spec.waves[1].gate[3]",
         ];
         assert_eq!(fields, wanted);
     }

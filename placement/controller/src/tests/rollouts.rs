@@ -140,6 +140,9 @@ fn a_missing_strategy_releases_nothing_and_is_named() {
     world.rest();
     assert_eq!(world.given("web", &mut known), "a1 b2");
     // What has begun is taken back without one, too.
+    let warned = world.index.strategy_delete_warning("shop", "waves").unwrap();
+    assert!(warned.starts_with("named by PlacementPolicy shop/"), "{warned}");
+    assert_eq!(world.index.strategy_delete_warning("shop", "other"), None);
     world.index.set_strategy(&("shop".into(), "waves".into()), None);
     world.rest();
     assert_eq!(world.given("web", &mut known), "a1 b2");
