@@ -33,6 +33,8 @@ pub struct Rule {
 #[derive(Debug)]
 pub(crate) struct Replicas {
     pub(crate) path: FieldPath,
+    /// Of an object that leaves them out.
+    pub(crate) default: Option<u32>,
     pub(crate) template: Option<Expression>,
     pub(crate) requests: Option<Expression>,
 }
@@ -71,7 +73,8 @@ impl Rule {
                 expression("spec.replicas.podTemplate", it.pod_template.as_ref(), Yields::Object);
             let requests =
                 expression("spec.replicas.requests", it.requests.as_ref(), Yields::Object);
-            Some(Replicas { path: FieldPath::parse(&it.path)?, template, requests })
+            let path = FieldPath::parse(&it.path)?;
+            Some(Replicas { path, default: it.default, template, requests })
         });
         let health = spec.health.as_ref().map(|it| Health {
             ready: expression("spec.health.ready", it.ready.as_ref(), Yields::Truth),

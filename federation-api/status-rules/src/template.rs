@@ -38,11 +38,19 @@ const MOST: i64 = 1 << 20;
 const LONGEST: usize = 1_000;
 
 impl Rule {
-    /// The replicas that a template asks for: 1 where it leaves them out. None if the rule does not say where they are.
+    /// The replicas that a template asks for, or what the rule says of one that leaves them out. None if the rule does not
+    /// say where they are.
     pub fn replicas(&self, template: &Value) -> Result<Option<i64>, RuleError> {
         let Some(replicas) = &self.replicas else { return Ok(None) };
         match replicas.path.get(template) {
-            None | Some(Value::Null) => Ok(Some(1)),
+            None | Some(Value::Null) => match replicas.default {
+                Some(count) => Ok(Some(count.into())),
+                None => {
+                    let path = &replicas.path;
+                    let why = format!("there is no {path}, and the rule states no default");
+                    Err(self.error("spec.replicas.path", why))
+                }
+            },
             Some(value) => match value.as_i64() {
                 Some(count) if (0..=i64::from(i32::MAX)).contains(&count) => Ok(Some(count)),
                 _ => {

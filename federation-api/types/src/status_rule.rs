@@ -84,6 +84,10 @@ pub struct RuleTarget {
 pub struct ReplicasRule {
     /// Where the number stands: `.spec.size`. It is read there, and each cluster's share is written there.
     pub path: String,
+    /// How many replicas an object has that leaves them out, as its definition or its operator has it. Left out: such an
+    /// object cannot be read, as a slip of the pen in `path` is told by nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<u32>,
     /// The pod template of one replica: an expression such as `object.spec.worker.template`. Left out: `.spec.template`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_template: Option<String>,

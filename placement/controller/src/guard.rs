@@ -176,7 +176,14 @@ impl Index {
         let none = !templates.is_empty() && !templates.iter().any(|(_, it)| has(&it.content));
         none.then(|| {
             let of = counted(templates.len(), "template", "templates");
-            format!("spec.replicas.path: none of {of} looked at has {path}: each counts as 1")
+            match spec.replicas.as_ref().and_then(|it| it.default) {
+                Some(count) => format!(
+                    "spec.replicas.path: none of {of} looked at has {path}: each counts as {count}"
+                ),
+                None => format!(
+                    "spec.replicas.path: none of {of} looked at has {path}: none of them can be read"
+                ),
+            }
         })
     }
 
@@ -189,7 +196,9 @@ impl Index {
         let next = others.find(|(other, it)| other.as_str() != name && it.spec.kind() == kind);
         let then = match next {
             Some((other, _)) => format!("StatusRule {other} is followed instead"),
-            None => "from now on as if there were no rule, but for a built-in one".to_owned(),
+            None => "from now on as if there were no rule, but for a built-in one; a divided template whose replicas \
+                     nothing else tells is written whole to each of its clusters"
+                .to_owned(),
         };
         (objects > 0).then(|| format!("{told} read by it: {then}"))
     }

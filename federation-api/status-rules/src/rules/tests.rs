@@ -34,8 +34,15 @@ fn replicas_are_read_where_the_rule_says() {
     assert_eq!(rule.pod_template(&template), Ok(Some(json!({"spec": {}}))));
     let requests = rule.requests(&template).unwrap().unwrap();
     assert_eq!((requests["cpu"].as_str(), requests["memory"].as_str()), ("2", "1Gi"));
-    // Left out it is one, as for the kinds of Kubernetes.
-    assert_eq!(rule.replicas(&json!({"spec": {}})), Ok(Some(1)));
+    // Left out it cannot be read: nothing else would tell a slip of the pen.
+    let error = rule.replicas(&json!({"spec": {}})).unwrap_err().to_string();
+    assert!(
+        error.ends_with("there is no .spec.pool.size, and the rule states no default"),
+        "{error}"
+    );
+    let stated = one(&engine(json!({"replicas": {"path": ".spec.size", "default": 2}})));
+    let stated = stated.find(&Gvk::new("example.org/v1", "Engine")).unwrap();
+    assert_eq!(stated.replicas(&json!({"spec": {}})), Ok(Some(2)));
     let error = rule.replicas(&json!({"spec": {"pool": {"size": "three"}}})).unwrap_err();
     assert_eq!(
         error.to_string(),
